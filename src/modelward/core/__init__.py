@@ -1,0 +1,1 @@
+"""The nouns of modelward: frozen values that every room speaks in."""
