@@ -81,7 +81,9 @@ class FormatUnknown(InputError):
 class UnsafeArtifact(InputError):
     """Loading the file was not proven harmless, so it was not loaded."""
 
-    default_advice = "Run `modelward scan` on the file to see the calls it would make; prefer safetensors, ONNX or skops."
+    default_advice = (
+        "Run `modelward scan` on the file to see the calls it would make; prefer safetensors, ONNX or skops."
+    )
 
 
 class ColumnMissing(InputError):
@@ -117,7 +119,9 @@ class BudgetInvalid(InputError):
 class ModelFault(ModelwardError):
     """The model failed on unmodified data, so nothing can be measured on it."""
 
-    default_advice = "Check that the data is in the model's input space and that the model works outside modelward."
+    default_advice = (
+        "Check that the data is in the model's input space and that the model works outside modelward."
+    )
 
 
 class ModelRaised(ModelFault):
@@ -155,7 +159,9 @@ class OperatorUnsupported(Unsupported):
 class SandboxUnavailable(Unsupported):
     """The kernel cannot protect the child process, so nothing is run in it."""
 
-    default_advice = "Use Linux 5.13 or newer with Landlock and seccomp, or a model format that needs no sandbox."
+    default_advice = (
+        "Use Linux 5.13 or newer with Landlock and seccomp, or a model format that needs no sandbox."
+    )
 
 
 class SandboxFault(ModelwardError):
@@ -179,7 +185,9 @@ class LedgerError(ModelwardError):
 class LedgerTampered(LedgerError):
     """The store does not hold the records it once held."""
 
-    default_advice = "Do not trust results from this store; restore `.modelward/` from a backup or audit again in a new folder."
+    default_advice = (
+        "Do not trust this store; restore `.modelward/` from a backup, or audit again in a new folder."
+    )
 
 
 class LedgerUnwritable(LedgerError):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import rfc8785
 
-JSON: TypeAlias = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 """A value that JSON can hold. Numbers are finite; integers are below 2**53 in magnitude."""
 
 

@@ -1,0 +1,103 @@
+"""Checks: what measures, what it may look at, and what it must say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modelward.core.budget import Meter
+    from modelward.core.data import Dataset
+    from modelward.core.evidence import Evidence
+    from modelward.core.model import Model
+    from modelward.core.subject import Subject
+
+Norm: TypeAlias = Literal["linf", "l2"]
+Need: TypeAlias = Literal[
+    "artifact", "model", "gradients", "data", "labels", "training data", "sensitive columns"
+]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user may choose about the checks; part of a run's identity.
+
+    Attributes:
+        norms: threat-model norms.
+        eps: radii in the box's unit, each above 0; empty means the default for the kind of data.
+        limit: at most this many points are attacked and certified.
+        confidence: coverage of every interval, in (0, 1).
+    """
+
+    norms: tuple[Norm, ...] = ("linf", "l2")
+    eps: tuple[float, ...] = ()
+    limit: int = 200
+    confidence: float = 0.95
+
+
+class Attachments(Protocol):
+    """Where a check leaves arrays that evidence refers to."""
+
+    def put(self, arrays: Mapping[str, NDArray[np.generic]]) -> str:
+        """Store named arrays and return their digest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subjects:
+    """Everything one audit looks at.
+
+    Attributes:
+        artifact: the model file or directory and its identity, or null for a live object.
+        model: the opened model, or null when it was not opened.
+        data: samples to measure on.
+        train: samples the model was trained on.
+        attachments: where arrays go.
+    """
+
+    artifact: tuple[Path, Subject] | None = None
+    model: Model | None = None
+    data: Dataset | None = None
+    train: Dataset | None = None
+    attachments: Attachments
+
+    def digests(self) -> dict[str, str]:
+        """Role to digest, for evidence."""
+        found: dict[str, Subject | None] = {
+            "artifact": self.artifact[1] if self.artifact else None,
+            "model": self.model.subject if self.model else None,
+            "data": self.data.subject if self.data else None,
+            "train": self.train.subject if self.train else None,
+        }
+        return {role: subject.digest for role, subject in found.items() if subject is not None}
+
+
+class Check(Protocol):
+    """One way of measuring. Constructed with `Settings`; holds no other state."""
+
+    id: str
+    version: int
+
+    def declines(self, subjects: Subjects) -> str | None:
+        """Why these subjects cannot be measured, in one sentence; null when they can.
+
+        What the catalogue's `needs` say was already asked.
+        """
+        ...
+
+    def run(self, subjects: Subjects, *, budget: Meter, seed: int) -> Iterator[Evidence]:
+        """Measure, yielding evidence as it becomes available.
+
+        Args:
+            subjects: what to look at.
+            budget: asked before every expense; when it refuses, yield what there is and end.
+            seed: the only source of randomness, ``0 <= seed < 2**53``.
+        """
+        ...

@@ -1,0 +1,128 @@
+"""Data sets, as checks see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from modelward.core.subject import Subject
+
+ColumnKind: TypeAlias = Literal["real", "integer", "boolean", "category"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One feature of a table.
+
+    Attributes:
+        name: from the header.
+        kind: inferred from all rows; a category is stored in `Dataset.x` as the index into `categories`.
+        lower: smallest value seen in all rows (categories: 0).
+        upper: largest value seen (categories: number of categories - 1).
+        categories: the distinct texts, sorted; empty for numbers.
+        missing: rows without a value.
+        immutable: an attacker cannot change it.
+        sensitive: groups are formed by it.
+        onehot: name of the one-hot group it belongs to, or null.
+    """
+
+    name: str
+    kind: ColumnKind
+    lower: float
+    upper: float
+    categories: tuple[str, ...] = ()
+    missing: int = 0
+    immutable: bool = False
+    sensitive: bool = False
+    onehot: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Where inputs may lie, and what one unit of eps means. Part of every robustness claim.
+
+    Attributes:
+        lower: smallest allowed value, broadcastable to one sample's shape, float64.
+        upper: largest allowed value, likewise.
+        scale: size of one eps unit per feature, likewise; an eps of 0.1 allows a change of 0.1 * scale.
+        unit: ``box width`` (one global box: images) or ``training range`` (per feature: tables).
+        source: ``stated``, ``inferred from the data`` or ``training data``.
+    """
+
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    unit: Literal["box width", "training range"]
+    source: str
+
+    def describe(self) -> dict[str, float | str]:
+        """The box in a claim's scope: extremes over features, unit and source."""
+        return {
+            "lower": float(self.lower.min()),
+            "upper": float(self.upper.max()),
+            "unit": self.unit,
+            "source": self.source,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """A sensitive column as group codes.
+
+    Attributes:
+        name: the column.
+        codes: (n,) int64, index into `levels`.
+        levels: group names; numbers are cut into quantile bins, which the names state.
+    """
+
+    name: str
+    codes: NDArray[np.int64]
+    levels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Samples with labels.
+
+    Attributes:
+        subject: identity of the whole file, not only of the rows held here.
+        x: (n, *shape) float64 for tables, float32 or the file's own type for images.
+        y: (n,) int64 index into `labels`, or null when there are no labels.
+        labels: the label values as text, sorted (numerically where all are numbers).
+        rows: (n,) int64 row number in the file, so that a witness can be found again.
+        total: rows in the file; larger than n when a uniform sample is held.
+        columns: one per feature of a table; empty for images.
+        box: where inputs may lie.
+        groupings: the sensitive columns, features or not.
+    """
+
+    subject: Subject
+    x: NDArray[np.generic]
+    y: NDArray[np.int64] | None
+    labels: tuple[str, ...]
+    rows: NDArray[np.int64]
+    total: int
+    columns: tuple[Column, ...] = ()
+    box: Box
+    groupings: tuple[Grouping, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: NDArray[np.int64]) -> Dataset:
+        """The same data set with only the given positions, in that order.
+
+        Args:
+            index: (m,) int64 positions into `x`.
+        """
+        return replace(
+            self,
+            x=self.x[index],
+            y=None if self.y is None else self.y[index],
+            rows=self.rows[index],
+            groupings=tuple(replace(g, codes=g.codes[index]) for g in self.groupings),
+        )

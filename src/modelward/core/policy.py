@@ -1,0 +1,215 @@
+"""Policies: thresholds over claims and findings, and what must have been looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from modelward.core.canonical import JSON
+from modelward.core.claim import Claim
+from modelward.core.finding import Finding, Severity, severity_rank
+from modelward.errors import PolicyInvalid, PolicyRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.core.claim import Status
+
+Outcome: TypeAlias = Literal["pass", "fail", "unknown"]
+
+
+class Threshold(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """What one claim must show.
+
+    Attributes:
+        claim: claim id.
+        at_least: the smallest acceptable value.
+        at_most: the largest acceptable value.
+        scope: entries that a claim's scope must have for the threshold to name it.
+    """
+
+    claim: str
+    at_least: float | None = None
+    at_most: float | None = None
+    scope: dict[str, JSON] = {}
+
+    def describe(self) -> str:
+        """The threshold as one phrase."""
+        where = ", ".join(f"{key} {value}" for key, value in sorted(self.scope.items()))
+        parts = [f"at least {self.at_least:g}"] if self.at_least is not None else []
+        parts += [f"at most {self.at_most:g}"] if self.at_most is not None else []
+        return f"{self.claim}{f' ({where})' if where else ''} {' and '.join(parts)}"
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """What a model must satisfy.
+
+    Attributes:
+        name: how reports call it.
+        max_severity: the worst finding that is accepted; null accepts every finding.
+        required_checks: dotted prefixes; of each, at least one check must have finished whole.
+        require: thresholds.
+    """
+
+    name: str = "stated"
+    max_severity: Severity | None = None
+    required_checks: tuple[str, ...] = ()
+    require: tuple[Threshold, ...] = ()
+
+
+BASELINE = Policy(
+    name="baseline", max_severity="medium", required_checks=("quality", "evasion", "robustness")
+)
+"""Applies when no policy is stated: no high or critical finding, and the basic questions were asked."""
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """One requirement and how it stands.
+
+    Attributes:
+        requirement: the requirement in words.
+        status: whether it holds.
+        detail: what was seen.
+    """
+
+    requirement: str
+    status: Literal["holds", "refuted", "unknown"]
+    detail: str
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How a policy stands.
+
+    Attributes:
+        outcome: ``fail`` when a requirement is refuted, else ``unknown`` when one is unknown, else ``pass``.
+        policy: the policy's name.
+        reasons: every requirement, worst first.
+        claims: the claims, with `Claim.status` set where a threshold names them.
+    """
+
+    outcome: Outcome
+    policy: str
+    reasons: tuple[Reason, ...]
+    claims: tuple[Claim, ...]
+
+    def enforce(self) -> None:
+        """Return when the policy is satisfied.
+
+        Raises:
+            PolicyRefused: it is refuted or unknown; the message names the first unmet requirement.
+        """
+        if self.outcome != "pass":
+            unmet = [reason for reason in self.reasons if reason.status != "holds"]
+            raise PolicyRefused(
+                f"policy {self.policy!r}: {len(unmet)} of {len(self.reasons)} requirements not met; "
+                f"first: {unmet[0].requirement} ({unmet[0].detail})"
+            )
+
+
+def validate(policy: Policy, claim_ids: Sequence[str]) -> None:
+    """Refuse a policy that could never refuse, or that names nothing.
+
+    Raises:
+        PolicyInvalid: it states no requirement, a threshold without a bound or with crossed bounds, or an
+            unknown claim id.
+    """
+    # An empty list of requirements is satisfied by every model: the classic hole of policy engines.
+    if policy.max_severity in {None, "critical"} and not policy.required_checks and not policy.require:
+        raise PolicyInvalid(f"policy {policy.name!r} states no requirement, so it would accept every model")
+    for threshold in policy.require:
+        if threshold.claim not in claim_ids:
+            raise PolicyInvalid(
+                f"policy names the unknown claim {threshold.claim!r}; known: {', '.join(claim_ids)}"
+            )
+        low, high = threshold.at_least, threshold.at_most
+        if low is None and high is None:
+            raise PolicyInvalid(f"the threshold on {threshold.claim!r} has neither at-least nor at-most")
+        if low is not None and high is not None and low > high:
+            raise PolicyInvalid(f"the threshold on {threshold.claim!r} has at-least above at-most")
+
+
+def judge_policy(
+    policy: Policy, claims: Sequence[Claim], findings: Sequence[Finding], finished: Sequence[str]
+) -> Verdict:
+    """Hold claims and findings against a policy.
+
+    Args:
+        policy: already validated.
+        claims: all claims of a run.
+        findings: all findings of a run.
+        finished: ids of the checks that ran to their own end.
+    """
+    reasons: list[Reason] = []
+    if policy.max_severity is not None:
+        reasons.append(_severity_reason(policy.max_severity, findings))
+    reasons.extend(_required_reason(prefix, finished) for prefix in policy.required_checks)
+    judged = list(claims)
+    for threshold in policy.require:
+        named = [i for i, claim in enumerate(judged) if _names(threshold, claim)]
+        if not named:
+            reasons.append(
+                Reason(requirement=threshold.describe(), status="unknown", detail="no such claim was made")
+            )
+        for i in named:
+            status, detail = _threshold_status(threshold, judged[i])
+            reasons.append(Reason(requirement=threshold.describe(), status=status, detail=detail))
+            judged[i] = msgspec.structs.replace(judged[i], status=_worst([judged[i].status, status]))
+    statuses = [reason.status for reason in reasons]
+    outcomes: dict[Status, Outcome] = {"holds": "pass", "refuted": "fail", "unknown": "unknown"}
+    order = ("refuted", "unknown", "holds")
+    return Verdict(
+        outcome=outcomes[_worst(statuses)],
+        policy=policy.name,
+        reasons=tuple(sorted(reasons, key=lambda reason: order.index(reason.status))),
+        claims=tuple(judged),
+    )
+
+
+def _worst(statuses: Sequence[Status | None]) -> Status:
+    if "refuted" in statuses:
+        return "refuted"
+    return "unknown" if "unknown" in statuses else "holds"
+
+
+def _names(threshold: Threshold, claim: Claim) -> bool:
+    return claim.id == threshold.claim and all(claim.scope.get(k) == v for k, v in threshold.scope.items())
+
+
+def _severity_reason(limit: Severity, findings: Sequence[Finding]) -> Reason:
+    above = [f for f in findings if severity_rank(f.severity) > severity_rank(limit)]
+    detail = f"{len(above)} worse: {', '.join(sorted({f.rule for f in above}))}" if above else "none is worse"
+    return Reason(
+        requirement=f"no finding worse than {limit}", status="refuted" if above else "holds", detail=detail
+    )
+
+
+def _required_reason(prefix: str, finished: Sequence[str]) -> Reason:
+    done = [check for check in finished if check == prefix or check.startswith(prefix + ".")]
+    return Reason(
+        requirement=f"check {prefix} ran",
+        status="holds" if done else "unknown",
+        detail=", ".join(done) if done else "it did not run to its end",
+    )
+
+
+def _known_range(claim: Claim) -> tuple[float | None, float | None]:
+    """The range the claimed quantity is known to lie in: the bracket, or the value's interval."""
+    if claim.bracket is not None:
+        return claim.bracket.lower, claim.bracket.upper
+    if claim.interval is not None:
+        return claim.interval.lower, claim.interval.upper
+    return claim.value, claim.value
+
+
+def _threshold_status(threshold: Threshold, claim: Claim) -> tuple[Status, str]:
+    low, high = _known_range(claim)
+    seen = f"known range {'?' if low is None else f'{low:.4g}'} to {'?' if high is None else f'{high:.4g}'}"
+    least, most = threshold.at_least, threshold.at_most
+    too_low = least is not None and high is not None and high < least
+    too_high = most is not None and low is not None and low > most
+    if too_low or too_high:
+        return "refuted", seen
+    low_ok = least is None or (low is not None and low >= least)
+    high_ok = most is None or (high is not None and high <= most)
+    return ("holds" if low_ok and high_ok else "unknown"), seen
