@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import rfc8785
 
-JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+if TYPE_CHECKING:
+    JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
+else:
+    JSON = Any  # msgspec cannot resolve a recursive alias when it decodes
 """A value that JSON can hold. Numbers are finite; integers are below 2**53 in magnitude."""
 
 
