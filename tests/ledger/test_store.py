@@ -1,0 +1,253 @@
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable, ModelwardError
+from modelward.ledger.store import FILE_NAME, Ledger, find_all
+
+RECORDS = [{"kind": "evidence", "n": i, "text": "ü" * i} for i in range(5)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    ledger = Ledger.open(tmp_path / "store")
+    ledger.append(*RECORDS)
+    ledger.close()
+    return tmp_path / "store"
+
+
+def reopen(folder):
+    return Ledger.open_read_only(folder)
+
+
+def test_records_come_back_in_order(folder):
+    assert list(reopen(folder).records()) == RECORDS
+
+
+def test_head_does_not_depend_on_how_records_were_grouped(tmp_path):
+    one = Ledger.open(tmp_path / "a").append(*RECORDS)
+    ledger = Ledger.open(tmp_path / "b")
+    for record in RECORDS:
+        two = ledger.append(record)
+    assert one == two
+    assert one.size == 5
+
+
+def test_files_are_private(folder):
+    ledger = Ledger.open(folder)
+    ledger.append({"more": 1})
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert set(modes.values()) == {0o600}
+    assert FILE_NAME in modes
+
+
+def test_an_older_head_is_a_beginning(folder):
+    old = reopen(folder).head()
+    ledger = Ledger.open(folder)
+    new = ledger.append({"more": 1})
+    assert ledger.verify(old.root) == new
+    assert ledger.verify(new.root) == new
+
+
+def test_a_head_of_another_ledger_is_refused(folder):
+    with pytest.raises(LedgerTampered, match="no beginning"):
+        reopen(folder).verify("00" * 32)
+
+
+def test_every_flipped_byte_is_refused_or_changes_no_record(folder, tmp_path):
+    path = folder / FILE_NAME
+    whole = path.read_bytes()
+    refused = 0
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for position in range(len(whole)):
+        broken = bytearray(whole)
+        broken[position] ^= 0xFF
+        (copy / FILE_NAME).write_bytes(broken)
+        try:
+            ledger = Ledger.open_read_only(copy)
+            assert list(ledger.records()) == RECORDS, position
+            ledger.close()
+        except ModelwardError:
+            refused += 1
+    assert refused > sum(len(str(r)) for r in RECORDS)  # at least each byte of each record
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE leaf SET body = replace(body, '3', '4') WHERE seq = 3",
+        "UPDATE leaf SET body = cast('{\"a\": 1}' AS BLOB) WHERE seq = 3",
+        "DELETE FROM leaf WHERE seq = 2",
+        "DELETE FROM leaf WHERE seq = 4",
+        "DELETE FROM leaf",
+        "INSERT INTO leaf SELECT 5, body FROM leaf WHERE seq = 0",
+        "UPDATE leaf SET seq = CASE seq WHEN 1 THEN -2 WHEN 2 THEN -1 ELSE seq END; UPDATE leaf SET seq = -seq - 0 WHERE seq < 0; ",
+        "UPDATE head SET size = 4",
+        "UPDATE head SET peaks = zeroblob(64)",
+        "DELETE FROM head",
+        "DROP TABLE leaf",
+    ],
+)
+def test_every_edit_is_refused(folder, statement):
+    db = sqlite3.connect(folder / FILE_NAME)
+    statement = statement.replace(
+        "replace(body, '3', '4')", "cast(replace(cast(body AS TEXT), '3', '4') AS BLOB)"
+    )
+    db.executescript(statement)
+    db.commit()
+    db.close()
+    with pytest.raises(LedgerTampered):
+        reopen(folder)
+    with pytest.raises(LedgerTampered):
+        Ledger.open(folder)
+
+
+def test_a_tail_removed_by_an_expert_is_caught_by_the_head_alone(folder, tmp_path):
+    head = reopen(folder).head()
+    forged = Ledger.open(tmp_path / "forged")
+    forged.append(*RECORDS[:3])  # a consistent, shorter store
+    forged.verify()
+    with pytest.raises(LedgerTampered, match="no beginning"):
+        forged.verify(head.root)
+
+
+def test_two_processes_append_without_loss(tmp_path):
+    Ledger.open(tmp_path).close()
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_append_many, args=(tmp_path, name)) for name in "ab"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    ledger = Ledger.open(tmp_path)
+    records = list(ledger.records())
+    assert [r["i"] for r in find_all(records, who="a")] == list(range(20))
+    assert [r["i"] for r in find_all(records, who="b")] == list(range(20))
+
+
+def _append_many(folder, who):
+    ledger = Ledger.open(folder)
+    for i in range(20):
+        ledger.append({"who": who, "i": i})
+
+
+def test_a_killed_writer_leaves_whole_transactions(tmp_path):
+    code = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from modelward.ledger.store import Ledger
+        ledger = Ledger.open(Path(sys.argv[1]))
+        i = 0
+        while True:
+            ledger.append({"i": i}, {"i": i + 1})
+            i += 2
+            print(i, flush=True)
+    """)
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    for _ in range(10):
+        child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    ledger = Ledger.open(tmp_path)
+    numbers = [record["i"] for record in ledger.records()]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) >= 20
+    assert len(numbers) % 2 == 0
+    assert ledger.append({"i": -1}).size == len(numbers) + 1
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path):
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    code = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from modelward.errors import LedgerUnwritable
+        from modelward.ledger.store import Ledger
+        ledger = Ledger.open(Path(sys.argv[1]))
+        for i in range(100):
+            try:
+                ledger.append({"i": i, "pad": "x" * 3000})
+            except LedgerUnwritable as error:
+                print(i, error)
+                break
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    written = int(done.stdout.split()[0])
+    assert 0 < written < 100
+    assert "cannot be used" in done.stdout
+    assert [record["i"] for record in Ledger.open(tmp_path).records()] == list(range(written))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else")
+def test_a_read_only_folder_can_be_read_but_not_written(folder):
+    reader = 65534
+    for path in (folder, *folder.parents):
+        if path.stat().st_uid == 0 and path.as_posix() != "/" and "pytest" in path.as_posix():
+            path.chmod(0o755)
+    (folder / FILE_NAME).chmod(0o644)
+    pid = os.fork()
+    if pid == 0:
+        status = 3
+        try:
+            os.setuid(reader)
+            assert len(list(Ledger.open_read_only(folder).records())) == 5
+            try:
+                Ledger.open(folder)
+            except LedgerUnwritable:
+                status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_no_ledger_is_a_missing_file(tmp_path):
+    with pytest.raises(FileMissing):
+        Ledger.open_read_only(tmp_path)
+
+
+def test_a_folder_that_is_a_file_is_unwritable(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(LedgerUnwritable):
+        Ledger.open(tmp_path / "file")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all, but long enough to look like one" * 30])
+def test_a_file_that_is_no_ledger(tmp_path, content):
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with pytest.raises(LedgerTampered):
+        Ledger.open_read_only(tmp_path)
+
+
+def test_a_record_that_json_cannot_hold_adds_nothing(folder):
+    ledger = Ledger.open(folder)
+    with pytest.raises(ValueError, match=r"NaN|nan"):
+        ledger.append({"ok": 1}, {"bad": float("nan")})
+    assert ledger.head().size == 5
+
+
+def test_odd_folder_names(tmp_path):
+    odd = tmp_path / "a?b#c%20 ü"
+    Ledger.open(odd).append({"a": 1})
+    assert list(Ledger.open_read_only(odd).records()) == [{"a": 1}]
+    shutil.rmtree(odd)
