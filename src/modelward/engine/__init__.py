@@ -1,0 +1,1 @@
+"""Plans and runs checks: budget, progress, resume."""
