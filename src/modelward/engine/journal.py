@@ -43,8 +43,8 @@ class Journal:
             return None
         recorded = {}
         for record in find_all(self._earlier, kind="evidence"):
-            evidence = msgspec.convert(record["evidence"], Evidence)
-            recorded[evidence.digest] = evidence
+            item = msgspec.convert(record["evidence"], Evidence)
+            recorded[item.digest] = item
         try:
             run = msgspec.convert(done[-1]["outcome"], CheckRun)
             evidence = tuple(recorded[str(name)] for name in done[-1]["evidence"])  # type: ignore[union-attr]

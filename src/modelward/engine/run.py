@@ -43,8 +43,8 @@ def run_plan(
 ) -> tuple[CheckRun, ...]:
     """Run every check of a plan, or take it from the journal.
 
-    A check's limit is its share of what is left, so what one check does not use, later ones may. Under limits on
-    passes and queries the outcome depends on nothing but the seed; a limit on seconds is recorded where it cuts.
+    A check's limit is its share of what is left, so what one check does not use, later ones may. Under limits
+    on passes and queries the outcome depends on the seed alone; a limit on seconds is recorded where it cuts.
 
     Args:
         plan: checks in order.
