@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, final
 import numpy as np
 
 from modelward.errors import InputError
+from modelward.numeric.roc import midranks
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -67,7 +68,7 @@ def reliability(
     Args:
         confidence: stated probability of the predicted class, shape (n,), in [0, 1].
         correct: whether the prediction was right, shape (n,), 0/1 or bool.
-        bins: number of bins; "mass" gives fewer where equal confidences would have to be split.
+        bins: number of bins; equal confidences are never split, so "mass" may give fewer.
         scheme: "mass" puts equally many predictions in each bin, "width" cuts [0, 1] in equal parts
             ((0, 1/bins], ..., as in the source).
 
@@ -90,11 +91,10 @@ def reliability(
     if bins < 1:
         raise InputError(f"{bins} bins: at least 1 is needed")
     if scheme == "width":
-        edges = np.arange(1, bins) / bins
-    else:
-        edges = np.sort(stated)[np.arange(1, bins) * stated.size // bins - 1]
-        edges = edges[np.arange(1, bins) * stated.size // bins > 0]
-    _, bin_of = np.unique(np.searchsorted(np.unique(edges), stated, side="left"), return_inverse=True)
+        place = np.searchsorted(np.arange(1, bins) / bins, stated, side="left")
+    else:  # equal confidences share a rank, so they share a bin
+        place = ((midranks(stated) - 0.5) * bins / stated.size).astype(np.int64)
+    _, bin_of = np.unique(place, return_inverse=True)
     count = np.bincount(bin_of)
     return Reliability(
         bin_of=bin_of.astype(np.int64),

@@ -123,7 +123,8 @@ def project_l2(y: ArrayLike, x: ArrayLike, eps: float, box: tuple[ArrayLike, Arr
     room = np.where(step > 0, _flat(high - centre), _flat(centre - low))
     size = np.abs(step)
     # Coordinate i moves with slope size[i] until t = stop[i], then stays at room[i].
-    stop = np.divide(room, size, out=np.full_like(size, np.inf), where=size > 0)
+    with np.errstate(over="ignore"):
+        stop = np.divide(room, size, out=np.full_like(size, np.inf), where=size > 0)
     order = np.argsort(stop, axis=1)
     stop = np.take_along_axis(stop, order, axis=1)
     fixed = np.cumsum(np.take_along_axis(np.where(np.isfinite(room), room, 0.0), order, axis=1) ** 2, axis=1)
@@ -132,7 +133,7 @@ def project_l2(y: ArrayLike, x: ArrayLike, eps: float, box: tuple[ArrayLike, Arr
     before = np.concatenate([np.zeros((len(size), 1)), fixed[:, :-1]], axis=1)
     # t on piece j solves before[j] + free[j] t^2 = eps^2; the pieces' norms grow, so the first that reaches
     # wins.
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         root = np.sqrt(np.maximum(eps**2 - before, 0.0) / free)
     reached = root <= stop
     piece = np.argmax(reached, axis=1)

@@ -1,0 +1,190 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from modelward.errors import InputError
+from modelward.numeric.proportion import clopper_pearson
+from modelward.numeric.roc import auc, auc_interval, delong_variance, midranks, tpr_at_fpr
+
+# Hanley and McNeil (1982), Radiology 143, Table I: ratings 1..5 of 58 normal and 51 abnormal CT images.
+NORMAL = np.repeat([1, 2, 3, 4, 5], [33, 6, 6, 11, 2])
+ABNORMAL = np.repeat([1, 2, 3, 4, 5], [3, 2, 2, 11, 33])
+
+scores = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=25)
+
+
+def test_auc_known_answer():
+    assert auc(ABNORMAL, NORMAL) == pytest.approx(0.893, abs=5e-4)  # Hanley and McNeil (1982), p. 32
+
+
+def test_delong_known_answer():
+    # Stata 18 reference manual, entry roctab, same data: area 0.8932, std. err. 0.0307, 0.83295 to 0.95339.
+    assert np.sqrt(delong_variance(ABNORMAL, NORMAL)) == pytest.approx(0.0307, abs=5e-5)
+    assert auc_interval(ABNORMAL, NORMAL, 0.95) == pytest.approx((0.83295, 0.95339), abs=1e-5)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=30))
+def test_midranks_match_scipy(values):
+    assert midranks(values) == pytest.approx(stats.rankdata(values))
+
+
+@given(scores, scores)
+def test_auc_against_all_pairs_scipy_and_sklearn(pos, neg):
+    pairs = np.subtract.outer(pos, neg)
+    expected = (pairs > 0).mean() + (pairs == 0).mean() / 2
+    assert auc(pos, neg) == pytest.approx(expected)
+    assert stats.mannwhitneyu(pos, neg, method="asymptotic").statistic / pairs.size == pytest.approx(expected)
+    labels = [1] * len(pos) + [0] * len(neg)
+    assert roc_auc_score(labels, pos + neg) == pytest.approx(expected)
+
+
+@given(scores, scores, st.randoms(use_true_random=False))
+def test_auc_symmetry_order_and_monotone_transform(pos, neg, random):
+    value = auc(pos, neg)
+    assert auc(neg, pos) == pytest.approx(1 - value)
+    random.shuffle(pos)
+    assert auc(pos, neg) == pytest.approx(value)
+    assert auc(np.exp(pos), np.exp(neg)) == pytest.approx(value)
+
+
+@given(scores.filter(lambda s: len(s) > 1), scores.filter(lambda s: len(s) > 1))
+def test_delong_variance_against_the_structural_components(pos, neg):
+    # DeLong et al. (1988): variances of the row and column means of the kernel matrix, O(m n).
+    kernel = np.heaviside(np.subtract.outer(pos, neg), 0.5)
+    expected = kernel.mean(axis=1).var(ddof=1) / len(pos) + kernel.mean(axis=0).var(ddof=1) / len(neg)
+    assert delong_variance(pos, neg) == pytest.approx(expected, abs=1e-12)
+
+
+def test_delong_coverage_by_simulation():
+    truth = stats.norm.cdf(1 / np.sqrt(2))  # N(1, 1) against N(0, 1)
+    rng = np.random.default_rng(0)
+    trials, covered = 500, 0
+    for _ in range(trials):
+        lower, upper = auc_interval(rng.normal(1, 1, 60), rng.normal(0, 1, 90), 0.95)
+        covered += bool(lower <= truth <= upper)
+    slack = 4 * np.sqrt(0.95 * 0.05 / trials)
+    assert 0.94 - slack <= covered / trials <= 0.95 + slack
+
+
+@pytest.mark.parametrize(
+    ("pos", "neg"), [([2.0] * 20, [1.0] * 30), ([1.0] * 20, [2.0] * 30), ([0.0] * 9, [0.0] * 9)]
+)
+def test_separation_and_constant_scores_are_not_certainty(pos, neg):
+    area = auc(pos, neg)
+    lower, upper = auc_interval(pos, neg, 0.95)
+    assert 0 <= lower <= area <= upper <= 1
+    assert upper - lower > 0.02
+    assert auc_interval(neg, pos, 0.95) == pytest.approx((1 - upper, 1 - lower), abs=1e-9)
+    wide = auc_interval(pos[:2], neg[:2], 0.95)
+    assert wide[1] - wide[0] > upper - lower
+
+
+def test_separated_classes_solve_the_score_equation():
+    lower, upper = auc_interval([1.0] * 10, [0.0] * 14, 0.95)
+    a, mean_size = lower, 11.0
+    variance = a * (1 - a) * (1 + mean_size * ((1 - a) / (2 - a) + a / (1 + a))) / 140
+    assert (1 - a) ** 2 == pytest.approx(1.959963984540054**2 * variance, rel=1e-9)
+    assert upper == 1.0
+
+
+def test_one_positive_still_has_an_interval():
+    lower, upper = auc_interval([0.5], [0.1, 0.2, 0.9], 0.95)
+    assert lower < 2 / 3 < upper
+    with pytest.raises(InputError, match="two of each"):
+        delong_variance([0.5], [0.1, 0.2])
+
+
+def test_infinite_scores_have_a_rank():
+    assert auc([np.inf, 0.0], [-np.inf, 0.0]) == pytest.approx(0.875)
+
+
+def brute_point(pos, neg, fpr):
+    """Best TPR over every threshold whose empirical FPR keeps the limit."""
+    best = 0.0
+    for threshold in [-np.inf, *neg, *pos]:
+        if (np.array(neg) > threshold).mean() <= fpr + 1e-12:
+            best = max(best, (np.array(pos) > threshold).mean())
+    return best
+
+
+@given(scores, scores, st.sampled_from([0.001, 0.01, 0.07, 0.1, 0.25, 0.5, 0.9]))
+@settings(deadline=None)
+def test_operating_point_against_every_threshold(pos, neg, fpr):
+    point = tpr_at_fpr(pos, neg, fpr, 0.95)
+    assert point.tpr == pytest.approx(brute_point(pos, neg, fpr))
+    assert point.fpr <= fpr + 1e-12
+    assert point.fpr == (np.array(neg) > point.threshold).mean()
+    assert point.at_threshold == clopper_pearson(round(point.tpr * len(pos)), len(pos), 0.95)
+    lower, upper = point.at_rate
+    assert 0 <= lower <= point.tpr <= upper <= 1
+
+
+def test_operating_point_by_hand():
+    neg = np.arange(100.0)  # 0..99: at 7 % the threshold is the eighth largest
+    pos = np.concatenate([np.full(30, 95.5), np.full(10, 92.0), np.full(60, 0.0)])
+    point = tpr_at_fpr(pos, neg, 0.07, 0.95)
+    assert (point.threshold, point.fpr, point.tpr) == (92.0, 0.07, 0.3)
+
+
+def test_ties_are_never_split():
+    point = tpr_at_fpr([1.0, 2.0], [1.0] * 50 + [0.0] * 50, 0.4, 0.95)
+    assert (point.threshold, point.fpr, point.tpr) == (1.0, 0.0, 0.5)
+
+
+def test_too_few_negatives_prove_nothing_about_a_low_rate():
+    # 300 negatives cannot show FPR <= 0.1 % for any threshold: P(none above) = 0.999 ** 300 = 0.74.
+    point = tpr_at_fpr(np.full(50, 9.0), np.zeros(300), 0.001, 0.95)
+    assert point.tpr == 1.0
+    assert point.at_threshold[0] > 0.9
+    assert point.at_rate == (0.0, 1.0)
+
+
+def test_rate_bounds_use_the_binomial_order_statistics():
+    neg = np.arange(10_000.0)
+    pos = np.arange(5_000.0) * 2  # TPR(c) = 1 - c / 10 000, so a bound reveals its threshold
+    lower, upper = tpr_at_fpr(pos, neg, 0.01, 0.95).at_rate
+    strict, loose = stats.binom.ppf(0.0125, 10_000, 0.01), stats.binom.ppf(0.9875, 10_000, 0.01)
+    assert lower == pytest.approx(
+        clopper_pearson(round(strict / 2), 5_000, 0.9875, side="lower")[0], abs=6e-4
+    )
+    assert upper == pytest.approx(clopper_pearson(round(loose / 2), 5_000, 0.9875, side="upper")[1], abs=6e-4)
+
+
+@pytest.mark.parametrize("fpr", [0.02, 0.1])
+@pytest.mark.parametrize("digits", [1, 8], ids=["discrete", "continuous"])
+def test_rate_coverage_by_simulation(fpr, digits):
+    rng = np.random.default_rng(1)
+    big = np.round(rng.normal(0, 1, 400_000), digits)
+    cut = np.quantile(big, 1 - fpr, method="inverted_cdf")  # smallest c with P(negative > c) <= fpr
+    edge = cut + 0.05 if digits == 1 else cut  # rounding puts the next tenth from here
+    truth = stats.norm.sf(edge - 1.5)
+    trials, covered = 300, 0
+    for _ in range(trials):
+        pos, neg = np.round(rng.normal(1.5, 1, 80), digits), np.round(rng.normal(0, 1, 400), digits)
+        lower, upper = tpr_at_fpr(pos, neg, fpr, 0.9).at_rate
+        covered += bool(lower <= truth <= upper)
+    assert covered / trials >= 0.9 - 4 * np.sqrt(0.9 * 0.1 / trials)
+
+
+@pytest.mark.parametrize(
+    ("pos", "neg"),
+    [([], [1.0]), ([1.0], []), ([float("nan")], [1.0]), ([1.0], [float("nan")]), ([[1.0]], [1.0])],
+)
+def test_bad_scores_are_refused(pos, neg):
+    for call in (
+        auc,
+        delong_variance,
+        lambda p, n: auc_interval(p, n, 0.9),
+        lambda p, n: tpr_at_fpr(p, n, 0.1, 0.9),
+    ):
+        with pytest.raises(InputError):
+            call(pos, neg)
+
+
+@pytest.mark.parametrize(("fpr", "confidence"), [(0.0, 0.9), (1.0, 0.9), (float("nan"), 0.9), (0.1, 1.0)])
+def test_bad_rates_are_refused(fpr, confidence):
+    with pytest.raises(InputError, match="not between"):
+        tpr_at_fpr([1.0], [0.0], fpr, confidence)
