@@ -1,0 +1,52 @@
+"""The one table from format to runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelward.errors import FormatUnknown
+
+if TYPE_CHECKING:
+    from modelward.adapters.runtime import Runtime, RuntimeSpec
+
+SANDBOXED = frozenset({"pickle", "joblib", "skops"})
+"""Formats whose loading can run code: opened in the sandbox alone."""
+TORCH = frozenset({"torch-zip", "torch-legacy", "safetensors"})
+BOOSTERS = frozenset({"xgboost-json", "xgboost-ubj", "lightgbm"})
+PRELOAD = {
+    **dict.fromkeys(TORCH, ("torch", "safetensors")),
+    "onnx": ("onnxruntime",),
+    "xgboost-json": ("xgboost",),
+    "xgboost-ubj": ("xgboost",),
+    "lightgbm": ("lightgbm",),
+    "pickle": ("joblib", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
+    "joblib": ("joblib", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
+    "skops": ("skops.io", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
+}
+"""Libraries that a sandboxed process imports before it locks itself."""
+
+
+def load_runtime(spec: RuntimeSpec) -> Runtime:
+    """Load a model file in this process.
+
+    Raises:
+        FormatUnknown: no runtime is known for the format.
+        ModelwardError: as the runtime's own loader says.
+    """
+    if spec.format == "onnx":
+        from modelward.adapters.runtimes import onnx_file
+
+        return onnx_file.load(spec)
+    if spec.format in TORCH:
+        from modelward.adapters.runtimes import torch_module
+
+        return torch_module.load(spec)
+    if spec.format in BOOSTERS:
+        from modelward.adapters.runtimes import boosters
+
+        return boosters.load_lightgbm(spec) if spec.format == "lightgbm" else boosters.load_xgboost(spec)
+    if spec.format in SANDBOXED:
+        from modelward.adapters.runtimes import sklearn_file
+
+        return sklearn_file.load(spec)
+    raise FormatUnknown(f"{spec.path}: {spec.format} is not a model that modelward can ask")

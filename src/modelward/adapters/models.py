@@ -1,0 +1,155 @@
+"""The models that checks ask: a runtime, the meaning of its answers, and the powers it really has."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from modelward.core.model import Outputs, ProbeAnswer
+from modelward.errors import ModelHung, ModelRaised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from modelward.adapters.outputs import Reading
+    from modelward.adapters.runtime import Runtime, RuntimeSpec
+    from modelward.core.model import Probe
+    from modelward.core.subject import Subject
+
+
+@final
+class RuntimeModel:
+    """A classifier asked through its own runtime.
+
+    Attributes:
+        subject: identity.
+        outputs: meaning of the score columns.
+        runtime: what answers.
+        spec: how to open it again in the sandbox; null for a live object.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        runtime: Runtime,
+        reading: Reading,
+        *,
+        classes: tuple[str, ...],
+        spec: RuntimeSpec | None,
+    ) -> None:
+        self.subject = subject
+        self.runtime = runtime
+        self.spec = spec
+        self.outputs = Outputs(kind=reading.kind, classes=classes, origin=reading.origin)
+        self._reading = reading
+
+    def scores(self, x: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Ask the runtime; see `core.model.Model.scores`."""
+        raw = self.runtime.raw(x)
+        if raw.ndim == 0 or len(raw) != len(x):
+            raise ModelRaised(f"the model answered shape {raw.shape} to {len(x)} samples")
+        return self._reading.scores(raw, self.outputs.classes)
+
+    @contextmanager
+    def probe(self, seconds: float) -> Iterator[Probe]:
+        """A sandboxed copy for a file; the object itself, watched by a clock, when it is live."""
+        if self.spec is None:
+            yield LiveProbe(self.runtime, seconds)
+            return
+        from modelward.adapters.remote import RemoteProbe
+
+        probe = RemoteProbe(self.spec, seconds)
+        try:
+            yield probe
+        finally:
+            probe.close()
+
+
+@final
+class DifferentiableModel:
+    """A model together with a differentiable copy of it.
+
+    Attributes:
+        tolerance: see `core.model.Differentiable`.
+    """
+
+    def __init__(self, model: RuntimeModel, module: nn.Module, tolerance: float) -> None:
+        self._model = model
+        self._module = module
+        self.tolerance = tolerance
+
+    @property
+    def subject(self) -> Subject:
+        """Identity of the original."""
+        return self._model.subject
+
+    @property
+    def outputs(self) -> Outputs:
+        """Meaning of the original's score columns."""
+        return self._model.outputs
+
+    def scores(self, x: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Ask the original."""
+        return self._model.scores(x)
+
+    def probe(self, seconds: float) -> AbstractContextManager[Probe]:
+        """Probe the original."""
+        return self._model.probe(seconds)
+
+    def module(self) -> nn.Module:
+        """The copy."""
+        return self._module
+
+
+@final
+class LiveProbe:
+    """Asks a live object; a call that outlives the clock is left behind in its thread and reported as hung."""
+
+    def __init__(self, runtime: Runtime, seconds: float) -> None:
+        self._runtime, self._seconds = runtime, seconds
+
+    def ask(self, x: NDArray[np.generic]) -> ProbeAnswer:
+        """Send one batch as it is."""
+        from modelward.adapters.remote import answered
+
+        try:
+            return answered(within(self._seconds, self._runtime, x))
+        except ModelHung as error:
+            return ProbeAnswer(kind="hung", detail=str(error))
+        except ModelRaised as error:
+            return ProbeAnswer(kind="raised", detail=str(error))
+
+
+def within(seconds: float, runtime: Runtime, x: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Ask a runtime that cannot be stopped, and stop waiting instead.
+
+    Raises:
+        ModelHung: there was no answer in time.
+        ModelRaised: it raised.
+    """
+    answers: list[NDArray[np.generic]] = []
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            answers.append(np.asarray(runtime.raw(x)))
+        except Exception as error:  # noqa: BLE001  (handed to the caller's thread, whatever it is)
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise ModelHung(f"the model did not answer within {seconds:g} s")
+    if errors:
+        if isinstance(errors[0], ModelRaised):
+            raise errors[0]
+        raise ModelRaised(f"the model raised {type(errors[0]).__name__}: {errors[0]}") from errors[0]
+    return answers[0]

@@ -1,0 +1,200 @@
+"""Open a model together with the data it is examined on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from modelward.adapters.data.boxes import with_training_range
+from modelward.adapters.loading import SANDBOXED, TORCH, load_runtime
+from modelward.adapters.models import DifferentiableModel, RuntimeModel, within
+from modelward.adapters.outputs import OutputOptions, Reading, read_outputs
+from modelward.adapters.pairing import fit_features, fit_labels, name_classes
+from modelward.adapters.runtime import Runtime, RuntimeSpec
+from modelward.core.digest import file_digest
+from modelward.core.subject import Subject
+from modelward.errors import ModelNonFinite, ModelRaised, OperatorUnsupported, ShapeMismatch, UnsafeArtifact
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from modelward.artifact.verdict import ArtifactReport
+    from modelward.core.check import Need
+    from modelward.core.data import Dataset
+    from modelward.core.model import Model
+
+_FIRST = 16
+"""Unmodified samples that are asked before anything is measured."""
+_SECONDS = 60.0
+"""How long a live model may take for them."""
+
+
+class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user states about the model.
+
+    Attributes:
+        factory: ``package.module:function`` that builds the torch module for a weights file.
+        import_from: folder that the factory's module may be imported from.
+        outputs: meaning of the outputs and class order.
+        name: what a live object is called.
+    """
+
+    factory: str | None = None
+    import_from: str | None = None
+    outputs: OutputOptions = OutputOptions()
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A model and data that fit each other.
+
+    Attributes:
+        model: the model, or null when it was not opened.
+        data: samples, aligned to the model's columns and classes.
+        train: training samples, likewise.
+        absent: why something that checks may need is not there.
+    """
+
+    model: Model | None = None
+    data: Dataset | None = None
+    train: Dataset | None = None
+    absent: dict[Need, str] = field(default_factory=dict)
+
+
+def open_file(
+    path: Path, report: ArtifactReport, data: Dataset | None, train: Dataset | None, options: ModelOptions
+) -> Opened:
+    """Open a model file.
+
+    Args:
+        path: the file.
+        report: what static inspection said of it; a dangerous file is not opened, and one whose loading can
+            run code is opened in the sandbox alone, after an inert verdict.
+        data: samples to examine it on; without any, the model is not opened.
+        train: samples it was trained on.
+        options: what the user states.
+
+    Raises:
+        ModelwardError: it cannot be opened, does not fit the data, or fails on unmodified samples.
+    """
+    if data is None:
+        return Opened(
+            train=train, absent={"model": "no data was given (--data), so the model was not opened"}
+        )
+    try:
+        _refuse_unsafe(path, report)
+    except UnsafeArtifact as error:
+        return Opened(data=data, train=train, absent={"model": f"the model was not opened: {error}"})
+    spec = RuntimeSpec(
+        path=str(path.absolute()),
+        format=report.format,
+        factory=options.factory,
+        import_from=options.import_from,
+        categories={c.name: list(c.categories) for c in data.columns if c.categories},
+    )
+    subject = Subject(kind="model", name=str(path), digest=file_digest(path), format=report.format)
+    return _pair(_runtime(spec), spec, subject, (data, train, options))
+
+
+def open_live(model: object, data: Dataset, train: Dataset | None, options: ModelOptions) -> Opened:
+    """Open a live object; its identity is asserted.
+
+    Raises:
+        ModelwardError: as for `open_file`.
+    """
+    from modelward.adapters.live import live_runtime, live_subject
+
+    runtime, kind = live_runtime(model)
+    return _pair(runtime, None, live_subject(model, kind, options.name), (data, train, options))
+
+
+def _runtime(spec: RuntimeSpec) -> Runtime:
+    if spec.format in SANDBOXED:
+        from modelward.adapters.remote import RemoteRuntime
+
+        return RemoteRuntime(spec)
+    return load_runtime(spec)
+
+
+def _refuse_unsafe(path: Path, report: ArtifactReport) -> None:
+    if report.verdict == "dangerous":
+        raise UnsafeArtifact(f"{path}: loading it would run a payload")
+    if report.format in SANDBOXED and report.format != "skops" and report.verdict != "inert":
+        raise UnsafeArtifact(f"{path}: loading it is {report.verdict}, not proven inert")
+
+
+def _pair(
+    runtime: Runtime,
+    spec: RuntimeSpec | None,
+    subject: Subject,
+    given: tuple[Dataset, Dataset | None, ModelOptions],
+) -> Opened:
+    data, train, options = given
+    if len(data) == 0:
+        raise ShapeMismatch(f"{data.subject.name}: has no rows to examine the model on")
+    data = fit_features(data, runtime.facts)
+    if train is not None:
+        train = fit_features(train, runtime.facts)
+        data = with_training_range(data, train)
+    first = data.x[:_FIRST]
+    raw = within(_SECONDS, runtime, first) if spec is None else runtime.raw(first)
+    if raw.dtype.kind in "fc" and not np.isfinite(raw).all():
+        raise ModelNonFinite(f"{subject.name}: answers NaN or an infinity to unmodified rows")
+    reading = read_outputs(raw, len(first), runtime.facts, options.outputs)
+    classes = name_classes(reading, runtime.facts, options.outputs.classes, data.labels)
+    data = fit_labels(data, classes)
+    train = fit_labels(train, classes) if train is not None else None
+    described = msgspec.structs.replace(
+        subject,
+        details={
+            **subject.details,
+            "outputs": reading.statement,
+            "outputs_known_from": reading.origin,
+            "classes": list(classes[:100]),
+            "sample_shape": list(data.x.shape[1:]),
+            **({"factory": options.factory} if options.factory else {}),
+        },
+    )
+    model = RuntimeModel(described, runtime, reading, classes=classes, spec=spec)
+    model.scores(first)  # a label outside the classes shows here, not in the middle of a check
+    copy, reason = _differentiable(model, reading, data)
+    absent: dict[Need, str] = {} if copy is not None else {"gradients": reason}
+    return Opened(model=copy or model, data=data, train=train, absent=absent)
+
+
+def _differentiable(
+    model: RuntimeModel, reading: Reading, data: Dataset
+) -> tuple[DifferentiableModel | None, str]:
+    """A differentiable copy where there is an honest one, else the reason why not."""
+    format_ = model.subject.format
+    if format_ in TORCH or format_ == "torch-module":
+        from modelward.adapters.runtimes.torch_module import TorchRuntime
+
+        assert isinstance(model.runtime, TorchRuntime)  # noqa: S101  (loading.py: these formats have this runtime)
+        return DifferentiableModel(model, _columns(model.runtime.module, reading.statement), 0.0), ""
+    if format_ != "onnx" or model.spec is None:
+        return None, f"{format_} models have no gradients"
+    try:
+        from modelward.adapters.onnx_import import import_onnx
+
+        samples = np.asarray(data.x[:64], dtype=np.float32)
+        imported = import_onnx(Path(model.spec.path), samples=samples)
+        statement = reading.statement
+        if statement == "probability" and imported.tail == "sigmoid":
+            statement = "logit"
+        return DifferentiableModel(model, _columns(imported.module, statement), imported.tolerance), ""
+    except (OperatorUnsupported, ModelRaised) as error:
+        return None, f"no differentiable copy: {error}"
+
+
+def _columns(module: nn.Module, statement: str) -> nn.Module:
+    if statement not in {"logit", "probability"}:
+        return module
+    from modelward.adapters.columns import TwoColumns
+
+    return TwoColumns(module, probability=statement == "probability").eval()

@@ -1,0 +1,180 @@
+"""Both ends of a model in the sandbox: the worker inside, the runtime and the probe outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import msgspec
+import numpy as np
+
+from modelward.adapters.loading import PRELOAD, TORCH, load_runtime
+from modelward.adapters.runtime import Facts, Runtime, RuntimeSpec
+from modelward.core.model import ProbeAnswer
+from modelward.errors import (
+    FileDamaged,
+    FormatUnknown,
+    ModelHung,
+    ModelRaised,
+    SandboxDied,
+    SandboxTimeout,
+    ShapeMismatch,
+    UnsafeArtifact,
+)
+from modelward.sandbox import Limits, RawArray, RemoteFailure, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from modelward.core.canonical import JSON
+    from modelward.sandbox import Message
+
+ENTRY = "modelward.adapters.remote:serve"
+_ROWS = 65536
+"""Rows per call: bounds the size of one frame."""
+
+
+def serve(readable: tuple[Path, ...]) -> Mapping[str, Callable[..., Message]]:
+    """The worker's methods; runs inside the sandbox.
+
+    Args:
+        readable: the model's own paths (the specification names the file).
+    """
+    loaded: list[Runtime] = []
+
+    del readable  # the kernel enforces it; the specification names the file
+
+    def open_model(specification: bytes) -> Message:
+        loaded.append(load_runtime(msgspec.json.decode(specification, type=RuntimeSpec)))
+        return msgspec.json.encode(loaded[0].facts)
+
+    def raw(x: RawArray) -> Message:
+        return pack(loaded[0].raw(unpack(x)))
+
+    return {"open": open_model, "raw": raw}
+
+
+def pack(array: NDArray[np.generic]) -> RawArray:
+    """An array as a message; objects become text."""
+    plain = np.ascontiguousarray(array if array.dtype.kind != "O" else array.astype(np.str_))
+    return RawArray(plain.dtype.str, plain.shape, plain.tobytes())
+
+
+def unpack(array: RawArray) -> NDArray[np.generic]:
+    """A message as an array; dtype, shape and length were checked on receipt."""
+    return np.frombuffer(array.data, dtype=np.dtype(array.dtype)).reshape(array.shape)
+
+
+@final
+class RemoteRuntime:
+    """A model that lives in a sandboxed process; started again after it died."""
+
+    def __init__(self, spec: RuntimeSpec, limits: Limits | None = None) -> None:
+        self._spec, self._limits = spec, limits or Limits(wall_seconds=60.0)
+        self._box, self._facts = _open_box(spec, self._limits)
+
+    @property
+    def facts(self) -> Facts:
+        """What the model says about itself."""
+        return self._facts
+
+    def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Ask the sandboxed model.
+
+        Raises:
+            ModelRaised: it raised, or its process crashed.
+            ModelHung: it did not answer in time.
+        """
+        parts = [self._raw(x[start : start + _ROWS]) for start in range(0, max(1, len(x)), _ROWS)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
+        try:
+            answer = self._box.call("raw", pack(x))
+        except RemoteFailure as error:
+            raise ModelRaised(
+                f"the model raised {error.name}: {error.message.splitlines()[0][:300]}"
+            ) from error
+        except SandboxTimeout as error:
+            self._restart()
+            raise ModelHung(str(error)) from error
+        except SandboxDied as error:
+            self._restart()
+            raise ModelRaised(str(error)) from error
+        if not isinstance(answer, RawArray):
+            raise ModelRaised("the sandboxed model answered something that is no array")
+        return unpack(answer)
+
+    def close(self) -> None:
+        """End the process."""
+        self._box.close()
+
+    def _restart(self) -> None:
+        self._box.close()
+        self._box, self._facts = _open_box(self._spec, self._limits)
+
+
+@final
+class RemoteProbe:
+    """Sends inputs that may break a model to a sandboxed copy of it."""
+
+    def __init__(self, spec: RuntimeSpec, seconds: float) -> None:
+        self._runtime = RemoteRuntime(spec, Limits(wall_seconds=max(seconds, 10.0)))
+        self._seconds = seconds
+
+    def ask(self, x: NDArray[np.generic]) -> ProbeAnswer:
+        """Send one batch as it is; a process that died or hung is replaced."""
+        try:
+            return answered(self._runtime.raw(x))
+        except ModelHung as error:
+            return ProbeAnswer(kind="hung", detail=str(error))
+        except ModelRaised as error:
+            crashed = isinstance(error.__cause__, SandboxDied)
+            return ProbeAnswer(kind="crashed" if crashed else "raised", detail=str(error))
+
+    def close(self) -> None:
+        """End the process."""
+        self._runtime.close()
+
+
+def answered(raw: NDArray[np.generic]) -> ProbeAnswer:
+    """Summarise an answer."""
+    if raw.dtype.kind not in "fiubc":
+        return ProbeAnswer(kind="answered", detail=f"{raw.dtype} {raw.shape}", finite=True)
+    values = np.abs(raw) if raw.dtype.kind == "c" else raw
+    flat = values.astype(np.float64).ravel()
+    shown: list[JSON] = [float(v) if np.isfinite(v) else None for v in flat[:64]]
+    return ProbeAnswer(
+        kind="answered", detail=f"{raw.dtype} {raw.shape}", scores=shown, finite=bool(np.isfinite(flat).all())
+    )
+
+
+_LOAD_ERRORS = {
+    error.__name__: error for error in (FileDamaged, FormatUnknown, ShapeMismatch, UnsafeArtifact)
+}
+
+
+def _open_box(spec: RuntimeSpec, limits: Limits) -> tuple[Sandbox, Facts]:
+    path = Path(spec.path)
+    readable = [path]
+    if spec.import_from is not None and spec.format in TORCH:
+        readable.append(Path(spec.import_from))
+    box = Sandbox.start(ENTRY, readable=readable, preload=PRELOAD.get(spec.format, ()), limits=limits)
+    try:
+        answer = box.call("open", msgspec.json.encode(spec))
+        if not isinstance(answer, bytes):
+            raise FileDamaged(f"{spec.path}: the sandboxed loader gave no description of the model")
+        return box, msgspec.json.decode(answer, type=Facts)
+    except RemoteFailure as error:
+        box.close()
+        known = _LOAD_ERRORS.get(error.name)
+        if known is not None:
+            raise known(error.message) from error
+        raise FileDamaged(f"{spec.path}: cannot be loaded ({error.name}: {error.message[:200]})") from error
+    except (SandboxTimeout, SandboxDied) as error:
+        raise FileDamaged(f"{spec.path}: cannot be loaded ({error})") from error
+    except msgspec.DecodeError as error:
+        box.close()
+        raise FileDamaged(f"{spec.path}: the sandboxed loader described no model") from error

@@ -1,0 +1,85 @@
+"""What runs a model file, and what is known about it before it is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from modelward.core.model import OutputKind
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class RuntimeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What is needed to open a model file, here or in the sandbox.
+
+    Attributes:
+        path: the file.
+        format: content format, as `artifact.sniff` names it.
+        factory: ``package.module:function`` that builds the torch module; trusted, because the user named it.
+        import_from: folder put first on the import path for the factory.
+        categories: column name to category texts, for models that were trained on text columns.
+    """
+
+    path: str
+    format: str
+    factory: str | None = None
+    import_from: str | None = None
+    categories: dict[str, list[str]] = {}
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model says about itself.
+
+    Attributes:
+        features: feature names in input order; null when it does not know.
+        n_features: length of one row; null when it does not say or does not take rows.
+        shape: shape of one sample with null for free dimensions; null when it does not say.
+        classes: class labels in output order; null when it does not know.
+        kind: meaning of the outputs, when the model states it.
+        origin: where `kind` and `classes` come from.
+        missing: it takes NaN for a missing value by design.
+    """
+
+    features: tuple[str, ...] | None = None
+    n_features: int | None = None
+    shape: tuple[int | None, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    kind: OutputKind | None = None
+    origin: str = ""
+    missing: bool = False
+
+
+class Runtime(Protocol):
+    """A loaded model file or live object."""
+
+    @property
+    def facts(self) -> Facts:
+        """What it says about itself."""
+        ...
+
+    def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Ask it.
+
+        Args:
+            x: (n, *shape).
+
+        Returns:
+            Its own answer: (n,), (n, 1) or (n, k) numbers, or (n,) labels (integers or text).
+
+        Raises:
+            ModelRaised: it raised.
+            ModelHung: it did not answer in time.
+        """
+        ...
+
+
+def class_text(value: object) -> str:
+    """A class label as text: ``1`` for 1, 1.0 and "1", so that labels of data and model can be matched."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    item = getattr(value, "item", None)  # numpy scalars
+    return class_text(item()) if item is not None and not isinstance(value, str) else str(value)

@@ -1,0 +1,1 @@
+"""One module per kind of model file: each loads it and answers with its own library."""

@@ -1,0 +1,153 @@
+"""XGBoost and LightGBM files, run by their own libraries."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from modelward.adapters.runtime import Facts, RuntimeSpec
+from modelward.errors import ExtraMissing, FileDamaged, ModelRaised, ShapeMismatch
+
+if TYPE_CHECKING:
+    import lightgbm
+    import xgboost
+    from numpy.typing import NDArray
+
+    from modelward.core.model import OutputKind
+
+
+@final
+class XGBoostRuntime:
+    """A booster and what its objective makes of its answers."""
+
+    def __init__(self, booster: xgboost.Booster) -> None:
+        self._booster = booster
+        learner = json.loads(booster.save_config())["learner"]
+        objective = learner["objective"]["name"]
+        kinds: dict[str, OutputKind] = {
+            "binary:logistic": "probabilities",
+            "multi:softprob": "probabilities",
+            "multi:softmax": "labels",
+            "binary:logitraw": "logits",
+            "binary:hinge": "labels",
+        }
+        if objective not in kinds:
+            raise ShapeMismatch(
+                f"the objective {objective!r} is no classification", advice="Give a classifier."
+            )
+        classes = int(learner["learner_model_param"].get("num_class", "0"))
+        self._facts = Facts(
+            features=tuple(booster.feature_names) if booster.feature_names else None,
+            n_features=booster.num_features(),
+            classes=tuple(map(str, range(max(2, classes)))),
+            kind=kinds[objective],
+            origin=f"objective {objective}",
+            missing=True,
+        )
+
+    @property
+    def facts(self) -> Facts:
+        """Feature names, number of classes, and the objective's meaning."""
+        return self._facts
+
+    def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Predict rows."""
+        import xgboost
+
+        types = self._booster.feature_types
+        try:
+            matrix = xgboost.DMatrix(
+                np.asarray(x, dtype=np.float32),
+                feature_names=self._booster.feature_names,
+                feature_types=types,
+                enable_categorical="c" in (types or ()),
+            )
+            answer = self._booster.predict(matrix)
+        except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
+            raise ModelRaised(
+                f"xgboost refused the input: {str(error).strip().splitlines()[-1][:300]}"
+            ) from error
+        return answer.astype(np.int64) if self._facts.kind == "labels" else np.asarray(answer)
+
+
+@final
+class LightGBMRuntime:
+    """A booster and what its objective makes of its answers."""
+
+    def __init__(self, booster: lightgbm.Booster, objective: str, classes: int) -> None:
+        self._booster = booster
+        self._facts = Facts(
+            features=tuple(booster.feature_name()),
+            n_features=booster.num_feature(),
+            classes=tuple(map(str, range(classes))),
+            kind="probabilities",
+            origin=f"objective {objective}",
+            missing=True,
+        )
+
+    @property
+    def facts(self) -> Facts:
+        """Feature names, number of classes, and the objective's meaning."""
+        return self._facts
+
+    def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Predict rows."""
+        import lightgbm
+
+        try:
+            return np.asarray(self._booster.predict(np.asarray(x, dtype=np.float64), num_threads=2))
+        except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
+            raise ModelRaised(f"lightgbm refused the input: {str(error)[:300]}") from error
+
+
+def load_xgboost(spec: RuntimeSpec) -> XGBoostRuntime:
+    """Open an XGBoost JSON or UBJ file.
+
+    Raises:
+        ExtraMissing: xgboost is not installed.
+        FileDamaged: xgboost does not accept the file.
+        ShapeMismatch: it is no classifier.
+    """
+    try:
+        import xgboost
+    except ImportError as error:
+        raise ExtraMissing("xgboost", "trees") from error
+    booster = xgboost.Booster({"nthread": 2})
+    try:
+        # XGBoost chooses its parser by the extension; the content decides here.
+        with open(spec.path, "rb") as stream:  # noqa: PTH123  (spec.path is text because it crosses processes)
+            booster.load_model(bytearray(stream.read()))
+    except (xgboost.core.XGBoostError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise FileDamaged(f"{spec.path}: xgboost cannot open it ({reason})") from error
+    return XGBoostRuntime(booster)
+
+
+def load_lightgbm(spec: RuntimeSpec) -> LightGBMRuntime:
+    """Open a LightGBM text file.
+
+    Raises:
+        ExtraMissing: lightgbm is not installed.
+        FileDamaged: lightgbm does not accept the file.
+        ShapeMismatch: it is no classifier.
+    """
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise ExtraMissing("lightgbm", "trees") from error
+    with open(spec.path, encoding="utf-8", errors="replace") as stream:  # noqa: PTH123  (see load_xgboost)
+        text = stream.read()
+    header = dict(line.split("=", 1) for line in text[:100_000].splitlines() if "=" in line)
+    if "end of trees" not in text:
+        raise FileDamaged(f"{spec.path}: the LightGBM model ends before 'end of trees'")
+    objective = header.get("objective", "").split(" ")[0]
+    if objective not in {"binary", "multiclass", "multiclassova", "cross_entropy"}:
+        raise ShapeMismatch(f"the objective {objective!r} is no classification", advice="Give a classifier.")
+    try:
+        booster = lightgbm.Booster(model_str=text, params={"verbosity": -1})
+        classes = max(2, int(header.get("num_class", "1")))
+    except (lightgbm.basic.LightGBMError, ValueError) as error:
+        raise FileDamaged(f"{spec.path}: lightgbm cannot open it ({str(error)[:200]})") from error
+    return LightGBMRuntime(booster, objective, classes)

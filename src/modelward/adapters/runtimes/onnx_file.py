@@ -1,0 +1,128 @@
+"""ONNX files, run by onnxruntime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from modelward.adapters.runtime import Facts, RuntimeSpec, class_text
+from modelward.errors import FileDamaged, ModelRaised, ShapeMismatch
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from numpy.typing import NDArray
+
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+}
+
+
+@final
+class OnnxRuntime:
+    """A session on one file."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        inputs = session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _TYPES:
+            kinds = ", ".join(f"{i.name}: {i.type}" for i in inputs)
+            raise ShapeMismatch(
+                f"the model takes {len(inputs)} inputs ({kinds}); one numeric tensor is supported"
+            )
+        self._input = inputs[0]
+        self._type = _TYPES[inputs[0].type]
+        dims = [d if isinstance(d, int) and d > 0 else None for d in inputs[0].shape]
+        self._batch = dims[0] if dims else None
+        self._output = _choose_output(session)
+        self._zipmap = self._output.type.startswith("seq(map(")
+        self._classes: tuple[str, ...] | None = None
+        shape = tuple(dims[1:])
+        self._facts = Facts(
+            n_features=shape[0] if len(shape) == 1 else None,
+            shape=shape or None,
+            kind="probabilities" if self._zipmap else None,
+            origin=f"output {self._output.name!r} of type {self._output.type}",
+        )
+
+    @property
+    def facts(self) -> Facts:
+        """Input shape and, for a ZipMap, the classes."""
+        if self._zipmap and self._classes is None and self._facts.shape and None not in self._facts.shape:
+            self.raw(np.zeros((1, *[d or 1 for d in self._facts.shape])))
+        return Facts(
+            n_features=self._facts.n_features,
+            shape=self._facts.shape,
+            classes=self._classes,
+            kind=self._facts.kind,
+            origin=self._facts.origin,
+        )
+
+    def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Run the session; a fixed batch size is filled up with the last sample."""
+        batch: NDArray[np.generic] = x.astype(self._type, copy=False)
+        if self._batch is None or len(batch) == self._batch:
+            return self._run(batch)
+        parts = []
+        for start in range(0, len(batch), self._batch):
+            part = batch[start : start + self._batch]
+            missing = self._batch - len(part)
+            filled = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+            parts.append(self._run(filled)[: len(part)])
+        return np.concatenate(parts)
+
+    def _run(self, batch: NDArray[np.generic]) -> NDArray[np.generic]:
+        try:
+            answer = self._session.run([self._output.name], {self._input.name: batch})[0]
+        except _onnx_errors() as error:
+            raise ModelRaised(f"onnxruntime refused the input: {str(error).splitlines()[0][:300]}") from error
+        if not self._zipmap:
+            return np.asarray(answer)
+        keys = list(answer[0])
+        self._classes = tuple(class_text(key) for key in keys)
+        return np.array([[row[key] for key in keys] for row in answer], dtype=np.float64)
+
+
+def load(spec: RuntimeSpec) -> OnnxRuntime:
+    """Open an ONNX file on the CPU.
+
+    Raises:
+        FileDamaged: onnxruntime does not accept it.
+        ShapeMismatch: it does not take one numeric tensor.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(spec.path, options, providers=["CPUExecutionProvider"])
+    except _onnx_errors() as error:
+        reason = str(error).splitlines()[0][:200]
+        raise FileDamaged(f"{spec.path}: onnxruntime cannot open it ({reason})") from error
+    return OnnxRuntime(session)
+
+
+def _choose_output(session: onnxruntime.InferenceSession) -> onnxruntime.NodeArg:
+    """Scores are worth more than labels: a ZipMap or a float matrix first, then a float vector, then labels."""
+
+    def worth(output: onnxruntime.NodeArg) -> int:
+        if output.type.startswith("seq(map("):
+            return 0
+        floating = output.type in {"tensor(float)", "tensor(double)", "tensor(float16)"}
+        return (1 if len(output.shape or ()) == 2 else 2) if floating else 3
+
+    return min(session.get_outputs(), key=worth)
+
+
+def _onnx_errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = [v for v in vars(state).values() if isinstance(v, type) and issubclass(v, Exception)]
+    return (*own, RuntimeError, ValueError, TypeError)

@@ -1,0 +1,151 @@
+"""Torch modules: a trusted factory with weights from a file, or a live module."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from modelward.adapters.runtime import Facts, RuntimeSpec
+from modelward.errors import ConfigInvalid, ExtraMissing, FileDamaged, ModelRaised, ShapeMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from numpy.typing import NDArray
+    from torch import nn
+
+_BATCH = 1024
+"""Samples per forward pass; bounds memory, changes no answer."""
+
+
+@final
+class TorchRuntime:
+    """A module in evaluation mode on the CPU.
+
+    Attributes:
+        module: (n, *shape) float32 -> (n, k) or (n, 1) or (n,).
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module.eval()
+        self._facts = Facts(origin="torch module")
+
+    @property
+    def facts(self) -> Facts:
+        """A module says nothing about itself."""
+        return self._facts
+
+    def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Run the module without gradients."""
+        import torch
+
+        answers = []
+        try:
+            for start in range(0, max(1, len(x)), _BATCH):
+                part = np.array(x[start : start + _BATCH], dtype=np.float32)
+                with torch.no_grad():
+                    answers.append(self.module(torch.from_numpy(part)).numpy())
+            return np.concatenate(answers)
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            raise ModelRaised(f"the module raised {type(error).__name__}: {reason}") from error
+
+
+def load(spec: RuntimeSpec) -> TorchRuntime:
+    """Build the module with the factory and fill it from a state_dict or safetensors file.
+
+    Raises:
+        ExtraMissing: torch or safetensors is not installed.
+        ConfigInvalid: no factory was named, or it does not give a module.
+        FileDamaged: the weights cannot be read as tensors alone.
+        ShapeMismatch: names or shapes of the weights are not those of the module.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise ExtraMissing("torch", "torch") from error
+    weights = _read_safetensors(spec.path) if spec.format == "safetensors" else _read_state_dict(spec.path)
+    module = build(spec.factory, spec.import_from)
+    if not isinstance(module, torch.nn.Module):
+        raise ConfigInvalid(
+            f"--factory {spec.factory} returned {type(module).__name__}, not a torch.nn.Module"
+        )
+    try:
+        module.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise ShapeMismatch(
+            f"{spec.path}: the weights do not fit --factory {spec.factory} ({' '.join(lines[1:2])[:200]})",
+            advice="The factory must build the very architecture the weights were saved from.",
+        ) from error
+    return TorchRuntime(module)
+
+
+def build(factory: str | None, import_from: str | None) -> object:
+    """Call a factory that the user named; the one place where code named by a user is imported.
+
+    Raises:
+        ConfigInvalid: there is none, or it cannot be imported or called.
+    """
+    if factory is None:
+        raise ConfigInvalid(
+            "this file holds weights without an architecture",
+            advice="Name the function that builds the module: --factory package.module:function.",
+        )
+    name, _, function = factory.partition(":")
+    if not name or not function:
+        raise ConfigInvalid(f"--factory {factory!r} is not of the form package.module:function")
+    if import_from is not None and import_from not in sys.path:
+        sys.path.insert(0, import_from)
+    try:
+        target = getattr(importlib.import_module(name), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigInvalid(f"--factory {factory}: {error}") from error
+    try:
+        built: object = target()
+    except TypeError as error:
+        raise ConfigInvalid(f"--factory {factory} cannot be called without arguments ({error})") from error
+    return built
+
+
+def _read_state_dict(path: str) -> Mapping[str, torch.Tensor]:
+    import torch
+
+    try:
+        # weights_only builds tensors and plain containers and nothing else (torch >= 2.6).
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        OSError,
+        KeyError,
+        TypeError,
+    ) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise FileDamaged(
+            f"{path}: is not a state_dict of plain tensors ({reason})",
+            advice="Save weights with torch.save(model.state_dict(), path) or as safetensors.",
+        ) from error
+    weights = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
+        raise FileDamaged(f"{path}: holds {type(content).__name__}, not a state_dict of plain tensors")
+    return weights
+
+
+def _read_safetensors(path: str) -> Mapping[str, torch.Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ExtraMissing("safetensors", "torch") from error
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FileDamaged(f"{path}: safetensors cannot read it ({str(error)[:200]})") from error
