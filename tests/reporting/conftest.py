@@ -258,7 +258,7 @@ def _hostile() -> AuditResult:
     )
     result = _result(claims, findings, [Skipped(text, text) for text in HOSTILE])
     runs = tuple(msgspec.structs.replace(QUALITY, check=text, summary=text, state="failed", cut=text) for text in HOSTILE)
-    reasons = tuple(msgspec.structs.replace(r, requirement=HOSTILE[i], detail=HOSTILE[i]) for i, r in enumerate(result.verdict.reasons))
+    reasons = tuple(msgspec.structs.replace(r, requirement=HOSTILE[i % 8], detail=HOSTILE[i % 8]) for i, r in enumerate(result.verdict.reasons))
     verdict = msgspec.structs.replace(result.verdict, policy=HOSTILE[0], reasons=reasons)
     return msgspec.structs.replace(
         result, subjects=subjects, checks=runs, verdict=verdict, command=" ".join(HOSTILE), versions={HOSTILE[1]: HOSTILE[0]}

@@ -1,0 +1,150 @@
+"""One audit, or several, as a self-contained HTML file that loads nothing and runs nothing.
+
+The page states its own content security policy: nothing may be loaded, no script may run, and the only style
+is the one whose hash the policy names. Templates are autoescaped and refuse undefined names.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from importlib import resources
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import msgspec
+
+from modelward.core.evidence import Cost
+from modelward.reporting.result import AuditResult
+from modelward.reporting.svg import DEFS, axis, chart
+from modelward.reporting.text import claim_text, clean, cost_text, plural, scope_text
+from modelward.reporting.view import Limits, by_severity, claim_title, page_view, reason_tally
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jinja2 import Environment
+
+    from modelward.core.canonical import JSON
+    from modelward.core.claim import Claim
+
+MAX_BYTES = 500_000
+"""A page is never larger: lists and texts are capped harder until it fits."""
+
+
+class IndexEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One audit in an index page.
+
+    Attributes:
+        name: how the page calls it.
+        href: relative path of its report, with forward slashes.
+        result: the audit.
+        about: one sentence about the example; may be empty.
+    """
+
+    name: str
+    href: str
+    result: AuditResult
+    about: str = ""
+
+
+def to_html(result: AuditResult, *, glossary: Mapping[str, str] | None = None) -> str:
+    """The report of one audit, at most `MAX_BYTES` long in UTF-8.
+
+    Args:
+        result: the audit.
+        glossary: technique or control id to its short title.
+    """
+    page = ""
+    for scale in (1, 2, 4, 8, 16, 32, 64):
+        limits = Limits(text=max(40, 600 // scale), rows=max(4, 200 // scale), cards=6)
+        view = page_view(result, glossary or {}, limits)
+        page = _render("report.html.j2", title=f"{view.title} · {view.outcome} · modelward", view=view)
+        if len(page.encode()) <= MAX_BYTES:
+            break
+    return page
+
+
+def to_index_html(entries: Sequence[IndexEntry], *, title: str = "Audits") -> str:
+    """One page that lists several audits, worst verdict first, and links to each report.
+
+    Args:
+        entries: the audits.
+        title: heading of the page.
+    """
+    order = ("fail", "unknown", "pass")
+    ranked = sorted(entries, key=lambda entry: order.index(entry.result.verdict.outcome))
+    rows = [_row(i, entry) for i, entry in enumerate(ranked)]
+    counts = [(o, sum(e.result.verdict.outcome == o for e in entries)) for o in order]
+    tally = [(outcome, count) for outcome, count in counts if count]
+    heading = clean(title, 120)
+    return _render("index.html.j2", title=f"{heading} · modelward", heading=heading, rows=rows, tally=tally)
+
+
+def _row(index: int, entry: IndexEntry) -> dict[str, object]:
+    result = entry.result
+    worst = by_severity(result.findings)
+    total = sum((run.cost for run in result.checks), Cost())
+    done = sum(run.state == "finished" for run in result.checks)
+    return {
+        "name": clean(entry.name, 120),
+        "about": clean(entry.about, 300),
+        # A colon is escaped too, so that the link can be nothing but a relative path.
+        "href": quote(entry.href.replace("\\", "/").lstrip("/"), safe="/", errors="replace"),
+        "outcome": result.verdict.outcome,
+        "policy": clean(result.verdict.policy, 80),
+        "tally": reason_tally(result),
+        "findings": plural(len(worst), "finding") + (f", worst {worst[0].severity}" if worst else ""),
+        "checks": f"{done} of {len(result.checks) + len(result.skipped)} checks finished",
+        "cost": cost_text(total),
+        "head": clean(result.ledger_head, 80),
+        "claims": [_mini(f"i{index}-{j}", claim) for j, claim in enumerate(key_claims(result.claims))],
+    }
+
+
+def key_claims(claims: Sequence[Claim], limit: int = 4) -> list[Claim]:
+    """The claims an overview shows: accuracy first, then brackets, then what a policy names."""
+
+    def rank(claim: Claim) -> int:
+        return 0 if claim.id == "accuracy" else 1 if claim.bracket is not None else 2 if claim.status else 3
+
+    return sorted(claims, key=rank)[:limit]
+
+
+def _mini(ident: str, claim: Claim) -> dict[str, str]:
+    shown: dict[str, JSON] = {key: claim.scope[key] for key in ("norm", "eps") if key in claim.scope}
+    return {
+        "title": claim_title(claim.id),
+        "where": clean(scope_text(shown), 60),
+        "numbers": claim_text(claim),
+        "chart": chart(claim, ident),
+    }
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("modelward.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    css = resources.files("modelward.reporting").joinpath("templates/report.css").read_text("utf-8")
+    css_hash = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    environment.globals.update(css=css, csp=_policy(css_hash), defs=DEFS, axis=axis())
+    # Used only on our own style sheet and on what svg.py built and escaped.
+    environment.filters["trusted"] = Markup
+    return environment
+
+
+def _policy(css_hash: str) -> str:
+    return f"default-src 'none'; style-src 'sha256-{css_hash}'; base-uri 'none'; form-action 'none'"
+
+
+def _render(name: str, **values: object) -> str:
+    return _environment().get_template(name).render(**values)

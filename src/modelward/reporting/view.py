@@ -1,0 +1,376 @@
+"""What the HTML shows, as plain values, cleaned, capped and ordered before a template sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelward.core.catalogue import CLAIMS
+from modelward.core.evidence import Cost
+from modelward.core.finding import SEVERITIES, severity_rank
+from modelward.reporting.svg import chart
+from modelward.reporting.text import (
+    bracket_words,
+    claim_text,
+    clean,
+    cost_text,
+    plural,
+    scope_text,
+    value_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from modelward.core.claim import Claim, Status
+    from modelward.core.evidence import Evidence
+    from modelward.core.finding import Finding, Severity
+    from modelward.core.policy import Outcome
+    from modelward.core.subject import Subject
+    from modelward.engine.outcome import CheckRun
+    from modelward.reporting.result import AuditResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much one page shows; the JSON holds all of it.
+
+    Attributes:
+        text: characters of one text.
+        rows: entries of one list.
+        cards: findings shown in full; the others are folded.
+    """
+
+    text: int = 600
+    rows: int = 200
+    cards: int = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A digest that may have a place on the page."""
+
+    short: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingView:
+    """One finding, ready to print."""
+
+    anchor: str
+    severity: Severity
+    confidence: str
+    title: str
+    message: str
+    location: str
+    remedy: str
+    rule: str
+    references: tuple[tuple[str, str], ...]
+    evidence: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimView:
+    """One claim, ready to print; ``chart`` is SVG."""
+
+    anchor: str
+    label: str
+    statement: str
+    numbers: str
+    words: tuple[str, ...]
+    chart: str
+    facts: str
+    basis: str
+    status: Status | None
+    note: str
+    better: str
+    evidence: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupView:
+    """All claims of one kind."""
+
+    id: str
+    title: str
+    summary: str
+    count: int
+    claims: tuple[ClaimView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceView:
+    """One piece of evidence; never its outcome, which may hold rows of data."""
+
+    anchor: str
+    digest: str
+    parameters: str
+    n: str
+    seed: str
+    cost: str
+    cut: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One check that was started."""
+
+    anchor: str
+    check: str
+    summary: str
+    state: str
+    cut: str
+    cost: str
+    resumed: bool
+    feeds: tuple[tuple[str, str], ...]
+    evidence: tuple[EvidenceView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectView:
+    """One subject."""
+
+    kind: str
+    name: str
+    digest: str
+    asserted: bool
+    format: str
+    details: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageView:
+    """One report page."""
+
+    title: str
+    outcome: Outcome
+    policy: str
+    headline: str
+    tally: str
+    reasons: tuple[tuple[Status, str, str], ...]
+    severities: tuple[tuple[Severity, int], ...]
+    findings: tuple[FindingView, ...]
+    cards: int
+    groups: tuple[GroupView, ...]
+    skipped: tuple[tuple[str, str], ...]
+    unfinished: tuple[RunView, ...]
+    runs: tuple[RunView, ...]
+    subjects: tuple[SubjectView, ...]
+    finished: int
+    cost: str
+    left_off: int
+    facts: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+    command: str
+    complete: bool
+
+
+HEADLINES: Mapping[Outcome, str] = {
+    "pass": "Every requirement holds.",
+    "fail": "At least one requirement is refuted.",
+    "unknown": "Nothing is refuted, but not everything could be shown.",
+}
+
+
+def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) -> PageView:
+    """Arrange a result for the page: worst first, lists capped by `limits`."""
+    anchors = _evidence_anchors(result.checks, limits)
+    claims = result.claims[: limits.rows]
+    named = [(f"m{i}", claim) for i, claim in enumerate(claims)]
+    runs = tuple(_run(i, run, anchors, named, limits) for i, run in enumerate(result.checks[: limits.rows]))
+    findings = by_severity(result.findings)
+    counts = [(s, sum(f.severity == s for f in findings)) for s in reversed(SEVERITIES)]
+    verdict = result.verdict
+    return PageView(
+        title=clean(result.subjects[0].name, 160) if result.subjects else "audit",
+        outcome=verdict.outcome,
+        policy=clean(verdict.policy, 120),
+        headline=HEADLINES[verdict.outcome],
+        tally=reason_tally(result),
+        reasons=tuple(
+            (r.status, clean(r.requirement, limits.text), clean(r.detail, limits.text))
+            for r in verdict.reasons[: limits.rows]
+        ),
+        severities=tuple((severity, count) for severity, count in counts if count),
+        findings=tuple(
+            _finding(i, finding, glossary, anchors, limits)
+            for i, finding in enumerate(findings[: limits.rows])
+        ),
+        cards=limits.cards,
+        groups=_groups(named, anchors, limits),
+        skipped=tuple(
+            (clean(s.check, 80), clean(s.reason, limits.text)) for s in result.skipped[: limits.rows]
+        ),
+        unfinished=tuple(run for run in runs if run.state != "finished"),
+        runs=runs,
+        subjects=tuple(_subject(subject, limits) for subject in result.subjects[: limits.rows]),
+        finished=sum(run.state == "finished" for run in result.checks),
+        cost=cost_text(sum((run.cost for run in result.checks), Cost())),
+        left_off=_left_off(result, limits),
+        facts=(
+            ("Ledger head", clean(result.ledger_head, 80)),
+            ("Run", clean(result.run, 80)),
+            ("Seed", str(result.seed)),
+            ("Created", clean(result.created, 40)),
+        ),
+        versions=tuple(
+            (clean(k, 60), clean(v, 60)) for k, v in sorted(result.versions.items())[: limits.rows]
+        ),
+        command=clean(result.command, 2 * limits.text),
+        complete=result.complete,
+    )
+
+
+def by_severity(findings: Sequence[Finding]) -> list[Finding]:
+    """Worst first, the surer first among equals, then by rule."""
+    sure = ("high", "medium", "low")
+    return sorted(findings, key=lambda f: (-severity_rank(f.severity), sure.index(f.confidence), f.rule))
+
+
+def reason_tally(result: AuditResult) -> str:
+    """How many requirements hold, are refuted or undecided, in one phrase."""
+    statuses = [reason.status for reason in result.verdict.reasons]
+    words = (("refuted", "refuted"), ("unknown", "undecided"), ("holds", "met"))
+    parts = [f"{statuses.count(status)} {word}" for status, word in words if status in statuses]
+    return f"{plural(len(statuses), 'requirement')}: {', '.join(parts)}" if parts else "no requirements"
+
+
+def claim_title(claim_id: str) -> str:
+    """``membership-auc`` -> ``Membership AUC``."""
+    words = [word.upper() if word in {"auc", "tpr", "fpr"} else word for word in claim_id.split("-")]
+    text = clean(" ".join(words), 80)
+    return text[:1].upper() + text[1:]
+
+
+def _left_off(result: AuditResult, limits: Limits) -> int:
+    """Entries that the page does not show."""
+    lists = (result.claims, result.findings, result.skipped, result.checks, result.subjects)
+    return sum(max(0, len(entries) - limits.rows) for entries in lists)
+
+
+def _evidence_anchors(runs: Sequence[CheckRun], limits: Limits) -> dict[str, str]:
+    digests = [evidence.digest for run in runs[: limits.rows] for evidence in run.evidence[: limits.rows]]
+    return {digest: f"e{i}" for i, digest in enumerate(digests)}
+
+
+def _links(digests: Sequence[str], anchors: Mapping[str, str]) -> tuple[Link, ...]:
+    return tuple(Link(short=clean(digest[:8], 8), anchor=anchors.get(digest, "")) for digest in digests[:12])
+
+
+def _finding(
+    index: int, finding: Finding, glossary: Mapping[str, str], anchors: Mapping[str, str], limits: Limits
+) -> FindingView:
+    references = [*finding.techniques, *finding.controls][:12]
+    return FindingView(
+        anchor=f"f{index}",
+        severity=finding.severity,
+        confidence=finding.confidence,
+        title=clean(finding.title, min(160, limits.text)),
+        message=clean(finding.message, limits.text),
+        location=clean(finding.location, min(200, limits.text)),
+        remedy=clean(finding.remedy, limits.text),
+        rule=clean(finding.rule, 80),
+        references=tuple((clean(ref, 40), clean(glossary.get(ref, ""), 80)) for ref in references),
+        evidence=_links(finding.evidence, anchors),
+    )
+
+
+def _groups(
+    named: Sequence[tuple[str, Claim]], anchors: Mapping[str, str], limits: Limits
+) -> tuple[GroupView, ...]:
+    """Claims by kind, in the catalogue's order where it knows them."""
+    summaries = {entry.id: entry.summary for entry in CLAIMS}
+    ids = list(dict.fromkeys(claim.id for _, claim in named))
+    known = list(summaries)
+    ids.sort(key=lambda claim_id: known.index(claim_id) if claim_id in summaries else len(known))
+    groups = []
+    for claim_id in ids:
+        views = tuple(
+            _claim(anchor, claim, anchors, limits) for anchor, claim in named if claim.id == claim_id
+        )
+        groups.append(
+            GroupView(
+                id=clean(claim_id, 80),
+                title=claim_title(claim_id),
+                summary=summaries.get(claim_id, ""),
+                count=len(views),
+                claims=views,
+            )
+        )
+    return tuple(groups)
+
+
+def _claim(anchor: str, claim: Claim, anchors: Mapping[str, str], limits: Limits) -> ClaimView:
+    scope = scope_text(claim.scope)
+    facts = [f"n = {claim.n:,}"]
+    if claim.interval is not None:
+        facts.append(f"{100 * claim.interval.confidence:g} % interval")
+    facts.append(cost_text(claim.cost))
+    return ClaimView(
+        anchor=anchor,
+        label=clean(scope, min(240, limits.text)),
+        statement=clean(claim.statement, limits.text),
+        numbers=claim_text(claim),
+        words=bracket_words(claim.bracket) if claim.bracket is not None else (),
+        chart=chart(claim, anchor),
+        facts=" · ".join(facts),
+        basis=claim.basis,
+        status=claim.status,
+        note=clean(claim.note, limits.text),
+        better=claim.better,
+        evidence=_links(claim.evidence, anchors),
+    )
+
+
+def _run(
+    index: int,
+    run: CheckRun,
+    anchors: Mapping[str, str],
+    named: Sequence[tuple[str, Claim]],
+    limits: Limits,
+) -> RunView:
+    own = {evidence.digest for evidence in run.evidence}
+    feeds = [(anchor, claim) for anchor, claim in named if own & set(claim.evidence)]
+    return RunView(
+        anchor=f"c{index}",
+        check=clean(run.check, 80),
+        summary=clean(run.summary, min(300, limits.text)),
+        state=run.state,
+        cut=clean(run.cut or "", limits.text),
+        cost=cost_text(run.cost),
+        resumed=run.resumed,
+        feeds=tuple((anchor, _feed(claim)) for anchor, claim in feeds[:12]),
+        evidence=tuple(_evidence(evidence, anchors, limits) for evidence in run.evidence[: limits.rows]),
+    )
+
+
+def _feed(claim: Claim) -> str:
+    norm, eps = claim.scope.get("norm"), claim.scope.get("eps")
+    where = scope_text({"norm": norm, "eps": eps}) if norm is not None and eps is not None else ""
+    return f"{claim_title(claim.id)}{f' ({clean(where, 60)})' if where else ''}"
+
+
+def _evidence(evidence: Evidence, anchors: Mapping[str, str], limits: Limits) -> EvidenceView:
+    chosen = [f"{key} {value_text(value, 80)}" for key, value in sorted(evidence.parameters.items())]
+    return EvidenceView(
+        anchor=anchors.get(evidence.digest, ""),
+        digest=evidence.digest,
+        parameters=clean(" · ".join(chosen), limits.text) or "defaults",
+        n=f"{evidence.n:,}",
+        seed=str(evidence.seed),
+        cost=cost_text(evidence.cost),
+        cut=evidence.cut or "",
+    )
+
+
+def _subject(subject: Subject, limits: Limits) -> SubjectView:
+    details = [(clean(k, 60), value_text(v, min(160, limits.text))) for k, v in subject.details.items()]
+    return SubjectView(
+        kind=subject.kind,
+        name=clean(subject.name, min(240, limits.text)),
+        digest=clean(subject.digest, 80),
+        asserted=subject.identity == "asserted",
+        format=clean(subject.format, 40),
+        details=tuple(details[:24]),
+    )
