@@ -91,13 +91,13 @@ def seconds(value: float) -> str:
 
 def cost_text(cost: Cost) -> str:
     """What was consumed, leaving out what was not: ``4.1 s · 12,000 forward · 8,000 backward``."""
-    parts = [seconds(cost.seconds)]
-    parts += [
-        f"{count:,} {word}"
-        for count, word in ((cost.forward, "forward"), (cost.backward, "backward"), (cost.queries, "queries"))
-        if count
-    ]
-    return " · ".join(parts)
+    return " · ".join(part for part in (seconds(cost.seconds), samples_text(cost)) if part)
+
+
+def samples_text(cost: Cost) -> str:
+    """The samples of a cost: ``12,000 forward · 311 queries``; empty when there were none."""
+    named = ((cost.forward, "forward"), (cost.backward, "backward"), (cost.queries, "queries"))
+    return " · ".join(f"{count:,} {word}" for count, word in named if count)
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -15,13 +15,16 @@ from modelward.reporting.text import (
     clean,
     cost_text,
     plural,
+    samples_text,
     scope_text,
+    seconds,
     value_text,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from modelward.core.canonical import JSON
     from modelward.core.claim import Claim, Status
     from modelward.core.evidence import Evidence
     from modelward.core.finding import Finding, Severity
@@ -76,6 +79,7 @@ class ClaimView:
 
     anchor: str
     label: str
+    scope: str
     statement: str
     numbers: str
     words: tuple[str, ...]
@@ -159,6 +163,7 @@ class PageView:
     subjects: tuple[SubjectView, ...]
     finished: int
     cost: str
+    seconds: str
     left_off: int
     facts: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
@@ -181,7 +186,7 @@ def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) 
     runs = tuple(_run(i, run, anchors, named, limits) for i, run in enumerate(result.checks[: limits.rows]))
     findings = by_severity(result.findings)
     counts = [(s, sum(f.severity == s for f in findings)) for s in reversed(SEVERITIES)]
-    verdict = result.verdict
+    verdict, total = result.verdict, sum((run.cost for run in result.checks), Cost())
     return PageView(
         title=clean(result.subjects[0].name, 160) if result.subjects else "audit",
         outcome=verdict.outcome,
@@ -206,7 +211,8 @@ def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) 
         runs=runs,
         subjects=tuple(_subject(subject, limits) for subject in result.subjects[: limits.rows]),
         finished=sum(run.state == "finished" for run in result.checks),
-        cost=cost_text(sum((run.cost for run in result.checks), Cost())),
+        cost=samples_text(total),
+        seconds=seconds(total.seconds),
         left_off=_left_off(result, limits),
         facts=(
             ("Ledger head", clean(result.ledger_head, 80)),
@@ -302,14 +308,16 @@ def _groups(
 
 
 def _claim(anchor: str, claim: Claim, anchors: Mapping[str, str], limits: Limits) -> ClaimView:
-    scope = scope_text(claim.scope)
+    first: dict[str, JSON] = {key: claim.scope[key] for key in ("norm", "eps") if key in claim.scope}
+    rest: dict[str, JSON] = {key: value for key, value in claim.scope.items() if key not in first}
     facts = [f"n = {claim.n:,}"]
     if claim.interval is not None:
         facts.append(f"{100 * claim.interval.confidence:g} % interval")
     facts.append(cost_text(claim.cost))
     return ClaimView(
         anchor=anchor,
-        label=clean(scope, min(240, limits.text)),
+        label=clean(scope_text(first), min(240, limits.text)),
+        scope=clean(scope_text(rest), min(240, limits.text)),
         statement=clean(claim.statement, limits.text),
         numbers=claim_text(claim),
         words=bracket_words(claim.bracket) if claim.bracket is not None else (),
@@ -347,7 +355,7 @@ def _run(
 
 def _feed(claim: Claim) -> str:
     norm, eps = claim.scope.get("norm"), claim.scope.get("eps")
-    where = scope_text({"norm": norm, "eps": eps}) if norm is not None and eps is not None else ""
+    where = "" if norm is None or eps is None else scope_text({"norm": norm, "eps": eps})
     return f"{claim_title(claim.id)}{f' ({clean(where, 60)})' if where else ''}"
 
 
