@@ -1,0 +1,1 @@
+"""What a model does with inputs that no one meant it to see."""
