@@ -55,7 +55,7 @@ def mean(samples):
 
 
 def test_percentile_and_bca_known_answers():
-    # Efron and Tibshirani (1993), section 14.2 and Table 14.2: 90 % intervals of the plug-in variance 171.5 are
+    # Efron and Tibshirani (1993), chapter 14: 90 % intervals of the plug-in variance 171.5 are
     # percentile (100.8, 233.9) and BCa (115.8, 259.6), each from 2000 draws, so with Monte-Carlo error of a few units.
     assert variance(np.array(SPATIAL, float)[None, :, None])[0, 0] == pytest.approx(171.5, abs=0.05)
     lower, upper = percentile_interval(row_bootstrap(SPATIAL, variance, draws=20_000, seed=1), 0.9)
@@ -65,7 +65,7 @@ def test_percentile_and_bca_known_answers():
 
 
 def test_bca_acceleration_known_answer():
-    # Efron and Tibshirani (1993), p. 187: acceleration 0.061 for the same data.
+    # Efron and Tibshirani (1993), chapter 14: acceleration 0.061 for the same data.
     assert bootstrap._acceleration(np.array(SPATIAL, float)[:, None], variance) == pytest.approx(
         0.061, abs=5e-4
     )
@@ -216,3 +216,49 @@ def test_bca_of_a_constant_is_that_constant():
 def test_bad_input_is_refused(call):
     with pytest.raises(InputError):
         call()
+
+
+def test_percentiles_against_all_samples_of_three_rows():
+    # All 27 samples of (0, 1, 5) with replacement are equally likely; 40 000 draws reproduce their quantiles.
+    data = np.array([0.0, 1.0, 5.0])
+    every = np.array([data[list(index)].mean() for index in np.ndindex(3, 3, 3)])
+    draws = row_bootstrap(data, mean, draws=40_000, seed=0)[:, 0]
+    values = np.unique(every)
+    expected = np.array([(every <= v + 1e-9).mean() for v in values])
+    observed = np.array([(draws <= v + 1e-9).mean() for v in values])
+    assert observed == pytest.approx(expected, abs=5 * 0.5 / np.sqrt(40_000))
+
+
+def test_bca_coverage_of_a_skewed_mean_by_simulation():
+    rng = np.random.default_rng(2)
+    trials, covered = 200, 0
+    for trial in range(trials):
+        lower, upper = bca_interval(rng.exponential(size=60), mean, 0.9, draws=500, seed=trial)
+        covered += bool(lower[0] <= 1.0 <= upper[0])
+    slack = 4 * np.sqrt(0.9 * 0.1 / trials)
+    assert 0.88 - slack <= covered / trials <= 0.9 + slack
+
+
+def test_bca_respects_monotone_transformations():
+    # Efron (1987): the interval of a transformed parameter is the transformed interval, up to the jackknife's
+    # second-order change of the acceleration.
+    data = np.random.default_rng(3).exponential(size=80)
+    plain = bca_interval(data, mean, 0.9, draws=4000, seed=1)
+    logged = bca_interval(data, lambda s: np.log(mean(s)), 0.9, draws=4000, seed=1)
+    width = plain[1][0] - plain[0][0]
+    assert np.exp(logged[0][0]) == pytest.approx(plain[0][0], abs=0.1 * width)
+    assert np.exp(logged[1][0]) == pytest.approx(plain[1][0], abs=0.1 * width)
+
+
+def test_many_statistics_of_a_table_at_once():
+    counts = np.array([[30, 70], [45, 55], [60, 40]])
+
+    def shares(tables):
+        cells = tables.reshape(-1, 3, 2)
+        return cells[..., 0] / cells.sum(axis=2)
+
+    draws = count_bootstrap(counts, shares, draws=4000, seed=1)
+    lower, upper = simultaneous_bootstrap(shares(counts[None])[0], draws, 0.95)
+    # Three nearly independent binomial shares: Sidak's normal critical value times each standard error.
+    error = np.sqrt(np.array([0.3 * 0.7, 0.45 * 0.55, 0.6 * 0.4]) / 100)
+    assert (upper - lower) / 2 == pytest.approx(stats.norm.ppf((1 + 0.95 ** (1 / 3)) / 2) * error, rel=0.06)

@@ -162,3 +162,33 @@ def test_interval_contains_the_observed_error_and_is_reproducible():
 def test_bad_input_is_refused(call):
     with pytest.raises(InputError):
         call()
+
+
+@given(rows)
+def test_one_bin_compares_the_two_means(pairs):
+    stated, hit = map(np.array, zip(*pairs, strict=True))
+    for scheme in ("mass", "width"):
+        table = reliability(stated, hit, bins=1, scheme=scheme)
+        assert expected_calibration_error(table) == pytest.approx(abs(stated.mean() - hit.mean()), abs=1e-12)
+
+
+def test_interval_of_one_bin_is_the_normal_interval_of_a_mean():
+    rng = np.random.default_rng(1)
+    stated = np.full(4000, 0.9)
+    hit = rng.random(4000) < 0.7
+    lower, upper = calibration_interval(
+        stated, hit, reliability(stated, hit, bins=1), 0.95, draws=20_000, seed=0
+    )
+    error = 0.9 - hit.mean()
+    radius = 1.959964 * np.sqrt(hit.mean() * (1 - hit.mean()) / 4000)
+    assert (lower, upper) == (
+        pytest.approx(error - radius, abs=0.03 * radius),
+        pytest.approx(error + radius, abs=0.03 * radius),
+    )
+
+
+def test_overconfidence_of_a_constant_model_is_found():
+    stated, hit = np.full(500, 0.99), np.arange(500) % 2 == 0
+    table = reliability(stated, hit)
+    assert expected_calibration_error(table) == pytest.approx(0.49)
+    assert calibration_interval(stated, hit, table, 0.99, seed=0)[0] > 0.4

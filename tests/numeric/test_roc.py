@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ scores = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=25)
 
 
 def test_auc_known_answer():
-    assert auc(ABNORMAL, NORMAL) == pytest.approx(0.893, abs=5e-4)  # Hanley and McNeil (1982), p. 32
+    assert auc(ABNORMAL, NORMAL) == pytest.approx(0.893, abs=5e-4)  # Hanley and McNeil (1982), same data
 
 
 def test_delong_known_answer():
@@ -188,3 +190,42 @@ def test_bad_scores_are_refused(pos, neg):
 def test_bad_rates_are_refused(fpr, confidence):
     with pytest.raises(InputError, match="not between"):
         tpr_at_fpr([1.0], [0.0], fpr, confidence)
+
+
+@given(scores, scores, st.sampled_from([0.01, 0.1, 0.4]))
+@settings(deadline=None)
+def test_more_confidence_never_narrows(pos, neg, fpr):
+    loose, tight = auc_interval(pos, neg, 0.8), auc_interval(pos, neg, 0.99)
+    assert tight[0] <= loose[0] <= auc(pos, neg) + 1e-12
+    assert tight[1] >= loose[1] >= auc(pos, neg) - 1e-12
+    first, second = tpr_at_fpr(pos, neg, fpr, 0.8), tpr_at_fpr(pos, neg, fpr, 0.99)
+    assert (first.threshold, first.tpr) == (second.threshold, second.tpr)
+    for a, b in ((first.at_rate, second.at_rate), (first.at_threshold, second.at_threshold)):
+        assert b[0] <= a[0]
+        assert b[1] >= a[1]
+
+
+@given(scores, scores, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_operating_point_ignores_order_and_monotone_transforms(pos, neg, random):
+    before = tpr_at_fpr(pos, neg, 0.1, 0.9)
+    random.shuffle(pos)
+    random.shuffle(neg)
+    assert tpr_at_fpr(pos, neg, 0.1, 0.9) == before
+    after = tpr_at_fpr(np.exp(pos), np.exp(neg), 0.1, 0.9)
+    assert (after.tpr, after.fpr, after.at_threshold, after.at_rate) == (
+        before.tpr,
+        before.fpr,
+        before.at_threshold,
+        before.at_rate,
+    )
+
+
+@given(scores, scores)
+def test_tpr_grows_with_the_rate_allowed(pos, neg):
+    points = [tpr_at_fpr(pos, neg, fpr, 0.9) for fpr in (0.001, 0.05, 0.2, 0.6, 0.99)]
+    for low, high in itertools.pairwise(points):
+        assert low.tpr <= high.tpr
+        assert low.threshold >= high.threshold
+        assert low.at_rate[0] <= high.at_rate[0]
+        assert low.at_rate[1] <= high.at_rate[1]

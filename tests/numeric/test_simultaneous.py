@@ -11,7 +11,7 @@ from modelward.errors import InputError
 from modelward.numeric.proportion import wilson
 from modelward.numeric.simultaneous import _box_probability, goodman, sidak_level, sison_glaz
 
-SISON_GLAZ_EXAMPLE_1 = [56, 72, 73, 59, 62, 87, 58]  # Sison and Glaz (1995), section 4, Table 1
+SISON_GLAZ_EXAMPLE_1 = [56, 72, 73, 59, 62, 87, 58]  # Sison and Glaz (1995), Example 1
 tables = st.lists(st.integers(0, 60), min_size=1, max_size=6)
 
 

@@ -94,7 +94,7 @@ def count_bootstrap(counts: ArrayLike, statistic: CountStatistic, *, draws: int,
         InputError: a negative count, an empty table, or draws < 1.
 
     Source: Efron (1979), Ann. Stat. 7(1), section 2 (the resampling vector is multinomial); Efron and
-    Tibshirani (1993), An Introduction to the Bootstrap, section 6.2.
+    Tibshirani (1993), An Introduction to the Bootstrap, chapter 6.
     """
     _require(0.5, draws)
     cells = np.asarray(counts, np.float64).ravel()
@@ -124,7 +124,7 @@ def percentile_interval(replicates: ArrayLike, confidence: float) -> tuple[Float
     Raises:
         InputError: confidence out of range, or no replicates.
 
-    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, eq. (13.3).
+    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
     """
     values = np.asarray(replicates, np.float64)
     _require(confidence, len(values))
@@ -198,8 +198,8 @@ def max_critical(pivots: ArrayLike, confidence: float) -> float:
     Raises:
         InputError: confidence out of range, or no replicates.
 
-    Source: Romano and Wolf (2005), Econometrica 73(4), Algorithm 4.1 first step (max-|t| quantile); Montiel
-    Olea and Plagborg-Moller (2019), J. Appl. Econometrics 34(1), Algorithm 2 (sup-t band).
+    Source: Romano and Wolf (2005), Econometrica 73(4), first step of the studentised method; Montiel
+    Olea and Plagborg-Moller (2019), J. Appl. Econometrics 34(1) (sup-t band).
     """
     values = np.abs(np.asarray(pivots, np.float64))
     _require(confidence, len(values))
@@ -229,8 +229,8 @@ def simultaneous_bootstrap(
     Raises:
         InputError: shapes differ, fewer than two replicates, or confidence out of range.
 
-    Source: Montiel Olea and Plagborg-Moller (2019), J. Appl. Econometrics 34(1), Algorithm 2; Romano and Wolf
-    (2005), Econometrica 73(4), section 4.
+    Source: Montiel Olea and Plagborg-Moller (2019), J. Appl. Econometrics 34(1) (sup-t band by resampling);
+    Romano and Wolf (2005), Econometrica 73(4).
     """
     values, centre = np.asarray(replicates, np.float64), np.asarray(observed, np.float64)
     if values.ndim != 2 or values.shape[1:] != centre.shape or len(values) < 2:

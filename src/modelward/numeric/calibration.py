@@ -49,7 +49,7 @@ def brier_losses(probabilities: ArrayLike, labels: ArrayLike) -> FloatArray:
     Raises:
         InputError: shapes do not fit or a label is out of range.
 
-    Source: Brier (1950), Monthly Weather Review 78(1), eq. (2).
+    Source: Brier (1950), Monthly Weather Review 78(1), 1-3.
     """
     table, classes = np.asarray(probabilities, np.float64), np.asarray(labels)
     if table.ndim != 2 or classes.shape != table.shape[:1]:
@@ -79,7 +79,7 @@ def reliability(
         InputError: shapes differ, no rows, a confidence outside [0, 1], or bins < 1.
 
     Source: DeGroot and Fienberg (1983), The Statistician 32; bins: Guo et al. (2017), ICML, section 2
-    ("width"); Nguyen and O'Connor (2015), EMNLP, section 3 ("mass").
+    ("width"); Nguyen and O'Connor (2015), EMNLP ("mass").
     """
     stated, hit = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
     if stated.ndim != 1 or stated.shape != hit.shape or stated.size == 0:
@@ -107,7 +107,7 @@ def reliability(
 def expected_calibration_error(table: Reliability) -> float:
     """Mean |stated - observed| of the bins by weight, in [0, 1]; biased upward for few rows per bin.
 
-    Source: Naeini, Cooper and Hauskrecht (2015), AAAI, section "Calibration measures", ECE.
+    Source: Naeini, Cooper and Hauskrecht (2015), AAAI (ECE).
     """
     gap = np.abs(table.confidence - table.frequency)
     return float(np.average(gap, weights=table.count))
@@ -122,7 +122,7 @@ def squared_calibration_error(table: Reliability) -> float:
         Estimate of the squared L2 calibration error of the binned predictor, in [-1, 1]; NaN without a bin
         of two.
 
-    Source: Kumar, Liang and Ma (2019), NeurIPS, Definition 5.1 (debiased estimator), arXiv 1909.10155v2.
+    Source: Kumar, Liang and Ma (2019), NeurIPS, section 5 (debiased estimator), arXiv 1909.10155v2.
     """
     usable = table.count > 1
     if not usable.any():

@@ -28,8 +28,8 @@ def outward(
     Raises:
         InputError: steps < 0.
 
-    Source: IEEE Std 1788-2015, section 12.10 (enclosure by outward rounding); Rump (2010), Acta Numerica
-    19, section 2 (predecessor and successor).
+    Source: IEEE Std 754-2019, section 4.3.1 (a result rounded to nearest lies between its neighbours);
+    Rump (2010), Acta Numerica 19 (bounds by predecessor and successor).
     """
     if steps < 0:
         raise InputError(f"{steps} rounding steps: at least 0 are needed")

@@ -74,8 +74,8 @@ def score_interval(k: ArrayLike, n: ArrayLike, z: ArrayLike) -> tuple[FloatArray
     Raises:
         InputError: counts are negative, not whole, or k > n.
 
-    Source: Wilson (1927), JASA 22(158), the two roots of the quadratic on p. 210; form of
-    Agresti and Coull (1998), Am. Stat. 52(2), eq. (2).
+    Source: Wilson (1927), JASA 22(158), 209-212; closed form: Brown, Cai and DasGupta (2001), Stat. Sci.
+    16(2), section 3.1.1.
     """
     successes, trials = _counts(k, n)
     critical = np.asarray(z, np.float64)

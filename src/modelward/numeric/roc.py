@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def midranks(values: ArrayLike) -> FloatArray:
     """Ranks from 1; tied values share the mean of the ranks they cover. Shape (n,), O(n log n).
 
-    Source: Sun and Xu (2014), IEEE Signal Processing Letters 21(11), eq. (8) and Algorithm 1.
+    Source: Sun and Xu (2014), IEEE Signal Processing Letters 21(11), 1389-1393.
     """
     _, inverse, count = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(count) - (count - 1) / 2.0)[inverse])
@@ -56,8 +56,7 @@ def auc(positives: ArrayLike, negatives: ArrayLike) -> float:
     Raises:
         InputError: a class is empty or a score is NaN.
 
-    Source: Mann and Whitney (1947), Ann. Math. Stat. 18(1); Hanley and McNeil (1982), Radiology 143(1), eq.
-    (1).
+    Source: Mann and Whitney (1947), Ann. Math. Stat. 18(1); Hanley and McNeil (1982), Radiology 143(1).
     """
     pos, neg = _classes(positives, negatives)
     joint = midranks(np.concatenate([pos, neg]))
@@ -78,8 +77,8 @@ def delong_variance(positives: ArrayLike, negatives: ArrayLike) -> float:
     Raises:
         InputError: a class has fewer than two scores, or a score is NaN.
 
-    Source: DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44(3), eqs. (3)-(5); Sun and Xu (2014), IEEE
-    Signal Processing Letters 21(11), Algorithm 2.
+    Source: DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44(3), 837-845; Sun and Xu (2014), IEEE
+    Signal Processing Letters 21(11), 1389-1393.
     """
     pos, neg = _classes(positives, negatives)
     if min(pos.size, neg.size) < 2:
@@ -125,7 +124,7 @@ def auc_interval(positives: ArrayLike, negatives: ArrayLike, confidence: float) 
     Raises:
         InputError: a class is empty, a score is NaN, or confidence out of range.
 
-    Source: DeLong et al. (1988), Biometrics 44(3), section 2; Newcombe (2006), Stat. Med. 25(4), 559-573,
+    Source: DeLong et al. (1988), Biometrics 44(3), 837-845; Newcombe (2006), Stat. Med. 25(4), 559-573,
     method 5.
     """
     pos, neg = _classes(positives, negatives)
@@ -180,7 +179,7 @@ def tpr_at_fpr(positives: ArrayLike, negatives: ArrayLike, fpr: float, confidenc
     Raises:
         InputError: a class is empty, a score is NaN, fpr or confidence out of range.
 
-    Source: Carlini et al. (2022), IEEE S&P, section III (TPR at low FPR); quantile bounds: David and
+    Source: Carlini et al. (2022), IEEE S&P, arXiv 2112.03570 (TPR at low FPR); quantile bounds: David and
     Nagaraja (2003), Order Statistics, 3rd ed., section 7.1; Clopper and Pearson (1934), Biometrika 26(4);
     union bound.
     """

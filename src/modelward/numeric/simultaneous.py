@@ -62,8 +62,8 @@ def goodman(counts: ArrayLike, confidence: float) -> tuple[FloatArray, FloatArra
     Raises:
         InputError: counts or confidence out of range.
 
-    Source: Goodman (1965), Technometrics 7(2), eq. (1.1) with the improved chi-square value with one degree
-    of freedom at 1 - alpha / m of p. 248.
+    Source: Goodman (1965), Technometrics 7(2), 247-254, with the chi-square value of one degree of freedom at
+    1 - alpha / m.
     """
     cells = _multinomial(counts)
     critical = z_score(1.0 - (1.0 - confidence) / cells.size)
@@ -74,8 +74,8 @@ def _box_probability(cells: IntArray, radius: int) -> float:
     """P(every count of a multinomial with shares cells/n is within `radius` of cells), exactly.
 
     A multinomial is a vector of Poisson counts given their sum, so the probability is a product of truncated
-    Poisson probabilities times that of the truncated sum (Sison and Glaz 1995, eq. 2.1). They approximate the
-    latter by an Edgeworth series; here the truncated distributions are convolved.
+    Poisson probabilities times that of the truncated sum (Sison and Glaz 1995, section 2). They approximate
+    the latter by an Edgeworth series; here the truncated distributions are convolved.
     """
     total = int(cells.sum())
     filled = cells[cells > 0]
@@ -110,7 +110,7 @@ def sison_glaz(counts: ArrayLike, confidence: float) -> tuple[FloatArray, FloatA
     Raises:
         InputError: counts or confidence out of range.
 
-    Source: Sison and Glaz (1995), JASA 90(429), section 2, eqs. (2.1) and (2.8).
+    Source: Sison and Glaz (1995), JASA 90(429), 366-369, section 2.
     """
     z_score(confidence)  # refuses a confidence out of range
     cells = _multinomial(counts)

@@ -203,7 +203,7 @@ def group_gaps(
 
     Args:
         codes: one integer array of shape (n,) per column, values 0..levels-1; a missing value is a level of
-        its own.
+            its own.
         levels: number of levels per column.
         y: true class indices, shape (n,).
         prediction: predicted class indices, shape (n,).
@@ -215,9 +215,8 @@ def group_gaps(
     Raises:
         InputError: shapes, codes or options out of range, or too many combinations of levels to be counted.
 
-    Source: metrics: see the module; pivot and max-|t| quantile: Romano and Wolf (2005), Econometrica 73(4),
-    section 4; Wilson (1927), JASA 22(158); difference of two rates: Newcombe (1998), Stat. Med. 17, 873-890,
-    method 10.
+    Source: metrics: see the module; pivot and max-|t| quantile: Romano and Wolf (2005), Econometrica 73(4);
+    Wilson (1927), JASA 22(158); difference of two rates: Newcombe (1998), Stat. Med. 17, 873-890, method 10.
     """
     if options.depth < 1 or options.minimum < 1:
         raise InputError(f"depth {options.depth} and minimum group {options.minimum} must be at least 1")
