@@ -34,7 +34,7 @@ def test_sidak_refuses_nonsense(confidence, m):
 
 
 def test_goodman_known_answer():
-    # May and Johnson (2000), J. Stat. Software 5(6): the table of methods for the same counts, three decimals.
+    # Three decimals, as the documentation of DescTools::MultinomCI (R) tabulates Goodman's method for these counts.
     lower, upper = goodman(SISON_GLAZ_EXAMPLE_1, 0.95)
     assert lower == pytest.approx([0.085, 0.115, 0.116, 0.091, 0.096, 0.143, 0.089], abs=5.1e-4)
     assert upper == pytest.approx([0.166, 0.204, 0.207, 0.173, 0.181, 0.239, 0.171], abs=5.1e-4)
@@ -47,7 +47,7 @@ def test_goodman_is_wilson_at_the_bonferroni_level():
 
 
 def test_sison_glaz_known_answer():
-    # Sison and Glaz (1995), Example 1, as computed with the paper's Edgeworth series to five digits elsewhere;
+    # Example 1 with the paper's Edgeworth series: output of R's MultinomialCI, as kept in the tests of statsmodels;
     # the exact box probability moves the upper ends by about 2e-5.
     lower, upper = sison_glaz(SISON_GLAZ_EXAMPLE_1, 0.95)
     assert lower == pytest.approx([0.07923, 0.11349, 0.11563, 0.08565, 0.09208, 0.14561, 0.08351], abs=1e-5)
@@ -55,7 +55,7 @@ def test_sison_glaz_known_answer():
 
 
 def test_sison_glaz_known_answer_for_many_sparse_cells():
-    # Sison and Glaz (1995), Examples 2 and 3.
+    # Examples 2 and 3, same origin.
     lower, upper = sison_glaz([5] * 50, 0.95)
     assert lower == pytest.approx(np.zeros(50))
     assert upper == pytest.approx(np.full(50, 0.0530), abs=2e-4)
