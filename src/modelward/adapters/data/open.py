@@ -1,0 +1,134 @@
+"""Data files, recognised by their content."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from modelward.adapters.data.arrays import Arrays, open_arrays
+from modelward.adapters.data.npy import MAGIC, open_npy, open_npz
+from modelward.adapters.data.options import require_column, require_valid
+from modelward.errors import FileDamaged, FileMissing, FormatUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modelward.adapters.data.options import DataOptions
+    from modelward.core.data import Dataset
+
+    Observer: TypeAlias = Callable[[int, int], None] | None
+
+Format: TypeAlias = Literal["npz", "npy", "parquet", "csv.gz", "csv"]
+
+_HEAD = 4096
+
+
+def open_data(
+    path: Path | tuple[Path, Path], options: DataOptions, *, observe: Callable[[int, int], None] | None = None
+) -> Dataset:
+    """Open a data file: npz, npy, a pair of npy files, csv, csv.gz or parquet.
+
+    Nothing is unpickled, no array is allocated and no stream is unzipped beyond what the size of the file
+    makes plausible, and tables are streamed: at most `options.rows` rows are held.
+
+    Args:
+        path: a file; ``x.npy,y.npy``, a pair of paths or a directory with ``x.npy`` and ``y.npy``.
+        options: what the user says about the data.
+        observe: told how much of how much was read (bytes or rows); a table whose column turns from numbers
+            to texts late is read twice, and then counts from the start again.
+
+    Returns:
+        A data set. Missing numbers are NaN; missing categories are a category of their own.
+
+    Raises:
+        FileMissing: the path does not exist, is no file or cannot be read.
+        FileDamaged: the file is empty, truncated or damaged, or is a decompression bomb.
+        FormatUnknown: its content is no data format.
+        ColumnMissing: the label, a sensitive or an immutable column is not in it.
+        ShapeMismatch: x and y do not have the same length, or not the shapes of samples and labels.
+        InputError: a column cannot be a feature, or the labels are no class labels.
+        ConfigInvalid: an option is out of range.
+    """
+    require_valid(options)
+    if isinstance(path, tuple):
+        return _open_pair(path, ",".join(str(part) for part in path), options, observe)
+    if path.is_dir():
+        y = path / "y.npy"
+        return _open_pair((path / "x.npy", y if y.exists() else None), str(path), options, observe)
+    if not path.exists() and "," in str(path):
+        parts = str(path).split(",")
+        if len(parts) == 2:
+            return _open_pair((Path(parts[0]), Path(parts[1])), str(path), options, observe)
+    found = recognise(path)
+    if found == "npy":
+        return _open_pair((path, None), str(path), options, observe)
+    if found == "npz":
+        x, y_array, ignored = open_npz(path, options.label)
+        data = open_arrays(Arrays(name=str(path), format="npz", x=x, y=y_array), options, observe=observe)
+        if ignored:
+            data.subject.details["ignored"] = list(ignored)
+        return data
+    from modelward.adapters.data.tables import open_table
+
+    if found == "parquet":
+        from modelward.adapters.data.parquet_source import ParquetSource
+
+        return open_table(ParquetSource(path, observe=observe), options)
+    from modelward.adapters.data.csv_source import CsvSource
+
+    return open_table(CsvSource(path, zipped=found == "csv.gz", observe=observe), options)
+
+
+def recognise(path: Path) -> Format:
+    """The format of a file, by its first bytes.
+
+    Raises:
+        FileMissing: it does not exist, is no file or cannot be read.
+        FileDamaged: it is empty or damaged.
+        FormatUnknown: its content is no data format.
+    """
+    if not path.exists():
+        raise FileMissing(f"{path}: does not exist")
+    if not path.is_file():
+        raise FileMissing(f"{path}: is not a regular file")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+    except OSError as error:
+        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
+    if not head:
+        raise FileDamaged(f"{path}: is empty")
+    if head.startswith(MAGIC):
+        return "npy"
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "npz"
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            inner = zlib.decompressobj(wbits=31).decompress(head, _HEAD)
+        except zlib.error as error:
+            raise FileDamaged(f"{path}: the gzip stream is damaged") from error
+        if _is_text(inner):
+            return "csv.gz"
+    elif _is_text(head):
+        return "csv"
+    raise FormatUnknown(f"{path}: its content is none of npz, npy, csv, csv.gz and parquet")
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether bytes look like text; single bytes that are not UTF-8 are left for the reader to report."""
+    controls = sum(byte < 9 or 13 < byte < 32 for byte in head)
+    broken = head.decode("utf-8", errors="replace").count("\ufffd")
+    return not controls and broken <= max(1, len(head) // 20)
+
+
+def _open_pair(pair: tuple[Path, Path | None], name: str, options: DataOptions, observe: Observer) -> Dataset:
+    for path in pair:
+        if path is not None and (found := recognise(path)) != "npy":
+            raise FormatUnknown(f"{path}: is {found}, where an npy array is expected")
+    x, y = open_npy(pair[0]), None if pair[1] is None else open_npy(pair[1])
+    if options.label is not None:
+        require_column(options.label, ("y",) if y is not None else (), "label")
+    return open_arrays(Arrays(name=name, format="npy", x=x, y=y), options, observe=observe)
