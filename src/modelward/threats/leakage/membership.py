@@ -7,7 +7,7 @@ IEEE S&P, section VI.A (logit scaling, computed stably).
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, cast, final
 
 import numpy as np
 
@@ -183,5 +183,4 @@ def runs(score: FloatArray, member: BoolArray) -> JSON:
     starts = np.concatenate([[True], (kind[1:] != kind[:-1]) | (kind[1:] == 0)])
     entry = np.cumsum(starts) - 1
     table = np.stack([np.bincount(entry, inside), np.bincount(entry, outside)], axis=1).astype(np.int64)
-    counted: JSON = table.tolist()
-    return counted
+    return cast("JSON", table.tolist())

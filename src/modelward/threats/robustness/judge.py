@@ -30,8 +30,8 @@ def judge_inputs(evidence: Sequence[Evidence]) -> Judgement:
     """Share of unusual inputs that led to a crash, a hang, a non-finite answer or silent acceptance.
 
     Findings, each with its cases: ``robustness.crash`` (high; critical when a float input of the right shape
-    does it), ``robustness.hang`` (high), ``robustness.non-finite`` (medium), ``robustness.silent`` (medium for NaN
-    and infinities, else low).
+    does it), ``robustness.hang`` (high), ``robustness.non-finite`` (medium), ``robustness.silent`` (medium
+    for NaN and infinities, else low).
 
     Args:
         evidence: of the check ``robustness.inputs``, in any order.
