@@ -1,0 +1,402 @@
+"""What each effect of a stream means: harmless, a payload, or unknown.
+
+The machine calls one method per effect (import, call, instantiation, state, items, persistent id). A method
+returns the symbolic result and records an event when the effect is not proven harmless.
+"""
+
+from __future__ import annotations
+
+import _compat_pickle
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+
+import msgspec
+
+from modelward.artifact.pickle import rules
+from modelward.artifact.pickle.schema import Matcher
+from modelward.artifact.pickle.state import CHECKS
+from modelward.artifact.pickle.values import Global, Map, Obj, Seq, call_text, children, render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.artifact.pickle.rules import Entry
+    from modelward.artifact.pickle.values import Buffer, Value
+
+Level: TypeAlias = Literal["dangerous", "unproven", "note"]
+Loader: TypeAlias = Literal["pickle", "torch", "torch-legacy"]
+
+EVENTS: Final = 200
+"""Distinct events kept per file; further ones are counted."""
+EMBEDDED: Final = 10_000
+"""Most torch files embedded in one pickle that are walked."""
+INJECTED: Final = frozenset(
+    f"__{name}__"
+    for name in (
+        "setstate", "class", "reduce", "reduce_ex", "getattr", "getattribute", "setattr", "call", "init", "new",
+        "del", "dict", "bases", "code", "globals", "builtins", "getstate", "init_subclass", "set_name", "defaults",
+        "closure", "get", "set", "iter", "next", "enter", "exit", "import", "loader", "spec", "path", "file",
+    )
+)  # fmt: skip
+"""Attributes through which a state makes an object call something."""
+_BASES: Final = frozenset(
+    f"builtins.{name}" for name in ("object", "dict", "list", "tuple", "set", "frozenset", "int", "float", "str", "bytes")
+)
+
+
+class Broken(Exception):  # noqa: N818 - a signal inside this package, never raised to a caller
+    """The stream ends, or holds what no unpickler accepts."""
+
+
+class Event(msgspec.Struct):
+    """One effect that was not proven harmless.
+
+    Attributes:
+        rule: identifier of the rule.
+        level: `dangerous`, `unproven`, or `note` for what does not change the verdict.
+        message: one sentence.
+        pos: offset in the buffer of the opcode.
+        call: the reconstructed call, or None.
+        times: how often it occurred.
+    """
+
+    rule: str
+    level: Level
+    message: str
+    pos: int
+    call: str | None = None
+    times: int = 1
+
+
+@final
+class Judge:
+    """Judges the effects of all streams of one buffer.
+
+    Attributes:
+        events: what was not proven harmless, by rule and subject, in order of occurrence.
+        dropped: how many distinct events were not kept.
+        embedded: byte strings that are given to torch.load while the stream is loaded.
+        second_bytes: work spent on second readings of array bodies.
+    """
+
+    __slots__ = ("_names", "data", "dropped", "embedded", "events", "loader", "match", "second_bytes")
+
+    def __init__(self, data: Buffer, loader: Loader = "pickle") -> None:
+        self.data = data
+        self.loader = loader
+        self.match = Matcher(data)
+        self.events: dict[tuple[str, str], Event] = {}
+        self.dropped = 0
+        self.second_bytes = 0
+        self.embedded: list[bytes] = []
+        self._names: dict[tuple[str, str], tuple[Entry | None, str | None]] = {}
+
+    def record(self, event: Event, subject: str = "") -> None:
+        """Keep an event, once per rule and subject; a later one with a call completes an earlier one without."""
+        key = (event.rule, subject or event.message)
+        known = self.events.get(key)
+        if known is not None:
+            known.times += 1
+            if known.call is None and event.call is not None:
+                known.call, known.pos, known.message = event.call, event.pos, event.message
+        elif len(self.events) < EVENTS or event.level == "dangerous" and len(self.events) < 2 * EVENTS:
+            self.events[key] = event
+        else:
+            self.dropped += 1
+
+    # --- names ---------------------------------------------------------------------------------------------
+
+    def name(self, module: str, name: str, pos: int, proto: int) -> Global:
+        """An import: GLOBAL, STACK_GLOBAL or INST."""
+        raw = (module, name)
+        if module in _compat_pickle.IMPORT_MAPPING or raw in _compat_pickle.NAME_MAPPING:
+            # Below protocol 3 the unpickler renames; above, the raw name exists on Python 2 only.
+            module, name = _compat_pickle.NAME_MAPPING.get(raw, (_compat_pickle.IMPORT_MAPPING.get(module, module), name))
+        known = self._names.get((module, name))
+        if known is None:
+            danger = rules.payload(module, name) or rules.payload(*raw)
+            entry = None if danger else rules.find(module, name)
+            known = self._names[module, name] = (entry, danger)
+        entry, danger = known
+        if entry is not None and "." in name and proto < 4:
+            entry = None  # a dotted name is not walked below protocol 4; another attribute may carry the dot
+        found = Global(module, name, pos, entry, danger)
+        if danger is not None:
+            self.record(Event("pickle.payload", "dangerous", f"{found.path} {danger}", pos), found.path)
+        elif entry is None and found.path not in _SPECIAL:
+            self._unknown_name(found)
+        return found
+
+    def _unknown_name(self, found: Global) -> None:
+        why = rules.gadget(found.module, found.name)
+        text = f"{found.path} {why}" if why else f"{found.path} is not on the allow-list, so what it does is unknown"
+        self.record(Event("pickle.unknown-name", "unproven", text, found.pos), found.path)
+
+    def computed_name(self, module: Value, name: Value, pos: int) -> Obj:
+        """STACK_GLOBAL with a name that is not a constant; the unpickler refuses all but strings."""
+        for part in (module, name):
+            if not isinstance(part, Obj) or part.tag not in {"", "builtins.str"}:
+                if self.match.text(part) is None:
+                    raise Broken("a name to import is not a string")
+        text = f"{render(self.data, module)}.{render(self.data, name)}"
+        message = "a name to import is computed while the file is loaded, which no pickler writes"
+        self.record(Event("pickle.computed-name", "dangerous", message, pos, text))
+        return self.unknown(pos, tainted=True)
+
+    def unknown(self, pos: int, *, tainted: bool = False) -> Obj:
+        """A value of which nothing is known."""
+        found = Obj("", pos)
+        found.tainted = tainted
+        return found
+
+    # --- calls ---------------------------------------------------------------------------------------------
+
+    def call(self, callee: Value, given: Value, pos: int) -> Value:
+        """`callee(*given)`: REDUCE, and INST or OBJ with arguments."""
+        args = given.items if isinstance(given, Seq) and given.whole else None
+        if isinstance(callee, Global):
+            return self._call_name(callee, args, pos)
+        if not isinstance(callee, Obj):
+            raise Broken("a value that cannot be called is called")
+        result = Obj("", pos, callee, args)
+        result.tainted = callee.tainted
+        level: Level = "dangerous" if result.tainted or self._suspicious(args) else "unproven"
+        text = call_text(self.data, callee, args)
+        self.record(Event("pickle.computed-call", level, "the result of another call is called", pos, text))
+        return result
+
+    def _call_name(self, callee: Global, args: Sequence[Value] | None, pos: int) -> Value:
+        path, entry = callee.path, callee.entry
+        result = Obj("", pos, callee, args)
+        if callee.danger is None:
+            if args is not None and (special := _SPECIAL.get(path)) is not None:
+                return special(self, callee, args, pos)
+            if entry is not None and entry.call is not None and args is not None:
+                if self.match.matches(entry.call, args):
+                    result.tag = entry.returns or path
+                    result.entry = _entry_of(result.tag) if entry.returns else entry
+                    return result
+        text = call_text(self.data, callee, args)
+        if callee.danger is not None:
+            result.tainted = True
+            self.record(Event("pickle.payload", "dangerous", f"{path} {callee.danger}", pos, text), path)
+        elif (why := rules.gadget(callee.module, callee.name)) is not None and entry is None:
+            result.tainted = True
+            self.record(Event("pickle.gadget", "dangerous", f"{path} {why}", pos, text), path)
+        else:
+            self._unproven_call(callee, args, pos, text)
+        return result
+
+    def _unproven_call(self, callee: Global, args: Sequence[Value] | None, pos: int, text: str) -> None:
+        path = callee.path
+        if word := self._suspicious(args):
+            message = f"{path} is called with {word!r} in an argument"
+            self.record(Event("pickle.payload-argument", "dangerous", message, pos, text), path)
+        elif callee.entry is not None:
+            message = f"{path} is called with arguments outside its schema"
+            self.record(Event("pickle.arguments", "unproven", message, pos, text), path)
+        else:
+            message = f"{path} is not on the allow-list, so what its call does is unknown"
+            self.record(Event("pickle.unknown-name", "unproven", message, pos, text), path)
+
+    def _suspicious(self, args: Sequence[Value] | None) -> str | None:
+        """The first known text of commands, code or downloads inside constant arguments."""
+        todo = list(args or ())[:64]
+        for _ in range(256):
+            if not todo:
+                return None
+            item = todo.pop()
+            if not isinstance(item, int):
+                todo += list(children(item))[:64] if isinstance(item, Seq | Map) else ()
+                continue
+            value = self.match.scalar(item)
+            text = value.decode("latin-1") if isinstance(value, bytes | bytearray) else value
+            if isinstance(text, str) and (word := next((w for w in rules.dangers().arguments if w in text), None)):
+                return word
+        return None
+
+    # --- instances -----------------------------------------------------------------------------------------
+
+    def new(self, cls: Value, given: Value, pos: int, kwargs: Value | None = None) -> Value:
+        """`cls.__new__(cls, *given, **kwargs)`: NEWOBJ, NEWOBJ_EX, and OBJ or INST without arguments."""
+        args = given.items if isinstance(given, Seq) and given.whole else None
+        result = Obj("", pos, cls, args)
+        if not isinstance(cls, Global | Obj):
+            raise Broken("a value that is no class is instantiated")
+        if isinstance(cls, Obj):
+            result.tainted = cls.tainted
+            level: Level = "dangerous" if result.tainted else "unproven"
+            text = call_text(self.data, cls, args)
+            self.record(Event("pickle.computed-call", level, "a class that is not a name is instantiated", pos, text))
+            return result
+        entry = cls.entry
+        plain = kwargs is None or (isinstance(kwargs, Map) and kwargs.whole and not kwargs.keys)
+        if entry is not None and entry.kind == "class" and args is not None and plain:
+            if not args or (entry.new is not None and self.match.matches(entry.new, args)):
+                result.tag, result.entry = cls.path, entry
+                return result
+        text = call_text(self.data, cls, args)
+        if cls.danger is not None:
+            result.tainted = True
+            self.record(Event("pickle.payload", "dangerous", f"{cls.path} {cls.danger}", pos, text), cls.path)
+        else:
+            self._unproven_call(cls, args, pos, text)
+        return result
+
+    def build(self, target: Value, state: Value, pos: int) -> None:
+        """BUILD: give an object its state."""
+        self._injection(target, state, pos)
+        if isinstance(target, Global):
+            text = f"{target.path} <- {render(self.data, state)}"
+            message = f"attributes of {target.path} itself are overwritten"
+            self.record(Event("pickle.patched", "dangerous", message, pos, text), target.path)
+        elif not isinstance(target, Obj):
+            message = "a state is given to a value that takes none"
+            self.record(Event("pickle.state", "unproven", message, pos))
+        elif target.tainted:
+            text = f"{render(self.data, target)} <- {render(self.data, state)}"
+            self.record(Event("pickle.patched", "dangerous", "attributes of a payload's result are overwritten", pos, text))
+        elif target.entry is not None:
+            check = CHECKS.get(target.entry.state)
+            problem = check(self.match, target, state) if check else f"{target.tag} is not known to take a state"
+            if problem is not None:
+                self.record(Event("pickle.state", "unproven", f"{target.tag}: {problem}", pos))
+        if isinstance(target, Obj):
+            target.state = state
+
+    def _injection(self, target: Value, state: Value, pos: int) -> None:
+        parts = state.items[:2] if isinstance(state, Seq) and len(state.items) == 2 else [state]
+        for part in parts:
+            for key in part.keys if isinstance(part, Map) else ():
+                name = self.match.text(key)
+                if name in INJECTED:
+                    text = f"{render(self.data, target, 1)}.{name} <- {render(self.data, part)}"
+                    message = f"the state sets {name}, through which later opcodes call what it holds"
+                    self.record(Event("pickle.injection", "dangerous", message, pos, text), name or "")
+
+    def items(self, target: Value, kind: Literal["list", "dict", "set"], items: list[Value], pos: int) -> None:
+        """APPEND(S), SETITEM(S), ADDITEMS."""
+        if isinstance(target, Seq) and target.kind == kind:
+            target.extend(items)
+        elif isinstance(target, Map) and kind == "dict":
+            target.update(items)
+        elif isinstance(target, Obj) and target.entry is not None and target.entry.items == kind:
+            return
+        elif isinstance(target, Obj) and not target.tainted and target.entry is None and target.tag == "":
+            message = f"items are added to an object of unknown kind by its own {kind} method"
+            self.record(Event("pickle.items", "unproven", message, pos))
+        elif isinstance(target, Global | Obj):
+            bad = isinstance(target, Global) or target.tainted
+            text = f"{render(self.data, target)} <- items"
+            message = "items are set on something that is not a plain container"
+            self.record(Event("pickle.items", "dangerous" if bad else "unproven", message, pos, text))
+        elif not (kind == "list" and self.match.matches_one("bytearray", target)):
+            self.record(Event("pickle.items", "unproven", "items are added to a value that takes none", pos))
+
+    def persistent(self, pid: Value, pos: int) -> Obj:
+        """PERSID and BINPERSID: harmless only as the storages that torch writes."""
+        if self.loader != "pickle" and isinstance(pid, Seq) and pid.whole and pid.kind == "tuple":
+            if self.match.matches(_TORCH_IDS[self.loader], pid.items) and self._storage_or_class(pid.items):
+                return Obj("torch.storage", pos)
+        text = f"persistent_load({render(self.data, pid)})"
+        message = "a persistent id is resolved by the loading program, in a way the file does not state"
+        self.record(Event("pickle.persistent-id", "unproven", message, pos, text))
+        return self.unknown(pos)
+
+    def _storage_or_class(self, items: Sequence[Value]) -> bool:
+        cls = items[1]
+        if not isinstance(cls, Global) or cls.entry is None:
+            return False
+        return self.match.text(items[0]) == "module" or cls.entry.returns == "torch.storage"
+
+
+_TORCH_IDS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "torch": (("'storage'", "class", "str", "str", "int"),),
+    "torch-legacy": (
+        ("'storage'", "class", "str|int", "str", "int", "none|tuple?"),
+        ("'module'", "class", "str|none", "str|none"),
+    ),
+}
+
+
+def _entry_of(path: str) -> Entry | None:
+    module, _, name = path.rpartition(".")
+    return rules.find(module, name)
+
+
+def _reconstructor(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`copyreg._reconstructor(cls, base, state)`: `base.__new__(cls, state)`, then `base.__init__(obj, state)`."""
+    if len(args) == 3 and isinstance(args[1], Global) and args[1].path in _BASES:
+        result = judge.new(args[0], Seq("tuple", []), pos)
+        if isinstance(result, Obj) and judge.match.matches_one("data", args[2]):
+            return result
+    return _outside(judge, callee, args, pos)
+
+
+def _newobj(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`copyreg.__newobj__(cls, *args)` is NEWOBJ as a function."""
+    return judge.new(args[0], Seq("tuple", list(args[1:])), pos) if args else _outside(judge, callee, args, pos)
+
+
+def _newobj_ex(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`copyreg.__newobj_ex__(cls, args, kwargs)` is NEWOBJ_EX as a function."""
+    return judge.new(args[0], args[1], pos, args[2]) if len(args) == 3 else _outside(judge, callee, args, pos)
+
+
+def _getattr(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`getattr(owner, name)`: dangerous unless both are known and lead nowhere near code."""
+    owner = args[0] if args else None
+    name = judge.match.text(args[1]) if len(args) > 1 else None
+    result = Obj("", pos, callee, args)
+    tainted = (isinstance(owner, Obj) and owner.tainted) or (isinstance(owner, Global) and owner.danger is not None)
+    inner = rules.find(owner.module, f"{owner.name}.{name}") if isinstance(owner, Global) and owner.entry is not None else None
+    if inner is not None and isinstance(owner, Global):
+        return Global(owner.module, f"{owner.name}.{name}", pos, inner, None)
+    known = rules.dangers()
+    bad = name is None or name.startswith("__") or name in known.segments or name in known.callables
+    result.tainted = tainted or bad
+    if not result.tainted and isinstance(owner, Global) and owner.entry is not None and owner.entry.kind == "enum":
+        result.tag, result.entry = owner.path, owner.entry
+        return result
+    text = call_text(judge.data, callee, args)
+    message = "an attribute is read by name while the file is loaded"
+    judge.record(Event("pickle.getattr", "dangerous" if result.tainted else "unproven", message, pos, text))
+    return result
+
+
+def _rebuild_from_type(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`torch._tensor._rebuild_from_type_v2(func, type, args, state)`: `func(*args)`, then attributes."""
+    if len(args) in {3, 4} and isinstance(args[0], Global) and judge.match.matches_one("class", args[1]):
+        result = judge.call(args[0], args[2], pos)
+        if len(args) == 4 and isinstance(result, Obj):
+            judge.build(result, args[3], pos)
+        return result
+    return _outside(judge, callee, args, pos)
+
+
+def _load_from_bytes(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`torch.storage._load_from_bytes(b)` is torch.load of a constant, which can be walked in its turn."""
+    inner = judge.match.raw(args[0]) if len(args) == 1 else None
+    if inner is not None and len(judge.embedded) < EMBEDDED:
+        judge.embedded.append(inner)
+        return Obj("torch.storage", pos)
+    return _outside(judge, callee, args, pos)
+
+
+def _outside(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Obj:
+    text = call_text(judge.data, callee, args)
+    message = f"{callee.path} is called with arguments outside its schema"
+    tainted = any(isinstance(arg, Global) and arg.danger is not None for arg in args)
+    judge.record(Event("pickle.arguments", "dangerous" if tainted else "unproven", message, pos, text), callee.path)
+    return judge.unknown(pos, tainted=tainted)
+
+
+_SPECIAL: Final = {
+    "copyreg._reconstructor": _reconstructor,
+    "copyreg.__newobj__": _newobj,
+    "copyreg.__newobj_ex__": _newobj_ex,
+    "builtins.getattr": _getattr,
+    "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
+    "torch._tensor._rebuild_from_type": _rebuild_from_type,
+    "torch.storage._load_from_bytes": _load_from_bytes,
+}
+"""Callables whose arguments are themselves called or instantiated."""

@@ -1,0 +1,181 @@
+"""The pickle machine: walks every opcode of protocols 0 to 5 with symbolic values.
+
+It follows CPython's unpickler (Modules/_pickle.c and Lib/pickle.py, 3.11 to 3.14) opcode by opcode: stack,
+marks, memo, frames. Where the two differ, or an object would raise, the machine goes on, so that what it
+reports covers what each of them would do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from modelward.artifact.pickle.judge import Broken, Event, Judge
+from modelward.artifact.pickle.opcodes import SLOW, VALID, State
+from modelward.artifact.pickle.values import Map, Seq
+
+if TYPE_CHECKING:
+    from modelward.artifact.pickle.values import Buffer, Value
+
+_STEP: Final = [0] * 256
+for _code, _size in {0x47: 9, 0x4B: 2, 0x4D: 3, 0x4A: 5, 0x4E: 1, 0x88: 1, 0x89: 1}.items():
+    _STEP[_code] = _size
+_RUN: Final = [
+    re.compile(b"(?:" + re.escape(bytes([code])) + b".{%d})++" % max(0, step - 1), re.DOTALL)
+    for code, step in enumerate(_STEP)
+]
+"""Per opcode of a number, None or a bool: a run of the same opcode, which costs one match however long."""
+STREAMS: Final = 10_000
+"""Most streams walked in one buffer."""
+SECOND_READING: Final = 1 << 20
+"""Bytes that second readings of array bodies may walk besides four times the buffer."""
+
+
+class Walk(msgspec.Struct, frozen=True):
+    """How far one stream was walked.
+
+    Attributes:
+        start: offset of its first opcode.
+        end: offset after STOP, or where the walk ended.
+        broken: why it ended without STOP, or None.
+        wrappers: number of joblib array wrappers met.
+        value: the symbolic result, or None.
+    """
+
+    start: int
+    end: int
+    broken: str | None
+    wrappers: int
+    value: Value | None
+
+
+def walk(judge: Judge, start: int = 0, *, joblib: bool = False) -> Walk:
+    """Walk one stream of `judge.data` from `start` to its STOP.
+
+    Args:
+        judge: judges every effect and keeps the events.
+        start: offset of the first opcode.
+        joblib: array bodies follow their wrappers.
+    """
+    state = State(judge.data, judge, joblib=joblib)
+    return _walk(state, start)
+
+
+def _walk(state: State, start: int) -> Walk:
+    cursor = [start]
+    broken: str | None = None
+    try:
+        _run(state, start, cursor)
+    except Broken as error:
+        broken = str(error)
+    except IndexError:
+        broken = "the stream ends early, or takes more values from its stack than it has"
+    value = state.stack[-1] if broken is None and state.stack else None
+    return Walk(start, cursor[0], broken, state.wrappers, value)
+
+
+def _run(state: State, pos: int, cursor: list[int]) -> None:  # noqa: PLR0915 - one loop, inlined for speed
+    """The inner loop; frequent opcodes are written out, the others are functions of `SLOW`."""
+    data, step_of, run_of, slow = state.data, _STEP, _RUN, SLOW.get
+    try:
+        while True:
+            stack, memo, limit = state.stack, state.memo, state.limit
+            push, memoize = stack.append, memo.append
+            while pos < limit:
+                op = data[pos]
+                if step := step_of[op]:
+                    push(pos)
+                    pos += step
+                    if pos < limit and data[pos] == op and (run := run_of[op].match(data, pos, limit)):
+                        stack.extend(range(pos, run.end(), step))
+                        pos = run.end()
+                elif op == 0x94:
+                    memoize(stack[-1])
+                    pos += 1
+                elif op == 0x8C:
+                    push(pos)
+                    pos += 2 + data[pos + 1]
+                    if pos < limit and data[pos] == 0x94:
+                        memoize(stack[-1])
+                        pos += 1
+                elif op == 0x68 and type(memo) is list:
+                    push(memo[data[pos + 1]])
+                    pos += 2
+                elif 0x85 <= op <= 0x87:
+                    count = op - 0x84
+                    if len(stack) < count:
+                        raise Broken("a tuple takes more values than there are")
+                    items = stack[-count:]
+                    del stack[-count:]
+                    push(Seq("tuple", items))
+                    pos += 1
+                elif op == 0x74:
+                    made = Seq("tuple", state.pop_mark())
+                    stack = state.stack
+                    push = stack.append
+                    push(made)
+                    pos += 1
+                elif op == 0x29 or op == 0x5D:
+                    push(Seq("tuple" if op == 0x29 else "list", []))
+                    pos += 1
+                elif op == 0x7D:
+                    push(Map())
+                    pos += 1
+                elif op == 0x2E:
+                    pos += 1
+                    return
+                elif (handler := slow(op)) is not None:
+                    pos = handler(state, pos)
+                    if state.limit != limit or state.stack is not stack or state.memo is not memo:
+                        break
+                else:
+                    raise Broken(f"byte 0x{op:02x} is no opcode")
+            else:
+                pos = _frame_end(state, pos)
+    finally:
+        cursor[0] = min(pos, len(data))
+
+
+def _frame_end(state: State, pos: int) -> int:
+    """The current frame is used up: exactly, or an opcode reaches over its end."""
+    if state.limit == len(state.data):
+        raise Broken("the data ends before STOP")
+    if pos > state.limit:
+        message = "an opcode reaches over the end of its frame: the C and the Python unpickler read it differently"
+        state.judge.record(Event("pickle.frame", "unproven", message, pos))
+    state.limit = len(state.data)
+    return pos
+
+
+def nested(outer: State, pos: int) -> int:
+    """Walk the pickle of an array of objects inside a joblib stream; gives the position after it.
+
+    Raises:
+        Broken: it has no end.
+    """
+    inner = _walk(State(outer.data, outer.judge), pos)
+    if inner.broken is not None:
+        raise Broken(f"in an array of objects: {inner.broken}")
+    return inner.end
+
+
+def second_reading(state: State, pos: int) -> None:
+    """Walk array bytes as opcodes, as `pickle.load` would; it usually ends at the first byte."""
+    judge = state.judge
+    if pos >= len(state.data) or state.data[pos] not in VALID:
+        return
+    copied = len(state.stack) + sum(map(len, state.meta))
+    if judge.second_bytes + copied > 4 * len(state.data) + SECOND_READING:
+        message = "array bytes that pickle.load would read as opcodes were not all walked"
+        judge.record(Event("pickle.budget", "unproven", message, pos))
+        return
+    known = set(judge.events)
+    found = _walk(state.fork(), pos)
+    judge.second_bytes += copied + found.end - pos + 64
+    for key in set(judge.events) - known if found.broken is not None else ():
+        event = judge.events[key]
+        if event.level == "unproven":
+            event.level = "note"
+            event.message = f"if pickle.load instead of joblib.load read the file: {event.message}"

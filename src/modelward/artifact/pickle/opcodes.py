@@ -1,0 +1,375 @@
+"""Opcodes that the inner loop of the machine leaves to a function each, and the state they work on."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, TypeAlias, final
+
+from modelward.artifact.pickle import arrays
+from modelward.artifact.pickle.judge import Broken, Event
+from modelward.artifact.pickle.memo import has, put
+from modelward.artifact.pickle.values import Map, Obj, Seq
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modelward.artifact.pickle.judge import Judge
+    from modelward.artifact.pickle.memo import Memo
+    from modelward.artifact.pickle.values import Buffer, Value
+
+    Handler: TypeAlias = "Callable[[State, int], int]"
+
+LINE: Final = 1 << 20
+"""Longest argument line of a protocol 0 opcode, in bytes."""
+DEPTH: Final = 4096
+"""Most marks open at once."""
+
+
+@final
+class State:
+    """Stack, marks, memo and position of one stream.
+
+    Attributes:
+        stack: values above the last mark; `meta` holds the stacks below it, innermost last.
+        memo: values by number.
+        proto: protocol announced by the last PROTO opcode.
+        limit: where the current frame ends, or the buffer.
+        joblib: array bodies follow their wrappers, as joblib reads the file; else as `pickle.load` does.
+    """
+
+    __slots__ = ("data", "joblib", "judge", "limit", "memo", "meta", "proto", "stack", "wrappers")
+
+    def __init__(self, data: Buffer, judge: Judge, *, joblib: bool = False) -> None:
+        self.data = data
+        self.judge = judge
+        self.joblib = joblib
+        self.stack: list[Value] = []
+        self.meta: list[list[Value]] = []
+        self.memo: Memo = []
+        self.proto = 0
+        self.limit = len(data)
+        self.wrappers = 0
+
+    def fork(self) -> State:
+        """A second reading from here on, as `pickle.load` would read it."""
+        from modelward.artifact.pickle.memo import Sparse
+
+        other = State(self.data, self.judge)
+        other.stack, other.meta = list(self.stack), [list(part) for part in self.meta]
+        other.memo, other.proto = Sparse(self.memo), self.proto
+        return other
+
+    def pop_mark(self) -> list[Value]:
+        """Values above the last mark, which is removed."""
+        if not self.meta:
+            raise Broken("an opcode needs a mark and there is none")
+        items = self.stack
+        self.stack = self.meta.pop()
+        return items
+
+    def line(self, pos: int) -> tuple[str, int]:
+        """Text up to the newline, and the position after it."""
+        end = self.data.find(b"\n", pos, pos + LINE)
+        if end < 0:
+            raise Broken("a line of text does not end")
+        return self.data[pos:end].decode("utf-8", "replace"), end + 1
+
+    def bound(self, end: int) -> int:
+        """The same position, if the buffer reaches it."""
+        if end > len(self.data):
+            raise Broken("a value reaches beyond the end of the data")
+        return end
+
+
+def _sized(size: struct.Struct) -> Handler:
+    """A constant with a length before its bytes."""
+    width = size.size
+
+    def push(state: State, pos: int) -> int:
+        state.bound(pos + 1 + width)
+        length: int = size.unpack_from(state.data, pos + 1)[0]
+        if length < 0:
+            raise Broken("a length is negative")
+        state.stack.append(pos)
+        return state.bound(pos + 1 + width + length)
+
+    return push
+
+
+def _lined(state: State, pos: int) -> int:
+    state.stack.append(pos)
+    return state.line(pos + 1)[1]
+
+
+def _proto(state: State, pos: int) -> int:
+    state.proto = state.data[pos + 1]
+    if state.proto > 5:
+        raise Broken(f"protocol {state.proto} does not exist")
+    return pos + 2
+
+
+def _frame(state: State, pos: int) -> int:
+    start = state.bound(pos + 9)
+    end = start + int.from_bytes(state.data[pos + 1 : start], "little")
+    if end > len(state.data) or state.limit not in {len(state.data), pos}:
+        message = "frames overlap or reach beyond the data: the C and the Python unpickler read this stream differently"
+        state.judge.record(Event("pickle.frame", "unproven", message, pos))
+    state.limit = min(end, len(state.data))
+    return start
+
+
+def _pop(state: State, pos: int) -> int:
+    if state.stack:
+        state.stack.pop()
+    else:
+        state.pop_mark()
+    return pos + 1
+
+
+def _pop_mark(state: State, pos: int) -> int:
+    state.pop_mark()
+    return pos + 1
+
+
+def _dup(state: State, pos: int) -> int:
+    state.stack.append(state.stack[-1])
+    return pos + 1
+
+
+def _mark(state: State, pos: int) -> int:
+    if len(state.meta) >= DEPTH:
+        raise Broken(f"more than {DEPTH} marks are open")
+    state.meta.append(state.stack)
+    state.stack = []
+    return pos + 1
+
+
+def _list(state: State, pos: int) -> int:
+    items = state.pop_mark()
+    made = Seq("list", [])
+    made.extend(items)
+    state.stack.append(made)
+    return pos + 1
+
+
+def _dict(state: State, pos: int) -> int:
+    items = state.pop_mark()
+    made = Map()
+    made.update(items)
+    state.stack.append(made)
+    return pos + 1
+
+
+def _empty_set(state: State, pos: int) -> int:
+    state.stack.append(Seq("set", []))
+    return pos + 1
+
+
+def _frozenset(state: State, pos: int) -> int:
+    items = state.pop_mark()
+    state.stack.append(Seq("frozenset", items))
+    return pos + 1
+
+
+def _append(state: State, pos: int) -> int:
+    value = state.stack.pop()
+    state.judge.items(state.stack[-1], "list", [value], pos)
+    return pos + 1
+
+
+def _appends(state: State, pos: int) -> int:
+    items = state.pop_mark()
+    state.judge.items(state.stack[-1], "list", items, pos)
+    return pos + 1
+
+
+def _additems(state: State, pos: int) -> int:
+    items = state.pop_mark()
+    state.judge.items(state.stack[-1], "set", items, pos)
+    return pos + 1
+
+
+def _setitem(state: State, pos: int) -> int:
+    value, key = state.stack.pop(), state.stack.pop()
+    state.judge.items(state.stack[-1], "dict", [key, value], pos)
+    return pos + 1
+
+
+def _setitems(state: State, pos: int) -> int:
+    items = state.pop_mark()
+    state.judge.items(state.stack[-1], "dict", items, pos)
+    return pos + 1
+
+
+def _global(state: State, pos: int) -> int:
+    module, middle = state.line(pos + 1)
+    name, end = state.line(middle)
+    state.stack.append(state.judge.name(module, name, pos, state.proto))
+    return end
+
+
+def _stack_global(state: State, pos: int) -> int:
+    name, module = state.stack.pop(), state.stack.pop()
+    match = state.judge.match
+    texts = match.text(module), match.text(name)
+    if texts[0] is None or texts[1] is None:
+        state.stack.append(state.judge.computed_name(module, name, pos))
+    else:
+        state.stack.append(state.judge.name(texts[0], texts[1], pos, state.proto))
+    return pos + 1
+
+
+def _reduce(state: State, pos: int) -> int:
+    args, callee = state.stack.pop(), state.stack.pop()
+    state.stack.append(state.judge.call(callee, args, pos))
+    return pos + 1
+
+
+def _newobj(state: State, pos: int) -> int:
+    args, cls = state.stack.pop(), state.stack.pop()
+    state.stack.append(state.judge.new(cls, args, pos))
+    return pos + 1
+
+
+def _newobj_ex(state: State, pos: int) -> int:
+    kwargs, args, cls = state.stack.pop(), state.stack.pop(), state.stack.pop()
+    state.stack.append(state.judge.new(cls, args, pos, kwargs))
+    return pos + 1
+
+
+def _instantiate(state: State, cls: Value, args: list[Value], pos: int) -> None:
+    """`cls(*args)`; without arguments a class may instead be made by `cls.__new__(cls)`, so both must hold."""
+    made = state.judge.call(cls, Seq("tuple", args), pos) if args else state.judge.new(cls, Seq("tuple", []), pos)
+    state.stack.append(made)
+
+
+def _inst(state: State, pos: int) -> int:
+    module, middle = state.line(pos + 1)
+    name, end = state.line(middle)
+    args = state.pop_mark()
+    _instantiate(state, state.judge.name(module, name, pos, state.proto), args, pos)
+    return end
+
+
+def _obj(state: State, pos: int) -> int:
+    cls, *args = state.pop_mark()
+    _instantiate(state, cls, args, pos)
+    return pos + 1
+
+
+def _build(state: State, pos: int) -> int:
+    value = state.stack.pop()
+    target = state.stack[-1]
+    state.judge.build(target, value, pos)
+    if not isinstance(target, Obj) or target.tag not in arrays.WRAPPERS:
+        return pos + 1
+    state.wrappers += 1
+    if not state.joblib:
+        return pos + 1
+    return arrays.body(state, target, pos + 1)
+
+
+def _get_text(state: State, pos: int) -> int:
+    text, end = state.line(pos + 1)
+    _get(state, _number(text))
+    return end
+
+
+def _get(state: State, key: int) -> None:
+    if not has(state.memo, key):
+        raise Broken(f"memo entry {key} is used before it is set")
+    state.stack.append(state.memo[key])
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise Broken("a memo number is not a number") from error
+
+
+def _put_text(state: State, pos: int) -> int:
+    text, end = state.line(pos + 1)
+    key = _number(text)
+    if key < 0:
+        raise Broken("a memo number is negative")
+    state.memo = put(state.memo, key, state.stack[-1])
+    return end
+
+
+def _binget(state: State, pos: int) -> int:
+    _get(state, state.data[pos + 1])
+    return pos + 2
+
+
+def _long_binget(state: State, pos: int) -> int:
+    _get(state, int.from_bytes(state.data[pos + 1 : pos + 5], "little"))
+    return pos + 5
+
+
+def _binput(state: State, pos: int) -> int:
+    state.memo = put(state.memo, state.data[pos + 1], state.stack[-1])
+    return pos + 2
+
+
+def _long_binput(state: State, pos: int) -> int:
+    state.memo = put(state.memo, int.from_bytes(state.data[pos + 1 : pos + 5], "little"), state.stack[-1])
+    return pos + 5
+
+
+def _persid(state: State, pos: int) -> int:
+    _, end = state.line(pos + 1)
+    state.stack.append(state.judge.persistent(Seq("list", []), pos))
+    return end
+
+
+def _binpersid(state: State, pos: int) -> int:
+    state.stack.append(state.judge.persistent(state.stack.pop(), pos))
+    return pos + 1
+
+
+def _extension(width: int) -> Handler:
+    def push(state: State, pos: int) -> int:
+        end = state.bound(pos + 1 + width)
+        code = int.from_bytes(state.data[pos + 1 : end], "little")
+        message = f"extension code {code} stands for a name that only the loading program's registry knows"
+        state.judge.record(Event("pickle.extension", "unproven", message, pos))
+        state.stack.append(state.judge.unknown(pos))
+        return end
+
+    return push
+
+
+def _next_buffer(state: State, pos: int) -> int:
+    message = "the stream takes a buffer from outside the file"
+    state.judge.record(Event("pickle.buffer", "unproven", message, pos))
+    state.stack.append(state.judge.unknown(pos))
+    return pos + 1
+
+
+def _readonly_buffer(state: State, pos: int) -> int:
+    if not state.stack:
+        raise Broken("an opcode needs a value and the stack is empty")
+    return pos + 1
+
+
+SLOW: Final[dict[int, Handler]] = {
+    **{code: _lined for code in b"FILSV"},
+    **{code: _sized(struct.Struct("<B")) for code in b"UC\x8c\x8a"},
+    **{code: _sized(struct.Struct("<I")) for code in b"BX"},
+    **{code: _sized(struct.Struct("<i")) for code in b"T\x8b"},
+    **{code: _sized(struct.Struct("<Q")) for code in b"\x8d\x8e\x96"},
+    0x80: _proto, 0x95: _frame, 0x30: _pop, 0x31: _pop_mark, 0x32: _dup, 0x28: _mark,
+    0x6C: _list, 0x64: _dict, 0x8F: _empty_set, 0x91: _frozenset,
+    0x61: _append, 0x65: _appends, 0x90: _additems, 0x73: _setitem, 0x75: _setitems,
+    0x63: _global, 0x93: _stack_global, 0x52: _reduce, 0x81: _newobj, 0x92: _newobj_ex,
+    0x69: _inst, 0x6F: _obj, 0x62: _build,
+    0x67: _get_text, 0x68: _binget, 0x6A: _long_binget, 0x70: _put_text, 0x71: _binput, 0x72: _long_binput,
+    0x50: _persid, 0x51: _binpersid,
+    0x82: _extension(1), 0x83: _extension(2), 0x84: _extension(4),
+    0x97: _next_buffer, 0x98: _readonly_buffer,
+}  # fmt: skip
+"""Opcode -> what it does; constants of fixed size, tuples and STOP are the machine's own."""
+
+VALID: Final = frozenset(SLOW) | frozenset(b"KMJGN\x88\x89().t]}\x85\x86\x87\x94")
+"""Every opcode of protocols 0 to 5."""
