@@ -84,6 +84,7 @@ class ClaimView:
     numbers: str
     words: tuple[str, ...]
     chart: str
+    n: str
     facts: str
     basis: str
     status: Status | None
@@ -94,12 +95,10 @@ class ClaimView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupView:
-    """All claims of one kind."""
+    """Claims drawn on one axis: all brackets of one kind, or all single values."""
 
-    id: str
     title: str
     summary: str
-    count: int
     claims: tuple[ClaimView, ...]
 
 
@@ -157,6 +156,8 @@ class PageView:
     findings: tuple[FindingView, ...]
     cards: int
     groups: tuple[GroupView, ...]
+    claims: int
+    kinds: int
     skipped: tuple[tuple[str, str], ...]
     unfinished: tuple[RunView, ...]
     runs: tuple[RunView, ...]
@@ -194,7 +195,7 @@ def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) 
         headline=HEADLINES[verdict.outcome],
         tally=reason_tally(result),
         reasons=tuple(
-            (r.status, clean(r.requirement, limits.text), clean(r.detail, limits.text))
+            (r.status, clean(r.requirement, min(200, limits.text)), clean(r.detail, min(300, limits.text)))
             for r in verdict.reasons[: limits.rows]
         ),
         severities=tuple((severity, count) for severity, count in counts if count),
@@ -204,6 +205,8 @@ def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) 
         ),
         cards=limits.cards,
         groups=_groups(named, anchors, limits),
+        claims=len(result.claims),
+        kinds=len({claim.id for claim in result.claims}),
         skipped=tuple(
             (clean(s.check, 80), clean(s.reason, limits.text)) for s in result.skipped[: limits.rows]
         ),
@@ -285,44 +288,42 @@ def _finding(
 def _groups(
     named: Sequence[tuple[str, Claim]], anchors: Mapping[str, str], limits: Limits
 ) -> tuple[GroupView, ...]:
-    """Claims by kind, in the catalogue's order where it knows them."""
+    """Brackets first, one group per kind; then every single value; in the catalogue's order."""
     summaries = {entry.id: entry.summary for entry in CLAIMS}
-    ids = list(dict.fromkeys(claim.id for _, claim in named))
     known = list(summaries)
-    ids.sort(key=lambda claim_id: known.index(claim_id) if claim_id in summaries else len(known))
-    groups = []
-    for claim_id in ids:
-        views = tuple(
-            _claim(anchor, claim, anchors, limits) for anchor, claim in named if claim.id == claim_id
-        )
-        groups.append(
-            GroupView(
-                id=clean(claim_id, 80),
-                title=claim_title(claim_id),
-                summary=summaries.get(claim_id, ""),
-                count=len(views),
-                claims=views,
-            )
-        )
+    ordered = sorted(
+        named, key=lambda pair: known.index(pair[1].id) if pair[1].id in summaries else len(known)
+    )
+    brackets: dict[str, list[ClaimView]] = {}
+    values: list[ClaimView] = []
+    for anchor, claim in ordered:
+        row = _claim(anchor, claim, anchors, limits)
+        (values if claim.bracket is None else brackets.setdefault(claim.id, [])).append(row)
+    groups = [
+        GroupView(title=claim_title(claim_id), summary=summaries.get(claim_id, ""), claims=tuple(rows))
+        for claim_id, rows in brackets.items()
+    ]
+    if values:
+        about = "Single values, each with the interval that sampling allows."
+        groups.append(GroupView(title="Measured values", summary=about, claims=tuple(values)))
     return tuple(groups)
 
 
 def _claim(anchor: str, claim: Claim, anchors: Mapping[str, str], limits: Limits) -> ClaimView:
-    first: dict[str, JSON] = {key: claim.scope[key] for key in ("norm", "eps") if key in claim.scope}
+    named = ("norm", "eps") if claim.bracket is not None else ()
+    first: dict[str, JSON] = {key: claim.scope[key] for key in named if key in claim.scope}
     rest: dict[str, JSON] = {key: value for key, value in claim.scope.items() if key not in first}
-    facts = [f"n = {claim.n:,}"]
-    if claim.interval is not None:
-        facts.append(f"{100 * claim.interval.confidence:g} % interval")
-    facts.append(cost_text(claim.cost))
+    facts = [] if claim.interval is None else [f"{100 * claim.interval.confidence:g} % interval"]
     return ClaimView(
         anchor=anchor,
-        label=clean(scope_text(first), min(240, limits.text)),
+        label=clean(scope_text(first), min(240, limits.text)) or claim_title(claim.id),
         scope=clean(scope_text(rest), min(240, limits.text)),
         statement=clean(claim.statement, limits.text),
         numbers=claim_text(claim),
         words=bracket_words(claim.bracket) if claim.bracket is not None else (),
         chart=chart(claim, anchor),
-        facts=" · ".join(facts),
+        n=f"{claim.n:,}",
+        facts=" · ".join([*facts, cost_text(claim.cost)]),
         basis=claim.basis,
         status=claim.status,
         note=clean(claim.note, limits.text),

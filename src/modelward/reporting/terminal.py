@@ -1,0 +1,289 @@
+"""The report for a terminal, a pipe or a log: verdict first, and nothing that only colour could tell."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from modelward.core.evidence import Cost
+from modelward.reporting.text import (
+    bracket_ends,
+    bracket_words,
+    claim_text,
+    clean,
+    cost_text,
+    is_share,
+    plural,
+    scope_text,
+)
+from modelward.reporting.view import HEADLINES, by_severity, claim_title, reason_tally
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+    from modelward.core.claim import Claim, Status
+    from modelward.core.finding import Finding, Severity
+    from modelward.core.policy import Outcome
+    from modelward.reporting.result import AuditResult
+
+MIN_WIDTH = 40
+"""Columns below which the report is not squeezed further."""
+TOP = 5
+"""Findings shown in full; the others are counted."""
+_WIDE = 88
+
+_OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
+    "pass": ("✔ PASS", "green"),
+    "fail": ("✘ FAIL", "red"),
+    "unknown": ("? UNKNOWN", "yellow"),
+}
+_STATUSES: Mapping[Status, tuple[str, str]] = {
+    "holds": ("✔ holds", "green"),
+    "refuted": ("✘ refuted", "red"),
+    "unknown": ("? undecided", "yellow"),
+}
+_SEVERITIES: Mapping[Severity, str] = {
+    "critical": "bold red",
+    "high": "red",
+    "medium": "yellow",
+    "low": "cyan",
+    "info": "dim",
+}
+
+
+def to_text(result: AuditResult, *, width: int = 80, color: bool = False) -> str:
+    """The report as text ending in a newline.
+
+    Args:
+        result: the audit.
+        width: columns; below `MIN_WIDTH` it is taken as `MIN_WIDTH`.
+        color: whether to emit ANSI colours; the words are the same without.
+    """
+    from rich.console import Console
+
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=max(width, MIN_WIDTH),
+        force_terminal=color,
+        color_system="standard" if color else None,
+        no_color=not color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    _print(console, result)
+    lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def bar(claim: Claim, cells: int) -> str:
+    """A claim on an axis from 0 to 1, drawn with ``cells`` characters.
+
+    A bracket is ``█`` proved, ``▒`` undecided, ``·`` broken; a value is ``●`` inside its interval ``├─┤``.
+    Whatever is larger than nothing gets at least one cell. Empty when the claim has no share to draw.
+    """
+    if not is_share(claim):
+        return ""
+    if claim.bracket is not None:
+        return _bracket_bar(claim, cells)
+    row = ["·"] * cells
+    if claim.interval is not None:
+        low, high = _cell(claim.interval.lower, cells), _cell(claim.interval.upper, cells)
+        row[low : high + 1] = ["─"] * (high + 1 - low)
+        row[low], row[high] = "├", "┤"
+    if claim.value is not None:
+        row[_cell(claim.value, cells)] = "●"
+    return "".join(row)
+
+
+def _cell(share: float, cells: int) -> int:
+    return min(cells - 1, max(0, int(share * cells)))
+
+
+def _bracket_bar(claim: Claim, cells: int) -> str:
+    if claim.bracket is None:
+        return ""
+    lower, upper = bracket_ends(claim.bracket)
+    shares = (("█", lower), ("▒", max(0.0, upper - lower)), ("·", 1 - upper))
+    counts = {char: max(round(share * cells), 1 if share > 0 else 0) for char, share in shares}
+    # Rounding may give a cell too many or too few; the longest part takes the difference.
+    longest = max(counts, key=lambda char: counts[char])
+    counts[longest] += cells - sum(counts.values())
+    return "".join(char * count for char, count in counts.items())
+
+
+def _print(console: Console, result: AuditResult) -> None:
+    for part in (
+        _verdict(result),
+        *_reasons(result),
+        *_findings(result),
+        *_claims(result, console.width),
+        *_unseen(result),
+        _footer(result),
+    ):
+        console.print(part)
+    # Never broken over two lines, so that it can be copied out of a narrow terminal.
+    console.print(_text(("ledger head ", "dim"), (clean(result.ledger_head, 80), "")), soft_wrap=True)
+
+
+def _verdict(result: AuditResult) -> RenderableType:
+    from rich.panel import Panel
+    from rich.text import Text
+
+    word, style = _OUTCOMES[result.verdict.outcome]
+    name = clean(result.subjects[0].name, 120) if result.subjects else "nothing"
+    text = Text()
+    text.append(word, style=f"bold {style}")
+    text.append(f"  {HEADLINES[result.verdict.outcome]}\n")
+    text.append(f"{name}\n", style="bold")
+    text.append(f"Policy {clean(result.verdict.policy, 60)}, {reason_tally(result)}.", style="dim")
+    if not result.complete:
+        text.append("\nNot every check ran to its end.", style="yellow")
+    return Panel(text, border_style=style, padding=(0, 1))
+
+
+def _heading(title: str) -> Text:
+    from rich.text import Text
+
+    return Text(f"\n{title}", style="bold")
+
+
+def _line(*parts: tuple[str, str], indent: int = 2) -> RenderableType:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    return Padding(Text.assemble(*parts), (0, 0, 0, indent), expand=False)
+
+
+def _hang(label: tuple[str, str], lines: list[Text], width: int) -> RenderableType:
+    """A label of ``width`` columns with lines that keep clear of it when they wrap."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=width, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(*label), Text("\n").join(lines))
+    return Padding(grid, (0, 0, 0, 2))
+
+
+def _reasons(result: AuditResult) -> list[RenderableType]:
+    unmet = [reason for reason in result.verdict.reasons if reason.status != "holds"]
+    if not unmet:
+        return []
+    lines: list[RenderableType] = [_heading("Requirements not met")]
+    for reason in unmet:
+        parts = ((clean(reason.requirement, 300), ""), (f": {clean(reason.detail, 300)}", "dim"))
+        lines.append(_hang(_STATUSES[reason.status], [_text(*parts)], 11))
+    return lines
+
+
+def _findings(result: AuditResult) -> list[RenderableType]:
+    ranked = by_severity(result.findings)
+    lines: list[RenderableType] = [_heading(f"Top risks ({plural(len(ranked), 'finding')})")]
+    if not ranked:
+        lines.append(_line(("No rule fired; that is no proof that nothing is there.", "dim")))
+    lines.extend(_finding(finding) for finding in ranked[:TOP])
+    if len(ranked) > TOP:
+        lines.append(_line((f"and {plural(len(ranked) - TOP, 'more', 'more')}, none of them worse", "dim")))
+    return lines
+
+
+def _finding(finding: Finding) -> RenderableType:
+    style = _SEVERITIES[finding.severity]
+    where = f"  {clean(finding.location, 100)}" if finding.location else ""
+    lines = [
+        _text((clean(finding.title, 160), "bold"), (where, "dim")),
+        _text((clean(finding.message), "")),
+        _text(("→ ", style), (clean(finding.remedy), "")),
+    ]
+    return _hang((finding.severity.upper(), style), lines, 8)
+
+
+def _claims(result: AuditResult, width: int) -> list[RenderableType]:
+    from rich.table import Table
+
+    lines: list[RenderableType] = [_heading(f"Claims ({len(result.claims)})")]
+    if not result.claims:
+        return [*lines, _line(("No claim was made: nothing was measured.", "dim"))]
+    if width < _WIDE:
+        for claim in result.claims:
+            lines.extend(_narrow_claim(claim, width))
+        return [*lines, _key()]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("  claim", header_style="dim", ratio=3, overflow="fold")
+    table.add_column("0 %             100 %", header_style="dim", width=21, no_wrap=True)
+    table.add_column("known", header_style="dim", ratio=2, overflow="fold")
+    table.add_column("n", header_style="dim", justify="right", no_wrap=True)
+    table.add_column("policy", header_style="dim", no_wrap=True)
+    for claim in result.claims:
+        word, style = _STATUSES[claim.status] if claim.status else ("", "")
+        name = _text((f"  {claim_title(claim.id)}", ""), (f"  {_where(claim)}", "dim"))
+        table.add_row(name, _bar_text(claim, 21), claim_text(claim), f"{claim.n:,}", _text((word, style)))
+    return [*lines, table, _key()]
+
+
+def _narrow_claim(claim: Claim, width: int) -> list[RenderableType]:
+    word, style = _STATUSES[claim.status] if claim.status else ("", "")
+    where = _where(claim)
+    words = ", ".join(bracket_words(claim.bracket)) if claim.bracket is not None else claim_text(claim)
+    lines = [
+        _line((claim_title(claim.id), "bold"), (f"  {where}" if where else "", "dim"), (f"  {word}", style))
+    ]
+    if drawn := bar(claim, min(40, width - 6)):
+        lines.append(_line((drawn, "blue"), indent=4))
+    lines.append(_line((f"{words}; n = {claim.n:,}", ""), indent=4))
+    return lines
+
+
+def _text(*parts: tuple[str, str]) -> Text:
+    from rich.text import Text
+
+    return Text.assemble(*parts)
+
+
+def _bar_text(claim: Claim, cells: int) -> Text:
+    return _text((bar(claim, cells), "blue"))
+
+
+def _where(claim: Claim) -> str:
+    """The part of the scope that tells claims of one kind apart: all but the box."""
+    return clean(scope_text({key: value for key, value in claim.scope.items() if key != "box"}), 100)
+
+
+def _key() -> RenderableType:
+    return _line(("█ proved  ▒ undecided  · broken    ├●┤ value in its interval", "dim"))
+
+
+def _unseen(result: AuditResult) -> list[RenderableType]:
+    lines: list[RenderableType] = [_heading("Not looked at")]
+    for run in result.checks:
+        if run.state != "finished":
+            reason = f": {clean(run.cut)}" if run.cut else ""
+            lines.append(_line((clean(run.check, 60), "bold"), (f"  {run.state}{reason}", "yellow")))
+    lines.extend(
+        _line((clean(skipped.check, 60), "bold"), (f"  {clean(skipped.reason)}", "dim"))
+        for skipped in result.skipped
+    )
+    if len(lines) == 1:
+        nothing = (
+            "Every planned check ran to its own end."
+            if result.checks
+            else "Everything: no check was planned."
+        )
+        lines.append(_line((nothing, "dim")))
+    return lines
+
+
+def _footer(result: AuditResult) -> RenderableType:
+    done = sum(run.state == "finished" for run in result.checks)
+    total = cost_text(sum((run.cost for run in result.checks), Cost()))
+    planned = len(result.checks) + len(result.skipped)
+    return _text(("\n", ""), (f"{done} of {planned} checks finished · {total} · seed {result.seed}", "dim"))
