@@ -98,7 +98,7 @@ def _column(
     empty = column.missing == total and not column.categories
     if not (known.categories and (column.categories or empty)):
         raise ShapeMismatch(
-            f"column {column.name!r} is a {known.kind} column in the training data but a {column.kind} column in the data"
+            f"column {column.name!r} is of kind {known.kind} in the training data, {column.kind} in the data"
         )
     have = (MISSING,) if empty else column.categories + ((MISSING,) if np.isnan(numbers).any() else ())
     categories = known.categories + tuple(text for text in have if text not in known.categories)

@@ -11,10 +11,10 @@ from modelward.adapters.data.boxes import feature_box, image_box, stated_box
 from modelward.adapters.data.details import describe
 from modelward.adapters.data.groupings import groupings
 from modelward.adapters.data.labels import labels_of_array
+from modelward.adapters.data.limits import EXACT
 from modelward.adapters.data.options import require_columns
 from modelward.adapters.data.sample import sample_rows
 from modelward.adapters.data.schema import disjoint, mark, number_column, onehot_candidates, onehot_groups
-from modelward.adapters.data.tally import EXACT
 from modelward.core.data import Dataset
 from modelward.core.digest import CHUNK, array_digest, table_digest
 from modelward.core.subject import Subject

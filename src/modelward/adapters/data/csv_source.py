@@ -71,7 +71,7 @@ class _Bytes(io.RawIOBase):
         self.done = min(self._file.tell(), self.size)
         if self._zipped and self._given > max(GRACE, MAX_RATIO * self.done):
             raise FileDamaged(
-                f"{self._path}: {self.done:,} bytes unzip to over {self._given:,}, more than {MAX_RATIO} times as much",
+                f"{self._path}: {self.done:,} bytes unzip to {self._given:,}, over {MAX_RATIO} times as much",
                 advice="If the file is genuine, unzip it yourself and give the csv.",
             )
         return data
@@ -160,7 +160,7 @@ class CsvSource:
 
 
 def _dialect(text: str) -> tuple[str, list[str]]:
-    """Delimiter and header: the delimiter that splits most of the first lines like the header, into most fields."""
+    """Delimiter and header: the delimiter that splits most of the first rows alike, into most cells."""
     scores = []
     for delimiter in ",;\t":
         rows = _first_rows(text, delimiter)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from modelward.adapters.data.tally import EXACT, MAX_LABELS
+from modelward.adapters.data.limits import EXACT, MAX_LABELS
 from modelward.errors import InputError, ShapeMismatch
 
 if TYPE_CHECKING:

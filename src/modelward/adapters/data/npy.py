@@ -82,7 +82,7 @@ def open_npz(
                 found = ", ".join(repr(key) for key in keys[:8])
                 raise InputError(
                     f"{path}: holds the arrays {found} where 'x' and {wanted!r} are expected",
-                    advice="Save it with `numpy.savez(path, x=..., y=...)`, or name the key of the labels as label.",
+                    advice="Save it with `numpy.savez(path, x=..., y=...)`, or state the key of the labels.",
                 )
             x = _member(archive, "x", path)
             y = _member(archive, wanted, path) if wanted in keys else None
@@ -102,15 +102,16 @@ def _member(archive: zipfile.ZipFile, key: str, path: Path) -> NDArray[np.generi
     packed = min(info.compress_size, path.stat().st_size)
     if info.file_size > max(GRACE, MAX_RATIO * packed):
         raise FileDamaged(
-            f"{name}: {packed:,} bytes claim to unzip to {info.file_size:,}, more than {MAX_RATIO} times as much",
+            f"{name}: {packed:,} bytes claim to unzip to {info.file_size:,}, over {MAX_RATIO} times as much",
             advice="If the file is genuine, save it again with `numpy.savez`, uncompressed.",
         )
     with archive.open(info) as stream:
         header = _header(stream, info.file_size, name)
         flat = np.empty(info.file_size - header.start, dtype=np.uint8)
-        view, done = memoryview(flat), 0
-        while count := stream.readinto(view[done : done + (1 << 20)]):
-            done += count
+        done = 0
+        while part := stream.read(min(1 << 20, len(flat) - done)):
+            flat[done : done + len(part)] = np.frombuffer(part, dtype=np.uint8)
+            done += len(part)
         stream.read(1)  # lets zipfile compare the checksum
     if done != len(flat):
         raise FileDamaged(f"{name}: is truncated")

@@ -40,7 +40,8 @@ def sample_rows(total: int, capacity: int) -> NDArray[np.int64]:
     if total <= capacity:
         return rows
     keys = row_keys(rows)
-    return rows[keys <= np.partition(keys, capacity - 1)[capacity - 1]]
+    chosen: NDArray[np.int64] = rows[keys <= np.partition(keys, capacity - 1)[capacity - 1]]
+    return chosen
 
 
 @final

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modelward.adapters.data.arrow import WORDS, as_numbers, as_words, first_text, is_text
+from modelward.adapters.data.limits import MAX_CATEGORIES
 from modelward.adapters.data.sample import Reservoir
-from modelward.adapters.data.tally import MAX_CATEGORIES, NumberTally, TextTally
+from modelward.adapters.data.tally import NumberTally, TextTally
 from modelward.core.canonical import digest
 from modelward.errors import FileDamaged, InputError
 
@@ -79,8 +80,8 @@ class ColumnScan:
     def __init__(self, name: str, *, typed: bool, label: bool, known: ColumnScan | None = None) -> None:
         self.name = name
         self.form: Form = known.form if known else "empty"
-        self.words = known.words if known else None
-        self.mixed = known.mixed if known else None
+        self.words: tuple[str, str] | None = known.words if known else None
+        self.mixed: tuple[int, str] | None = known.mixed if known else None
         self.stale = False
         self.rows = 0
         self.numbers = NumberTally(distinct=label)
@@ -165,13 +166,13 @@ class ColumnScan:
             if self.mixed:
                 row, text = self.mixed
                 raise InputError(
-                    f"column {self.name!r} begins with numbers but holds {_short(text)} in row {row + 1}, and has "
-                    f"more than {MAX_CATEGORIES:,} distinct values as texts",
+                    f"column {self.name!r} begins with numbers but holds {_short(text)} in row {row + 1}, "
+                    f"and has more than {MAX_CATEGORIES:,} distinct values as texts",
                     advice="Correct the row, or drop the column.",
                 )
             raise InputError(
-                f"column {self.name!r} has more than {MAX_CATEGORIES:,} distinct texts, like an identifier, so it "
-                "is not used as a feature",
+                f"column {self.name!r} has more than {MAX_CATEGORIES:,} distinct texts, like an identifier, "
+                "so it is not used as a feature",
                 advice="Drop the column, or turn it into numbers or fewer categories.",
             )
         if self.form == "number" and self.numbers.infinite is not None:

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from modelward.adapters.data.arrow import text_bytes, text_codes
+from modelward.adapters.data.limits import EXACT, MAX_CATEGORIES, MAX_LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
-
-MAX_LABELS = 1000
-"""More distinct labels than this are a regression target or an identifier."""
-MAX_CATEGORIES = 10_000
-"""More distinct texts than this are an identifier."""
-EXACT = 2.0**53
-"""Whole numbers up to here are exact in float64; beyond, every float64 is whole."""
 
 
 @final
