@@ -100,8 +100,6 @@ class Builder:
     """
 
     def __init__(self, name: str, probes: tuple[Tensor, ...]) -> None:
-        for probe in probes:
-            bounded(tuple(probe.shape))
         self.graph: Final = fx.Graph()
         self.root: Final = nn.Module()
         self.input: Final = Signal(probes, self.graph.placeholder(name))

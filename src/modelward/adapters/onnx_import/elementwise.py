@@ -151,18 +151,6 @@ def _cast_like(b: Builder, op: Operation) -> Value:
     return b.cast(op.value(0), op.value(1).probes[0].dtype)
 
 
-def _scaler(b: Builder, op: Operation) -> Value:
-    """ai.onnx.ml Scaler: (x - offset) * scale."""
-    result = op.value(0)
-    for name, function in (("offset", torch.sub), ("scale", torch.mul)):
-        values = op.attribute(name)
-        if not isinstance(values, list) or not all(isinstance(value, float) for value in values):
-            raise OperatorUnsupported(f"attribute {name} is not a list of numbers")
-        numbers = torch.tensor(values, dtype=result.probes[0].dtype)
-        result = b.call(function, result, b.constant(numbers))
-    return result
-
-
 _UNARY: Final[dict[str, TensorFunction]] = {
     "Abs": torch.abs,
     "Erf": torch.erf,
@@ -207,7 +195,6 @@ _OTHERS: Final[dict[str, Translator]] = {
     "LogSoftmax": partial(_softmax, functional.log_softmax),
     "PRelu": _prelu,
     "Pow": _pow,
-    "Scaler": _scaler,
     "Softmax": partial(_softmax, functional.softmax),
 }
 

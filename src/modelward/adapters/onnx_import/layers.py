@@ -128,12 +128,13 @@ def conv(b: Builder, op: Operation) -> Value:
         raise OperatorUnsupported(
             f"attribute kernel_shape {kernel} differs from the weights' {list(weight.shape[2:])}"
         )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise OperatorUnsupported(f"a bias of {bias.numel()} for {weight.shape[0]} channels")
     groups = op.integer("group", 1)
     window = _window(op, x, kernel)
     even = window.begin == window.end
     if not even:
         x = b.call(functional.pad, x, tuple(window.padding()))
-    bounded((groups, weight.shape[0], weight.shape[1]))
     layer = _CONV[len(kernel)](
         weight.shape[1] * groups,
         weight.shape[0],

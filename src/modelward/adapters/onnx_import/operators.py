@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from modelward.adapters.onnx_import import layers
-from modelward.adapters.onnx_import.builder import Builder, Signal, Value
+from modelward.adapters.onnx_import.builder import Builder, Signal, Value, bounded
 from modelward.adapters.onnx_import.elementwise import ELEMENTWISE
 from modelward.adapters.onnx_import.graph import Node, first_line
+from modelward.adapters.onnx_import.linear_models import LINEAR_MODELS
 from modelward.adapters.onnx_import.operation import Operation, to_torch
 from modelward.adapters.onnx_import.shapes import SHAPES
 from modelward.errors import FileDamaged, OperatorUnsupported
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 
-TRANSLATORS: Final[dict[str, Callable[[Builder, Operation], Value | tuple[Value, ...]]]] = {
+TRANSLATORS: Final[dict[str, Callable[[Builder, Operation], Value | tuple[Value | None, ...]]]] = {
     "AveragePool": layers.average_pool,
     "BatchNormalization": layers.batch_norm,
     "Conv": layers.conv,
@@ -33,6 +34,7 @@ TRANSLATORS: Final[dict[str, Callable[[Builder, Operation], Value | tuple[Value,
     "MatMul": layers.matmul,
     "MaxPool": layers.max_pool,
     **ELEMENTWISE,
+    **LINEAR_MODELS,
     **SHAPES,
 }
 
@@ -56,7 +58,7 @@ def translate(network: Network, shape: tuple[int, ...], batches: tuple[int, ...]
     """
     dtype = DTYPES[network.dtype]
     builder = Builder(
-        "x", tuple(torch.empty((batch, *shape), dtype=dtype, device="meta") for batch in batches)
+        "x", tuple(torch.empty(bounded((batch, *shape)), dtype=dtype, device="meta") for batch in batches)
     )
     values: dict[str, Value] = {network.input_name: builder.input}
     fixed = network.dims[0] if network.dims else None
@@ -69,16 +71,21 @@ def translate(network: Network, shape: tuple[int, ...], batches: tuple[int, ...]
         inputs = tuple(values[name] if name else None for name in node.inputs)
         results = _apply(builder, Operation(node, inputs, network.opset, fixed))
         for name, result in zip(node.outputs, results, strict=False):
-            values[name] = result
-            if (
-                isinstance(result, Signal)
-                and "tensor" not in result.node.meta
-                and result is not builder.input
-            ):
-                result.node.meta.update(onnx=node, tensor=name)
+            if result is not None:
+                values[name] = result
+            if isinstance(result, Signal) and result is not builder.input:
+                result.node.meta.setdefault("onnx", node)
+                result.node.meta.setdefault("tensor", name)
     score = values.get(network.score)
     if not isinstance(score, Signal):
         raise OperatorUnsupported(f"output {network.output_name!r} does not depend on the input")
+    if any(
+        not probe.dim() or len(probe) != batch for probe, batch in zip(score.probes, batches, strict=True)
+    ):
+        first = tuple(score.probes[0].shape)
+        raise OperatorUnsupported(
+            f"output {network.output_name!r} has shape {first} for {batches[0]} inputs, not one row for each"
+        )
     return builder, score
 
 
@@ -93,7 +100,7 @@ def _constant(builder: Builder, unread: Mapping[str, object], name: str, node: N
         raise OperatorUnsupported(f"operator {node}: {error}") from error
 
 
-def _apply(builder: Builder, operation: Operation) -> tuple[Value, ...]:
+def _apply(builder: Builder, operation: Operation) -> tuple[Value | None, ...]:
     """Translate one node; whatever its parameters break in torch is reported in its name."""
     node = operation.node
     for value in node.attributes.values():

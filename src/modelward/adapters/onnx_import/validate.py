@@ -120,12 +120,13 @@ def _score_node(module: fx.GraphModule) -> fx.Node:
 
 
 def _scores(candidate: Candidate, x: Array) -> Tensor:
-    with torch.no_grad():
-        if candidate.general or candidate.batch is None:
-            scores: Tensor = candidate.module(torch.from_numpy(x))
-            return scores
-        parts = [candidate.module(torch.from_numpy(part)) for part in _chunks(x, candidate.batch)]
-    return torch.cat(parts)[: len(x)]
+    whole = candidate.general or candidate.batch is None
+    parts = [x] if whole else list(_chunks(x, candidate.batch or 1))
+    try:
+        with torch.no_grad():
+            return torch.cat([candidate.module(torch.from_numpy(part)) for part in parts])[: len(x)]
+    except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
+        raise OperatorUnsupported(f"torch cannot run the imported graph: {first_line(error)}") from error
 
 
 def _chunks(x: Array, batch: int) -> Iterator[Array]:
