@@ -1,1 +1,56 @@
-"""modelward: is this model safe? Claims with a bracket, evidence, and a policy that is enforced."""
+"""modelward: is this model safe? Claims with a bracket, evidence, and a policy that is enforced.
+
+    import modelward
+
+    result = modelward.audit("model.onnx", "test.npz")
+    result.verdict.enforce()                              # raises PolicyRefused
+
+Public names are loaded when they are used, so importing modelward imports nothing else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelward.core.policy import Policy, Threshold
+    from modelward.errors import ModelwardError
+    from modelward.reporting.result import AuditResult
+    from modelward.verbs.audit import audit
+    from modelward.verbs.init import init
+    from modelward.verbs.options import AuditOptions
+    from modelward.verbs.report import report
+    from modelward.verbs.scan import scan
+
+__all__ = [
+    "AuditOptions",
+    "AuditResult",
+    "ModelwardError",
+    "Policy",
+    "Threshold",
+    "audit",
+    "init",
+    "report",
+    "scan",
+]
+
+_HOME = {
+    "AuditOptions": "modelward.verbs.options",
+    "AuditResult": "modelward.reporting.result",
+    "ModelwardError": "modelward.errors",
+    "Policy": "modelward.core.policy",
+    "Threshold": "modelward.core.policy",
+    "audit": "modelward.verbs.audit",
+    "init": "modelward.verbs.init",
+    "report": "modelward.verbs.report",
+    "scan": "modelward.verbs.scan",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

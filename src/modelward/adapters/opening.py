@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from modelward.adapters.data.boxes import with_training_range
+from modelward.adapters.data import with_training_range
 from modelward.adapters.loading import SANDBOXED, TORCH, load_runtime
 from modelward.adapters.models import DifferentiableModel, RuntimeModel, within
 from modelward.adapters.outputs import OutputOptions, Reading, read_outputs
@@ -180,7 +180,7 @@ def _differentiable(
     if format_ != "onnx" or model.spec is None:
         return None, f"{format_} models have no gradients"
     try:
-        from modelward.adapters.onnx_import import import_onnx
+        from modelward.adapters.onnx_import.importer import import_onnx
 
         samples = np.asarray(data.x[:64], dtype=np.float32)
         imported = import_onnx(Path(model.spec.path), samples=samples)

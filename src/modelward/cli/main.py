@@ -1,0 +1,105 @@
+"""The root command: verbs are imported when they are used, errors become one sentence and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, cast, final
+
+import click
+
+from modelward.errors import ModelwardError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Verb to module and one line of help; the help is here so that `--help` imports none of them.
+_VERBS = {
+    "audit": ("modelward.cli.audit", "Run the checks on a model and data; write report and evidence."),
+    "init": ("modelward.cli.init", "Write a commented modelward.toml for the files that are here."),
+    "report": ("modelward.cli.report", "Render a stored result again; verify the store."),
+    "scan": ("modelward.cli.scan", "Say what loading a file can do, without loading it."),
+}
+
+
+@final
+class LazyGroup(click.Group):
+    """A group whose commands live in modules that are imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs."""
+        del ctx
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb."""
+        del ctx
+        if cmd_name not in _VERBS:
+            return None
+        module = importlib.import_module(_VERBS[cmd_name][0])
+        return cast("click.Command", module.command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List verbs from the static table."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_VERBS.items())])
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001  (click's signature)
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"modelward {version('modelward')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: modelward audit model.onnx --data test.npz",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version.",
+)
+def root() -> None:
+    """Is this model safe? Claims with a bracket, evidence, and a policy that is enforced.
+
+    Exit codes: 0 policy satisfied; 1 policy refused or unknown, or findings at or above the threshold;
+    2 the job could not be done, with one sentence on standard error.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    try:
+        code = root.main(args=arguments, prog_name="modelward", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
+    except ModelwardError as error:
+        _say(str(error), error.advice)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted before there was anything to report")
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader (a pager, head) has seen enough; Python must not complain while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _say(f"{error.filename or 'the system'}: {error.strerror}")
+        sys.exit(2)
+
+
+def _say(sentence: str, advice: str | None = None) -> None:
+    line = " ".join(sentence.split())
+    click.echo(f"modelward: {line}" + (f"\n  {advice}" if advice else ""), err=True)

@@ -1,0 +1,262 @@
+"""The verb `audit`: open, plan, run, judge, hold against the policy, record."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from modelward.adapters.data import open_data
+from modelward.adapters.data.options import DataOptions
+from modelward.adapters.opening import ModelOptions, Opened, open_file, open_live
+from modelward.adapters.outputs import OutputOptions
+from modelward.artifact.verdict import inspect
+from modelward.core.budget import Budget, parse_budget
+from modelward.core.catalogue import CLAIMS, check_entry, load_judge
+from modelward.core.check import Settings, Subjects
+from modelward.core.data import Dataset
+from modelward.core.digest import file_digest
+from modelward.core.finding import Finding, severity_rank
+from modelward.core.policy import BASELINE, judge_policy, validate
+from modelward.core.seeds import MAX_SEED
+from modelward.core.subject import Subject
+from modelward.engine.journal import Journal
+from modelward.engine.plan import Plan, make_plan, select
+from modelward.engine.run import Observer, run_plan
+from modelward.errors import ConfigInvalid, FileMissing
+from modelward.ledger.blobs import Blobs
+from modelward.ledger.store import Ledger
+from modelward.reporting.result import AuditResult
+from modelward.verbs.options import AuditOptions
+from modelward.verbs.quiet import Quiet
+from modelward.verbs.store import record
+from modelward.verbs.versions import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.core.canonical import JSON
+    from modelward.core.claim import Claim
+    from modelward.engine.outcome import CheckRun
+
+
+def audit(
+    model: str | Path | object,
+    data: str | Path | object | None = None,
+    options: AuditOptions | None = None,
+    *,
+    observer: Observer | None = None,
+) -> AuditResult:
+    """Examine a model and say how it stands against a policy.
+
+        modelward.audit("model.onnx", "test.npz")
+        modelward.audit(net, (x, y), modelward.AuditOptions(train=(x_train, y_train), eps=(0.1,)))
+
+    Args:
+        model: a path, or a live object: torch module, fitted scikit-learn classifier, XGBoost booster, or
+            a function from (n, *shape) to scores or labels.
+        data: a path (npz, npy pair joined by a comma, csv, csv.gz, parquet), ``(x, y)`` arrays, or a table.
+        options: everything else.
+        observer: told about progress.
+
+    Returns:
+        The outcome, also recorded in the ledger. Call ``result.verdict.enforce()`` to stop on refusal.
+
+    Raises:
+        ModelwardError: the job could not be done; see `modelward.errors`.
+    """
+    options = options or AuditOptions()
+    settings, budget = _settings(options)
+    policy = options.policy or BASELINE
+    validate(policy, [entry.id for entry in CLAIMS])
+    select(options.checks)
+    ledger = Ledger.open(options.store)
+    try:
+        blobs = Blobs(options.store / "blobs")
+        opened, artifact = _open(model, data, options)
+        subjects = Subjects(
+            artifact=artifact, model=opened.model, data=opened.data, train=opened.train, attachments=blobs
+        )
+        plan = make_plan(subjects, settings, prefixes=options.checks, absent=opened.absent)
+        journal = Journal(ledger, _identity(subjects, plan, settings, options), fresh=options.fresh)
+        outcomes = run_plan(
+            plan, subjects, journal=journal, budget=budget, seed=options.seed, observer=observer or Quiet()
+        )
+        claims, findings = judge(outcomes)
+        finished = [outcome.check for outcome in outcomes if outcome.state == "finished"]
+        verdict = judge_policy(policy, claims, findings, finished)
+        result = AuditResult(
+            ledger_head=ledger.head().root,
+            run=journal.run,
+            seed=options.seed,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=command_line(model, data, options),
+            versions=versions(),
+            subjects=_described(subjects),
+            claims=verdict.claims,
+            findings=findings,
+            skipped=plan.skipped,
+            checks=outcomes,
+            verdict=verdict,
+            complete=len(finished) == len(plan.checks),
+        )
+        return record(journal, ledger, result)
+    finally:
+        ledger.close()
+
+
+def judge(outcomes: Sequence[CheckRun]) -> tuple[tuple[Claim, ...], tuple[Finding, ...]]:
+    """Derive all claims and findings from what was recorded, worst findings first."""
+    claims: list[Claim] = []
+    findings: list[Finding] = []
+    for entry in CLAIMS:
+        evidence = [
+            item
+            for outcome in outcomes
+            if entry.id in check_entry(outcome.check).feeds
+            for item in outcome.evidence
+        ]
+        if evidence:
+            judgement = load_judge(entry)(evidence)
+            claims.extend(judgement.claims)
+            findings.extend(judgement.findings)
+    findings.sort(key=lambda finding: (-severity_rank(finding.severity), finding.rule, finding.location))
+    return tuple(claims), tuple(findings)
+
+
+def command_line(model: object, data: object | None, options: AuditOptions) -> str:
+    """The command that repeats an audit; live objects stand as placeholders in angle brackets."""
+    words = ["modelward", "audit", _name(model, "<live model>")]
+    words += [] if data is None else ["--data", _name(data, "<live data>")]
+    words += [] if options.train is None else ["--train", _name(options.train, "<live data>")]
+    for flag, value in (
+        ("--label", options.label),
+        ("--sensitive", ",".join(options.sensitive)),
+        ("--immutable", ",".join(options.immutable)),
+        ("--bounds", ",".join(f"{b:g}" for b in options.bounds or ())),
+        ("--factory", options.factory),
+        ("--outputs", options.outputs),
+        ("--classes", ",".join(options.classes)),
+        ("--checks", ",".join(options.checks)),
+        ("--norm", ",".join(options.norms)),
+        ("--eps", ",".join(repr(e) for e in options.eps)),
+        ("--limit", str(options.limit)),
+        ("--budget", options.budget),
+        ("--seed", str(options.seed)),
+    ):
+        words += [flag, value] if value else []
+    return shlex.join(words)
+
+
+def _settings(options: AuditOptions) -> tuple[Settings, Budget]:
+    if not 0 <= options.seed < MAX_SEED:
+        raise ConfigInvalid(f"the seed {options.seed} is not in 0 <= seed < 2**53")
+    if options.limit < 1:
+        raise ConfigInvalid(f"the limit of points is {options.limit}, and must be at least 1")
+    if any(not 0 < eps < float("inf") for eps in options.eps):
+        raise ConfigInvalid("every eps must be above 0 and finite")
+    if not options.norms:
+        raise ConfigInvalid("at least one norm is needed: linf or l2")
+    settings = Settings(norms=options.norms, eps=options.eps, limit=options.limit)
+    return settings, parse_budget(options.budget) if options.budget else Budget()
+
+
+def _open(
+    model: object, data: object | None, options: AuditOptions
+) -> tuple[Opened, tuple[Path, Subject] | None]:
+    stated = DataOptions(
+        label=options.label, sensitive=options.sensitive, immutable=options.immutable, bounds=options.bounds
+    )
+    model_options = ModelOptions(
+        factory=options.factory,
+        import_from=None if options.import_from is None else str(options.import_from.absolute()),
+        outputs=OutputOptions(outputs=options.outputs, classes=options.classes),
+    )
+    samples = None if data is None else _data(data, "data", stated)
+    train = None if options.train is None else _data(options.train, "train", stated)
+    if not isinstance(model, str | Path):
+        if samples is None:
+            raise ConfigInvalid("a live model can only be examined on data")
+        return open_live(model, samples, train, model_options), None
+    path = Path(model)
+    if not path.is_file():
+        raise FileMissing(
+            f"{path}: {'is a folder, not a model file' if path.is_dir() else 'there is no such file'}"
+        )
+    report = inspect(path)
+    subject = Subject(
+        kind="artifact",
+        name=str(path),
+        digest=file_digest(path),
+        format=report.format,
+        details={"loading": report.verdict, "bytes": path.stat().st_size},
+    )
+    return open_file(path, report, samples, train, model_options), (path, subject)
+
+
+def _data(given: object, name: str, options: DataOptions) -> Dataset:
+    from modelward.adapters.data import from_arrays
+
+    if isinstance(given, Dataset):
+        return given
+    if isinstance(given, str | Path):
+        parts = [Path(part) for part in str(given).split(",")]
+        return open_data((parts[0], parts[1]) if len(parts) == 2 else Path(given), options)
+    if isinstance(given, tuple) and len(given) == 2:
+        return from_arrays(given[0], given[1], name=name, options=options)
+    return from_arrays(given, name=name, options=options)
+
+
+def _identity(subjects: Subjects, plan: Plan, settings: Settings, options: AuditOptions) -> dict[str, JSON]:
+    """Everything that the outcome of the checks depends on; the policy is not part of it."""
+    checks: list[JSON] = [[check.id, check.version] for _, check in plan.checks]
+    chosen: dict[str, JSON] = {
+        "label": options.label,
+        "sensitive": list(options.sensitive),
+        "immutable": list(options.immutable),
+        "bounds": None if options.bounds is None else list(options.bounds),
+        "factory": options.factory,
+        "factory_source": _factory_digest(options),
+        "outputs": options.outputs,
+        "classes": list(options.classes),
+    }
+    stated: dict[str, JSON] = msgspec.to_builtins(settings)
+    return {
+        "subjects": dict(subjects.digests()),
+        "checks": checks,
+        "settings": {key: list(v) if isinstance(v, tuple) else v for key, v in stated.items()},
+        "options": chosen,
+        "budget": options.budget,
+        "seed": options.seed,
+        "versions": dict(versions()),
+    }
+
+
+def _factory_digest(options: AuditOptions) -> str | None:
+    """Digest of the factory's own module, so that an edited architecture is another run."""
+    if options.factory is None:
+        return None
+    module = options.factory.partition(":")[0].replace(".", "/")
+    for folder in (options.import_from, Path.cwd()):
+        path = None if folder is None else folder / f"{module}.py"
+        if path is not None and path.is_file():
+            return file_digest(path)
+    return None
+
+
+def _described(subjects: Subjects) -> tuple[Subject, ...]:
+    train = subjects.train
+    found = (
+        subjects.artifact[1] if subjects.artifact else None,
+        subjects.model.subject if subjects.model else None,
+        subjects.data.subject if subjects.data else None,
+        train.subject if train else None,
+    )
+    return tuple(subject for subject in found if subject is not None)
+
+
+def _name(given: object, placeholder: str) -> str:
+    return str(given) if isinstance(given, str | Path) else placeholder

@@ -1,0 +1,109 @@
+"""The verb `init`: a commented configuration for the files that are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelward.adapters.loading import BOOSTERS, SANDBOXED, TORCH
+from modelward.artifact.sniff import sniff
+from modelward.errors import ConfigInvalid, FileDamaged, FileMissing, FormatUnknown, OutputUnwritable
+from modelward.ledger.blobs import write_atomically
+from modelward.verbs.config import FILE_NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MODELS = {"onnx"} | TORCH | BOOSTERS | SANDBOXED
+_DATA = {"npz", "npy", "csv", "csv-gz", "parquet"}
+_TEMPLATE = """\
+# modelward.toml: what `modelward audit` examines here, and what it must show.
+# Every value that is commented out is the default. Unknown keys are errors.
+
+[model]
+{model}
+# factory = "package.module:function"  # builds the torch module for a state_dict or safetensors file
+# outputs = "probabilities"            # logits | probabilities | labels | logit | probability; detected
+# classes = ["no", "yes"]              # in the order of the model's outputs; detected
+
+[data]
+{data}
+# train = "train.npz"                  # adds membership leakage, and training ranges for eps
+# label = "y"                          # label column of a table
+# sensitive = []                       # columns that groups are formed by
+# immutable = []                       # columns that an attacker cannot change
+# bounds = [0.0, 1.0]                  # the box of inputs, the same for every feature; inferred
+
+[audit]
+# checks = []                          # dotted prefixes such as "evasion"; empty runs all
+# norm = ["linf", "l2"]
+# eps = []                             # radii in the box's unit; empty uses the defaults for the kind of data
+# limit = 200                          # points that are attacked and certified
+# budget = "60s,1e6p,5000q"            # seconds, passes, queries; unlimited
+# seed = 0
+
+# Without this table the built-in baseline applies: no high or critical finding, and the checks of
+# quality, evasion and robustness must have run to their end.
+[policy]
+max-severity = "medium"                # info | low | medium | high | critical
+required-checks = ["quality", "evasion", "robustness"]
+
+# [[policy.require]]
+# claim = "robust-accuracy"            # accuracy, membership-auc, group-gap, load-is-inert, ...
+# scope = {{ norm = "linf" }}
+# at-least = 0.6
+"""
+
+
+def init(folder: Path, *, overwrite: bool = False) -> tuple[Path, list[str]]:
+    """Write `modelward.toml` with secure defaults for the files in a folder.
+
+    Args:
+        folder: where to look and write.
+        overwrite: replace an existing file.
+
+    Returns:
+        The file, and one line per model or data file that was recognised.
+
+    Raises:
+        ConfigInvalid: there is one already.
+        FileMissing: there is no such folder.
+        OutputUnwritable: it cannot be written.
+    """
+    if not folder.is_dir():
+        raise FileMissing(f"{folder}: is not a folder")
+    path = folder / FILE_NAME
+    if path.exists() and not overwrite:
+        raise ConfigInvalid(f"{path}: is there already", advice="Edit it, or replace it with --force.")
+    models, data = _recognise(folder)
+    text = _TEMPLATE.format(model=_line(models, "model.onnx"), data=_line(data, "test.npz"))
+    try:
+        write_atomically(path, text.encode(), mode=0o644)
+    except OSError as error:
+        raise OutputUnwritable(f"{path}: cannot be written ({error.strerror})") from error
+    return path, [f"{name} ({form})" for name, form in models + data]
+
+
+def _recognise(folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    models: list[tuple[str, str]] = []
+    data: list[tuple[str, str]] = []
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        try:
+            form = sniff(path).format
+        except (FileDamaged, FileMissing, FormatUnknown):
+            continue
+        if form in _MODELS:
+            models.append((path.name, form))
+        elif form in _DATA:
+            data.append((path.name, form))
+    # Held-out data is what a model should be judged on.
+    data.sort(key=lambda item: "train" in item[0].lower())
+    return models, data
+
+
+def _line(found: list[tuple[str, str]], example: str) -> str:
+    if not found:
+        return f'# path = "{example}"'
+    first, *others = found
+    name = first[0].replace("\\", "\\\\").replace('"', '\\"')
+    also = f"  # {first[1]}" + (f"; also here: {', '.join(n for n, _ in others[:5])}" if others else "")
+    return f'path = "{name}"{also}'

@@ -1,0 +1,57 @@
+"""What an audit is told, in Python, in the configuration file and on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from modelward.adapters.outputs import Statement
+from modelward.core.check import Norm
+from modelward.core.policy import Policy
+
+
+class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about an audit besides the model and the data.
+
+        AuditOptions(train="train.npz", eps=(0.05,), budget="60s", seed=7)
+        AuditOptions(label="fraud", sensitive=("sex",), immutable=("age", "sex"))
+
+    Attributes:
+        train: training data, in the forms `data` may have; for membership leakage and training ranges.
+        label: label column of a table, or key of the labels in an npz (default ``y``).
+        sensitive: columns that groups are formed by.
+        immutable: columns that an attacker cannot change.
+        bounds: the box of inputs, the same for every feature.
+        factory: ``package.module:function`` that builds the torch module for a weights file.
+        outputs: meaning of the model's outputs; null detects it.
+        classes: class labels in the order of the outputs; empty detects them.
+        checks: dotted prefixes of the checks to run; empty runs all.
+        norms: norms of the evasion checks.
+        eps: their radii in the box's unit; empty uses defaults for the kind of data.
+        limit: points that are attacked and certified.
+        budget: like ``60s,1e6p,5000q`` (seconds, passes, queries); null is unlimited.
+        seed: ``0 <= seed < 2**53``.
+        policy: requirements; null applies the baseline.
+        store: folder of the ledger.
+        fresh: start over instead of continuing.
+    """
+
+    train: str | Path | object | None = None
+    label: str | None = None
+    sensitive: tuple[str, ...] = ()
+    immutable: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
+    factory: str | None = None
+    import_from: Path | None = None
+    outputs: Statement | None = None
+    classes: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    norms: tuple[Norm, ...] = ("linf", "l2")
+    eps: tuple[float, ...] = ()
+    limit: int = 200
+    budget: str | None = None
+    seed: int = 0
+    policy: Policy | None = None
+    store: Path = Path(".modelward")
+    fresh: bool = False

@@ -1,0 +1,82 @@
+"""The verb `report`: render stored results again, and verify the store they are in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from modelward.errors import OutputUnwritable
+from modelward.ledger.blobs import write_atomically
+from modelward.ledger.store import Head, Ledger
+from modelward.verbs.store import recall
+
+if TYPE_CHECKING:
+    from modelward.reporting.result import AuditResult
+
+Format: TypeAlias = Literal["text", "json", "sarif", "html"]
+
+
+def report(store: str | Path = ".modelward", run: str | None = None) -> AuditResult:
+    """Read the latest result of a store, or the one of a run.
+
+    Args:
+        store: the ledger's folder.
+        run: beginning of a run identity.
+
+    Raises:
+        ModelwardError: there is none, or the ledger was tampered with.
+    """
+    return recall(Path(store), run)
+
+
+def verify_store(store: Path, head: str | None = None) -> Head:
+    """Hash the whole ledger.
+
+    Args:
+        store: the ledger's folder.
+        head: a head printed earlier, which the ledger must continue.
+
+    Returns:
+        The current head.
+
+    Raises:
+        LedgerTampered: it was altered.
+    """
+    ledger = Ledger.open_read_only(store)
+    try:
+        return ledger.verify(head)
+    finally:
+        ledger.close()
+
+
+def render(result: AuditResult, form: Format) -> bytes:
+    """Write a result in one format; ``text`` is plain, without colours."""
+    from modelward.governance.catalogue import glossary
+
+    if form == "json":
+        from modelward.reporting.json_report import to_json
+
+        return to_json(result)
+    if form == "sarif":
+        from modelward.reporting.sarif import to_sarif
+
+        return to_sarif(result, glossary=glossary())
+    if form == "html":
+        from modelward.reporting.html import to_html
+
+        return to_html(result, glossary=glossary()).encode()
+    from modelward.reporting.terminal import to_text
+
+    return to_text(result).encode()
+
+
+def write_report(path: Path, content: bytes) -> None:
+    """Write a rendered report, whole or not at all, 0600 (it can name people's rows).
+
+    Raises:
+        OutputUnwritable: the path cannot be written.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise OutputUnwritable(f"{path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,38 @@
+"""The verb `scan`: what loading files can do, without loading them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelward.artifact.verdict import inspect
+from modelward.errors import FileMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from modelward.artifact.verdict import ArtifactReport
+
+
+def scan(*paths: str | Path) -> tuple[ArtifactReport, ...]:
+    """Inspect files, and all files below folders.
+
+    Raises:
+        FileMissing: a path does not exist, or a folder holds no file.
+    """
+    return tuple(scan_each([Path(path) for path in paths]))
+
+
+def scan_each(paths: Sequence[Path]) -> Iterator[ArtifactReport]:
+    """The same, one report at a time."""
+    for path in paths:
+        if path.is_dir():
+            # A link can lead out of the folder; what it points to is scanned where it lies.
+            files = [p for p in sorted(path.rglob("*")) if p.is_file() and not p.is_symlink()]
+            if not files:
+                raise FileMissing(f"{path}: holds no file")
+            yield from map(inspect, files)
+        elif path.exists():
+            yield inspect(path)
+        else:
+            raise FileMissing(f"{path}: there is no such file")
