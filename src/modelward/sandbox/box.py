@@ -1,20 +1,22 @@
 """The sandbox as its users see it: start, call, close."""
 
 import contextlib
-import fcntl
 import os
 import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, final
+from typing import TYPE_CHECKING, Final, Self, final
 
 from modelward import errors
-from modelward.sandbox import lock, warm, wire
+from modelward.sandbox import lock, wire
 from modelward.sandbox.limits import Limits
 from modelward.sandbox.wire import Message
 from modelward.sandbox.zygote import Fork
+
+if TYPE_CHECKING:
+    from modelward.sandbox.warm import Child, Warm
 
 _PIPE_BYTES: Final = 1 << 20  # the most an unprivileged user may ask for by default
 _GRACE: Final = 1.0  # seconds for a process that closed its pipe to finish dying by its own cause
@@ -47,7 +49,7 @@ class Sandbox:
     another (milliseconds, from the warm process). A failure that the model raised leaves it alive.
     """
 
-    def __init__(self, child: warm.Child, pipes: tuple[int, int], limits: Limits) -> None:
+    def __init__(self, child: "Child", pipes: tuple[int, int], limits: Limits) -> None:
         self._child = child
         self._requests, self._replies = pipes
         self._limits = limits
@@ -78,6 +80,8 @@ class Sandbox:
             errors.SandboxFault: the model raised while loading (RemoteFailure), hung or crashed.
         """
         lock.protection()
+        from modelward.sandbox import warm  # after the refusal: it can be imported only where processes fork
+
         module, colon, name = entry.partition(":")
         if not (module and colon and name):
             raise errors.ConfigInvalid(f"{entry!r} is not of the form package.module:function")
@@ -184,8 +188,10 @@ class Sandbox:
         return _UNKNOWN
 
 
-def _spawn(source: warm.Warm, job: Fork) -> Sandbox:
+def _spawn(source: "Warm", job: Fork) -> Sandbox:
     """Fork a child with a pipe in each direction; plain pipes, since a socket could carry descriptors."""
+    import fcntl
+
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
     try:

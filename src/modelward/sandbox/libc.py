@@ -5,11 +5,9 @@ System call numbers and structure layouts: Linux 6.18 user-space headers (`asm/u
 """
 
 import ctypes
+import functools
 import os
 from typing import Final
-
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_LIBC.syscall.restype = ctypes.c_long
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
@@ -19,6 +17,13 @@ PR_SET_NO_NEW_PRIVS: Final = 38
 
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _CAPSET: Final = {"x86_64": 126, "aarch64": 91}
+
+
+@functools.cache  # opened on first use, so that the room can be imported, and refuse, on other systems
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.syscall.restype = ctypes.c_long
+    return library
 
 
 def syscall(number: int, *arguments: int | ctypes.Array[ctypes.c_char] | None) -> int:
@@ -36,7 +41,7 @@ def syscall(number: int, *arguments: int | ctypes.Array[ctypes.c_char] | None) -
     """
     # a buffer or None is passed by address; a plain integer would be cut to 32 bits
     words = [ctypes.c_ulong(item) if isinstance(item, int) else item for item in arguments]
-    result = int(_LIBC.syscall(ctypes.c_long(number), *words))
+    result = int(_library().syscall(ctypes.c_long(number), *words))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -50,7 +55,7 @@ def prctl(option: int, value: int) -> None:
         OSError: the kernel refused.
     """
     zero = ctypes.c_ulong(0)
-    if _LIBC.prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero) < 0:
+    if _library().prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero) < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 

@@ -7,7 +7,6 @@ either succeeds completely, proven by attempts that must fail, or raises; there 
 import errno
 import os
 import platform
-import resource
 import signal
 import socket
 import sys
@@ -65,9 +64,12 @@ def lock(
         keep: the only two descriptors, besides the standard three, that stay open: requests and replies.
 
     Raises:
-        errors.SandboxUnavailable: the process has several threads, or an attempt that must fail succeeded.
+        errors.SandboxUnavailable: the process has several threads, a path cannot be read without privileges, or
+            an attempt that must fail succeeded.
         OSError: a path of `readable` does not exist, or the kernel refused.
     """
+    import resource  # only Unix has it, and the refusal elsewhere must be importable
+
     machine = protection()
     if (count := tasks()) != 1:
         raise errors.SandboxUnavailable(
@@ -80,6 +82,9 @@ def lock(
             libc.syscall(_CLOSE_RANGE, first, last, 0)
     _limit(limits, mapped)
     libc.drop_capabilities(machine)
+    for path in readable:
+        if not os.access(path, os.R_OK):
+            raise errors.SandboxUnavailable(f"{path} can be read only with privileges, which a sandbox lacks")
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -89,6 +94,8 @@ def lock(
 
 
 def _limit(limits: Limits, mapped: int) -> None:
+    import resource
+
     for kind, soft, hard in (
         (resource.RLIMIT_AS, mapped + limits.memory_bytes, mapped + limits.memory_bytes),
         (
@@ -104,11 +111,10 @@ def _limit(limits: Limits, mapped: int) -> None:
         (resource.RLIMIT_MSGQUEUE, 0, 0),
         (resource.RLIMIT_RTPRIO, 0, 0),
     ):
-        ceiling = resource.getrlimit(kind)[1]
-        if ceiling == resource.RLIM_INFINITY:
-            resource.setrlimit(kind, (soft, hard))
-        else:
-            resource.setrlimit(kind, (min(soft, ceiling), min(hard, ceiling)))
+        now = [
+            value if value != resource.RLIM_INFINITY else sys.maxsize for value in resource.getrlimit(kind)
+        ]
+        resource.setrlimit(kind, (min(soft, *now), min(hard, now[1])))
 
 
 def _prove() -> None:

@@ -11,8 +11,6 @@ Three answers to a call that is not allowed:
 - death by SIGSYS for calls that no inference makes but an exploit does: the attempt itself becomes evidence.
 """
 
-import fcntl
-import os
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -50,17 +48,11 @@ Condition = OneOf | NoBits | IsNull | Self
 
 # Threads of glibc (first) and musl; any other flag, such as a new namespace or a new process, is refused.
 _THREAD_FLAGS: Final = (0x3D0F00, 0x7D0F00)
-_FCNTL: Final = (
-    fcntl.F_DUPFD,
-    fcntl.F_GETFD,
-    fcntl.F_SETFD,
-    fcntl.F_GETFL,
-    fcntl.F_SETFL,
-    fcntl.F_DUPFD_CLOEXEC,
-)
+# Numbers, not the names of the fcntl and os modules: those exist, and have these values, only on Linux.
+_FCNTL: Final = (0, 1, 2, 3, 4, 1030)  # F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC
 _IOCTL: Final = (0x5401, 0x5413, 0x541B, 0x5450, 0x5451)  # TCGETS, TIOCGWINSZ, FIONREAD, FIONCLEX, FIOCLEX
-_TMPFILE: Final = 0o20000000
-_WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_PATH | _TMPFILE
+# O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, O_PATH, O_TMPFILE
+_WRITING: Final = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000 | 0o10000000 | 0o20000000
 
 # name: (x86_64, aarch64); None where the architecture has no such call.
 NUMBERS: Final[Mapping[str, tuple[int | None, int | None]]] = {

@@ -160,6 +160,8 @@ class Warm:
     """A running warm process; safe to share between threads."""
 
     def __init__(self, recipe: Recipe) -> None:
+        if not sys.executable:
+            raise errors.SandboxUnavailable("this Python does not know its own executable, to start afresh")
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = _ENVIRONMENT | {name: os.environ[name] for name in _INHERITED if name in os.environ}
@@ -199,20 +201,29 @@ class Warm:
             errors.SandboxTimeout: it does not answer.
         """
         with self._lock:
-            self._control.settimeout(seconds)
             try:
+                self._control.settimeout(seconds)
                 socket.send_fds(self._control, [_ENCODER.encode(packet)], list(handles))
                 answer, carried, _, _ = socket.recv_fds(self._control, zygote.PACKET_BYTES, 1)
             except TimeoutError as error:
-                self._process.kill()  # a late answer would be taken for the next one
+                self._abandon()
                 raise errors.SandboxTimeout(
                     f"the warm process did not answer within {seconds:g} s"
                 ) from error
             except OSError as error:
+                self._abandon()
                 raise errors.SandboxDied(f"the warm process is gone ({error.strerror})") from error
+            except BaseException:  # Ctrl-C
+                self._abandon()
+                raise
         if not answer:
             raise errors.SandboxDied("the warm process ended before it answered")
         return _REPLY.decode(answer), carried
+
+    def _abandon(self) -> None:
+        """End a process whose late answer would be taken for the answer to the next question."""
+        self._process.kill()
+        self._process.wait()
 
     def fork(self, job: Fork, pipes: tuple[int, int]) -> Child:
         """Start one locked child that reads requests from the first pipe end and replies to the second.

@@ -1,9 +1,9 @@
 """Frames between modelward and a sandboxed process; every byte from the process is treated as hostile.
 
 A frame is a header (length of the structure, length of the arrays: little-endian u32 and u64), the structure
-as msgpack, and the arrays' bytes one after the other. In the structure an array is an extension: its dtype and
-shape. The structure is small (`STRUCTURE_BYTES`), so a few bytes cannot unfold into gigabytes of objects; the
-arrays are as large as the receiver allows. Nothing is ever unpickled.
+as msgpack, and the bytes of the arrays, one after the other. In the structure an array is an extension: its
+dtype and shape. The structure is small (`STRUCTURE_BYTES`), so a few bytes cannot unfold into gigabytes of
+objects; the arrays are as large as the receiver allows. Nothing is ever unpickled.
 """
 
 import math

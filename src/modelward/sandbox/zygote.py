@@ -163,28 +163,21 @@ def _child(job: Fork, libraries: tuple[Path, ...], pipes: tuple[int, int], paren
         return
     wire.write(replies, wire.answer_frame(None), None)
     try:
-        serve(load(job.entry), readable, requests, replies)
+        serve(job.entry, readable, requests, replies)
     except wire.EndOfStream:
         return
 
 
-def load(entry: str) -> Callable[[tuple[Path, ...]], Methods]:
-    """The function that "package.module:function" names."""
-    module, _, name = entry.partition(":")
-    function: Callable[[tuple[Path, ...]], Methods] = getattr(importlib.import_module(module), name)
-    return function
-
-
-def serve(
-    entry: Callable[[tuple[Path, ...]], Methods], readable: tuple[Path, ...], requests: int, replies: int
-) -> None:
-    """Load the model and answer calls until the request pipe closes.
+def serve(entry: str, readable: tuple[Path, ...], requests: int, replies: int) -> None:
+    """Load the model by "package.module:function" and answer calls until the request pipe closes.
 
     Raises:
         wire.EndOfStream: modelward closed a pipe.
     """
     try:
-        methods = entry(readable)
+        module, _, name = entry.partition(":")
+        load: Callable[[tuple[Path, ...]], Methods] = getattr(importlib.import_module(module), name)
+        methods = load(readable)
     except BaseException as error:  # noqa: BLE001 -- a model may raise anything while loading; it is told as data
         wire.write(replies, wire.failure_frame(error), None)
         return
