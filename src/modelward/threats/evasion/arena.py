@@ -1,0 +1,234 @@
+"""Where attacks meet the model: the points, who still stands, and the witnesses that count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from modelward.core.seeds import child_seed
+from modelward.errors import ModelRaised
+from modelward.numeric.sampling import uniform_sample
+from modelward.threats.asking import ask, label_trouble, right, targets
+from modelward.threats.evasion.reach import reach
+from modelward.threats.evasion.share import Share
+from modelward.threats.evasion.threat import threats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from modelward.core.budget import Meter
+    from modelward.core.check import Settings, Subjects
+    from modelward.core.data import Dataset
+    from modelward.core.model import Model
+    from modelward.numeric.types import BoolArray, FloatArray, IntArray
+    from modelward.threats.evasion.reach import Reach
+    from modelward.threats.evasion.threat import Threat
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """The points that every check of this room examines, and how the model answers them unmodified.
+
+    Attributes:
+        data: the chosen samples.
+        model: the original runtime.
+        target: (n,) int64 score column of each label.
+        correct: (n,) whether the unmodified point is answered right.
+        scores: (n, k) float64 answers to the unmodified points.
+    """
+
+    data: Dataset
+    model: Model
+    target: IntArray
+    correct: BoolArray
+    scores: FloatArray
+
+
+def opened(subjects: Subjects) -> tuple[Model, Dataset]:
+    """Model and data, which the catalogue's needs promise."""
+    if subjects.model is None or subjects.data is None:
+        raise AssertionError("the engine runs this check only with a model and data")
+    return subjects.model, subjects.data
+
+
+def trouble(subjects: Subjects) -> str | None:
+    """Why no check of this room can measure these subjects, in one sentence; null when it can."""
+    model, data = opened(subjects)
+    if len(data) == 0:
+        return f"{data.subject.name} has no rows"
+    if data.x.ndim < 2 or not np.issubdtype(data.x.dtype, np.number):
+        return (
+            f"{data.subject.name} holds {data.x.dtype} of shape {data.x.shape}, not one row of numbers each"
+        )
+    return label_trouble(model, data)
+
+
+def choose(data: Dataset, limit: int) -> Dataset:
+    """The points to examine: a uniform sample that depends on the data and the limit only.
+
+    Every check must look at the same points, or their results could not be combined point by point.
+    """
+    return data.take(uniform_sample(len(data), limit, data.subject.digest))
+
+
+def examine(subjects: Subjects, settings: Settings, budget: Meter) -> Points | None:
+    """Choose the points and ask the model about them unmodified.
+
+    Returns:
+        The points, or null when the budget does not cover one query each.
+
+    Raises:
+        ModelNonFinite: the model answers NaN or an infinity on an unmodified point.
+    """
+    model, data = opened(subjects)
+    data = choose(data, settings.limit)
+    left = budget.left().queries
+    if left is not None and left < len(data):
+        budget.take(queries=len(data))  # refused, which records the cut; a part would not be a uniform sample
+        return None
+    scores = ask(model, lambda part: data.x[part], len(data), budget=budget)
+    if len(scores) < len(data):
+        return None
+    target = targets(model, data)
+    return Points(data=data, model=model, target=target, correct=right(scores, target), scores=scores)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the model said to candidates.
+
+    Attributes:
+        index: (m,) int64 the point of each candidate.
+        x: (m, *shape) the admissible inputs that were asked, of the points' type.
+        scores: (m, k) float64; NaN where the model raised.
+        broken: (m,) whether the input is a witness.
+    """
+
+    index: IntArray
+    x: NDArray[np.generic]
+    scores: FloatArray
+    broken: BoolArray
+
+
+@final
+class Arena:
+    """One threat, its points, and everything an attack has found so far.
+
+    Attributes:
+        points: what is attacked.
+        reach: what may be done to them.
+        share: asked before every expense.
+        seed: of this threat's random numbers.
+        tried: (n,) points that were attacked at least once.
+        standing: (n,) points answered right and not broken.
+    """
+
+    def __init__(self, points: Points, threat: Threat, *, share: Share, seed: int) -> None:
+        self.points = points
+        self.reach: Reach = reach(points.data, threat)
+        self.share = share
+        self.seed = seed
+        n = len(points.correct)
+        self.tried = np.zeros(n, np.bool_)
+        self.standing: BoolArray = points.correct.copy()
+        self._witness = points.data.x.copy()
+        self._prediction = np.full(n, -1, np.int64)
+
+    @property
+    def broken(self) -> IntArray:
+        """Positions of the points with a witness, ascending."""
+        return np.flatnonzero(self.points.correct & ~self.standing)
+
+    def submit(self, candidates: NDArray[np.generic], index: IntArray) -> Answer | None:
+        """Ask the original runtime about candidates, and keep those that are witnesses.
+
+        Args:
+            candidates: (m, *shape) any numbers; they are made admissible first.
+            index: (m,) int64 the point of each.
+
+        Returns:
+            The answers, or null when the budget refused (nothing was asked).
+        """
+        if len(index) == 0 or not self.share.take(queries=len(index)):
+            return None
+        x = self.reach.project(candidates, index)
+        self.tried[index] = True
+        scores = self._ask(x, index)
+        answered = right(scores, self.points.target[index])
+        broken = ~answered & self.reach.admits(x, index)
+        decision = np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1))
+        self._keep(x[broken], index[broken], decision[broken])
+        return Answer(index=index, x=x, scores=scores, broken=broken)
+
+    def adopt(self, smaller: Arena) -> int:
+        """Take over witnesses of a smaller ball around the same points; returns how many hold here too."""
+        index = smaller.broken
+        x = smaller.witnesses()["x"]
+        holds = self.reach.admits(x, index)
+        self.tried[index[holds]] = True
+        self._keep(x[holds], index[holds], smaller.decisions(index[holds]))
+        return int(holds.sum())
+
+    def sizes(self) -> FloatArray:
+        """(m,) size of each witness's change in the threat's norm, in the order of `broken`."""
+        return self.reach.size(self._witness[self.broken], self.broken)
+
+    def decisions(self, index: IntArray) -> IntArray:
+        """Score column that the model chose on the witnesses of some points, -1 for none."""
+        return self._prediction[index]
+
+    def witnesses(self) -> dict[str, NDArray[np.generic]]:
+        """Row numbers in the file, inputs, and what the model took them for.
+
+        Returns:
+            ``index`` (m,) int64 row numbers, ``x`` (m, *shape), ``prediction`` (m,) int64 index into the
+            data set's labels, -1 where the model answered NaN, raised, or chose a class without a label.
+        """
+        names = {label: i for i, label in enumerate(self.points.data.labels)}
+        classes = [names.get(name, -1) for name in self.points.model.outputs.classes]
+        labels = np.array([*classes, -1], np.int64)
+        broken = self.broken
+        return {
+            "index": self.points.data.rows[broken],
+            "x": self._witness[broken],
+            "prediction": labels[self._prediction[broken]],
+        }
+
+    def _keep(self, x: NDArray[np.generic], index: IntArray, decision: IntArray) -> None:
+        self._witness[index] = x
+        self._prediction[index] = decision
+        self.standing[index] = False
+
+    def _ask(self, x: NDArray[np.generic], index: IntArray) -> FloatArray:
+        """Answers; where the model raises on a batch, each input alone, and NaN for those it raises on."""
+        model = self.points.model
+        try:
+            return np.asarray(model.scores(x), np.float64)
+        except ModelRaised:
+            answers = np.full((len(x), len(model.outputs.classes)), np.nan)
+        for i in range(len(x)):
+            if len(x) > 1 and not self.share.take(queries=1):
+                answers[i:] = self.points.scores[index[i:]]  # not asked alone, so not known to fail
+                break
+            try:
+                answers[i] = np.asarray(model.scores(x[i : i + 1]), np.float64)[0]
+            except ModelRaised:
+                continue
+        return answers
+
+
+def arenas(points: Points, settings: Settings, *, budget: Meter, seed: int) -> Iterator[Arena]:
+    """One arena per threat, each with its share of what is left; ends when the budget refused."""
+    planned = threats(settings, points.data.box)
+    for i, threat in enumerate(planned):
+        if budget.cut is not None:
+            return
+        share = Share(budget, part=i, of=len(planned))
+        yield Arena(points, threat, share=share, seed=child_seed(seed, f"{threat.norm}/{threat.eps!r}"))
+        share.progress(1.0)

@@ -1,0 +1,113 @@
+"""Run an attack over every threat and record, point by point, what it broke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, final
+
+from modelward.core.evidence import Evidence
+from modelward.threats.evasion.arena import arenas, examine, opened
+from modelward.threats.evasion.threat import scope, threats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelward.core.budget import Meter
+    from modelward.core.canonical import JSON
+    from modelward.core.check import Check, Settings, Subjects
+    from modelward.numeric.types import IntArray
+    from modelward.threats.evasion.arena import Arena
+
+
+class Attack(Protocol):
+    """Searches an arena for witnesses until it is done or the arena's share is spent."""
+
+    def __call__(self, arena: Arena) -> None:
+        """Attack every standing point."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a check runs.
+
+    Attributes:
+        check: whose evidence it is.
+        settings: the user's choices.
+        attack: the search.
+        parameters: the search's own choices, as recorded.
+    """
+
+    check: Check
+    settings: Settings
+    attack: Attack
+    parameters: dict[str, JSON]
+
+
+def run(plan: Plan, subjects: Subjects, *, budget: Meter, seed: int) -> Iterator[Evidence]:
+    """Attack all threats in turn; radii of one norm ascend, and each starts from what the last one broke."""
+    points = examine(subjects, plan.settings, budget)
+    if points is None:
+        yield from unexamined(plan.check, plan.settings, subjects, budget=budget, seed=seed)
+        return
+    last: Arena | None = None
+    for arena in arenas(points, plan.settings, budget=budget, seed=seed):
+        same = last is not None and last.reach.threat.norm == arena.reach.threat.norm
+        inherited = arena.adopt(last) if last is not None and same else 0
+        plan.attack(arena)
+        last = arena
+        broken, rows = arena.broken, points.data.rows
+        parameters: dict[str, JSON] = {
+            **scope(arena.reach.threat, points.data.box),
+            "limit": plan.settings.limit,
+            "space": "continuous" if arena.reach.continuous else "mixed",
+            **plan.parameters,
+        }
+        outcome: dict[str, JSON] = {
+            "rows": numbers(rows),
+            "correct": numbers(rows[points.correct]),
+            "attacked": numbers(rows[points.correct & arena.tried]),
+            "broken": numbers(rows[broken]),
+            "sizes": [float(size) for size in arena.sizes()],
+            "inherited": inherited,
+        }
+        stored = {"witnesses": subjects.attachments.put(arena.witnesses())} if len(broken) else {}
+        yield Evidence(
+            check=plan.check.id,
+            version=plan.check.version,
+            parameters=parameters,
+            n=len(rows),
+            seed=seed,
+            outcome=outcome,
+            unit="row number",
+            cost=budget.lap(),
+            subjects=subjects.digests(),
+            attachments=stored,
+            cut=arena.share.cut,
+        )
+
+
+def unexamined(
+    check: Check, settings: Settings, subjects: Subjects, *, budget: Meter, seed: int
+) -> Iterator[Evidence]:
+    """Evidence that nothing was examined, per threat: the budget ended before the clean answers."""
+    _, data = opened(subjects)
+    for threat in threats(settings, data.box):
+        yield Evidence(
+            check=check.id,
+            version=check.version,
+            parameters={**scope(threat, data.box), "limit": settings.limit},
+            n=0,
+            seed=seed,
+            outcome={"rows": [], "correct": []},
+            unit="row number",
+            cost=budget.lap(),
+            subjects=subjects.digests(),
+            cut=budget.cut,
+        )
+
+
+def numbers(rows: IntArray) -> list[JSON]:
+    """Row numbers as JSON."""
+    return [int(row) for row in rows]

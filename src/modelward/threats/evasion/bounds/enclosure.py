@@ -1,0 +1,206 @@
+"""Enclosures: intervals that hold every value a float32 network can compute from a set of inputs.
+
+All bounds are computed in float64 and widened by proven bounds on float32 rounding, so they enclose what the
+network computes and not only what it would compute in exact arithmetic. Throughout, u = 2**-24 is the unit
+roundoff of float32, and for a sum of n products in any order, with or without fused operations,
+
+    |computed - exact| <= gamma(n) * sum |terms|,   gamma(n) = n u / (1 - n u)
+
+(Higham 2002, Accuracy and Stability of Numerical Algorithms, 2nd ed., equation 3.5). Counting two more
+operations than there are also covers the float64 rounding of the bounds themselves, which is 2**-29 of it.
+Algorithms that are not sums of these products (Winograd or FFT convolution, TF32) are outside this statement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias, final
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+U: Final = 2.0**-24
+"""Unit roundoff of float32."""
+TINY: Final = 2.0**-126
+"""Smallest normal float32: bounds the absolute error of one operation that underflows or is flushed to 0."""
+
+
+def gamma(n: int) -> float:
+    """Relative error bound of a float32 sum of n products, with two operations to spare."""
+    return (n + 2) * U / (1 - (n + 2) * U)
+
+
+@final
+@dataclass(frozen=True, eq=False, slots=True)
+class Ball:
+    """All values centre + scale * d + e with the Euclidean norm of d at most radius and |e| <= blur.
+
+    Holds as long as only elementwise affine operations and rearrangements were applied to the input.
+
+    Attributes:
+        centre: (n, ...) float64.
+        scale: same shape, >= 0.
+        blur: same shape, >= 0: accumulated rounding.
+        radius: of the ball.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    blur: Tensor
+    radius: float
+
+    def map(self, rearrange: Callable[[Tensor], Tensor]) -> Ball:
+        """The ball after a rearrangement of its entries."""
+        return Ball(rearrange(self.centre), rearrange(self.scale), rearrange(self.blur), self.radius)
+
+    def affine(self, factor: Tensor, offset: Tensor, operations: int) -> Ball:
+        """The ball after x -> factor * x + offset, computed in float32 with some roundings.
+
+        Args:
+            factor: broadcasts against the ball.
+            offset: likewise.
+            operations: bound on relative roundings of either term.
+        """
+        centre = factor * self.centre + offset
+        size = factor.abs()
+        largest = size * (self.centre.abs() + self.scale * self.radius + self.blur) + offset.abs()
+        blur = size * self.blur + gamma(operations) * largest + operations * TINY
+        return Ball(centre, (size * self.scale).expand_as(centre), blur.expand_as(centre), self.radius)
+
+
+@final
+@dataclass(frozen=True, eq=False, slots=True)
+class Affine:
+    """The enclosure is source @ weight.T + bias, so differences of its entries can be bounded more tightly.
+
+    Attributes:
+        source: of shape (n, inputs).
+        weight: (k, inputs) float64.
+        bias: (k,) float64.
+        roundings: operations beyond the products that the result was computed with.
+    """
+
+    source: Enclosure
+    weight: Tensor
+    bias: Tensor
+    roundings: int
+
+
+@final
+@dataclass(frozen=True, eq=False, slots=True)
+class Softmax:
+    """The enclosure is a softmax, or its logarithm, over the columns of (n, k) scores.
+
+    Attributes:
+        source: the scores.
+        logarithm: whether the logarithm was taken.
+    """
+
+    source: Enclosure
+    logarithm: bool
+
+
+Form: TypeAlias = Ball | Affine | Softmax
+
+
+@final
+@dataclass(frozen=True, eq=False, slots=True)
+class Enclosure:
+    """Every value lies in [lower, upper]; `form`, where known, says more.
+
+    Attributes:
+        lower: (n, ...) float64.
+        upper: same shape, >= lower.
+        form: a tighter description, or null.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    form: Form | None = None
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape, the points first."""
+        return self.lower.shape
+
+    @property
+    def largest(self) -> Tensor:
+        """Largest magnitude of each entry."""
+        return torch.maximum(self.lower.abs(), self.upper.abs())
+
+    def monotone(self, function: Callable[[Tensor], Tensor], *, ulps: float = 0.0) -> Enclosure:
+        """The image under a function that never decreases in any entry.
+
+        Args:
+            function: applied to both ends in float64.
+            ulps: error of the float32 routine in units of u times the result; 0 for one that is exact.
+        """
+        return widened(function(self.lower), function(self.upper), ulps=ulps)
+
+    def rearranged(self, function: Callable[[Tensor], Tensor], *, repeats: bool = False) -> Enclosure:
+        """The image under a function that only moves, drops or repeats entries.
+
+        Args:
+            function: applied to both ends.
+            repeats: an entry may appear twice; a ball does not survive that, its radius is spent only once.
+        """
+        form = self.form.map(function) if isinstance(self.form, Ball) and not repeats else None
+        return Enclosure(function(self.lower), function(self.upper), form)
+
+
+def widened(
+    lower: Tensor, upper: Tensor, *, ulps: float, scale: Tensor | None = None, form: Form | None = None
+) -> Enclosure:
+    """Move both ends outward by a float32 error.
+
+    Args:
+        lower: lower ends before rounding.
+        upper: upper ends before rounding.
+        ulps: error in units of u times the magnitude; 0: none at all.
+        scale: magnitude the error refers to; null: that of the end itself.
+        form: kept on the result.
+    """
+    if ulps == 0:
+        return Enclosure(lower, upper, form)
+    unit = ulps * U
+    low = lower - unit * (lower.abs() if scale is None else scale) - TINY
+    high = upper + unit * (upper.abs() if scale is None else scale) + TINY
+    return Enclosure(low, high, form)
+
+
+def intersected(one: Enclosure, lower: Tensor, upper: Tensor) -> Enclosure:
+    """Both enclosures hold, so their intersection does."""
+    return Enclosure(torch.maximum(one.lower, lower), torch.minimum(one.upper, upper), one.form)
+
+
+def products(
+    x: Enclosure, apply: Callable[[Tensor, Tensor], Tensor], weight: Tensor, bias: Tensor | None, count: int
+) -> Enclosure:
+    """Sums of products with constant weights: linear layers and convolutions of any kind.
+
+    With centre c and half width r the exact values lie in W c + b +- |W| r. Where the input is a Euclidean
+    ball, they also lie in W c + b +- radius * (row norms of W diag(scale)), by the Cauchy-Schwarz inequality.
+
+    Args:
+        x: the input.
+        apply: apply(values, weights) computes the sums without a bias, linear in each argument.
+        weight: float64.
+        bias: float64, shaped to broadcast against the result, or null.
+        count: products in one sum, bias included.
+    """
+    size = weight.abs()
+    offset = torch.zeros((), dtype=torch.float64) if bias is None else bias
+    centre, half = (x.lower + x.upper) / 2, (x.upper - x.lower) / 2
+    slack = gamma(count) * (apply(x.largest, size) + offset.abs()) + count * TINY
+    middle, reach = apply(centre, weight) + offset, apply(half, size) + slack
+    result = Enclosure(middle - reach, middle + reach)
+    if isinstance(x.form, Ball):
+        ball = x.form
+        norm = apply(ball.scale.square(), weight.square()).clamp_min(0).sqrt()
+        reach = ball.radius * norm * (1 + 4 * U) + apply(ball.blur, size) + slack
+        middle = apply(ball.centre, weight) + offset
+        result = intersected(result, middle - reach, middle + reach)
+    return result

@@ -1,0 +1,242 @@
+"""Which rule stands for which torch function, tensor method and layer."""
+
+from __future__ import annotations
+
+import operator
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from modelward.threats.evasion.bounds import rules
+from modelward.threats.evasion.bounds.enclosure import Enclosure
+from modelward.threats.evasion.bounds.rules import LIBRARY_ULPS, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modelward.threats.evasion.bounds.rules import Rule
+
+
+def _same(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
+    """Dropout in evaluation mode, contiguous, detach and the like."""
+    if kwargs.get("training"):
+        raise refused("dropout in training mode")
+    del args
+    return x
+
+
+def _moved(
+    function: Callable[..., Tensor], x: Enclosure, *args: object, repeats: bool = False, **kwargs: object
+) -> Enclosure:
+    """A function that rearranges entries within each sample; checked by moving each point's number along."""
+    numbers = torch.arange(x.shape[0])
+    marks = numbers.reshape(-1, *[1] * (len(x.shape) - 1)).expand(x.shape)
+    moved = function(marks, *args, **kwargs)
+    kept = moved.dim() >= 1 and len(moved) == len(numbers)
+    if not kept or (moved != numbers.reshape(-1, *[1] * (moved.dim() - 1))).any():
+        raise refused("a rearrangement across the batch")
+    return x.rearranged(lambda part: function(part, *args, **kwargs), repeats=repeats)
+
+
+def _item(x: Enclosure, index: object) -> Enclosure:
+    """Plain slices and integers; others could repeat entries."""
+    parts = index if isinstance(index, tuple) else (index,)
+    plain = all(isinstance(part, (slice, int)) or part in {None, Ellipsis} for part in parts)
+    if not plain:
+        raise refused("indexing other than by slices and numbers")
+    return _moved(operator.getitem, x, index)
+
+
+def _cast(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
+    wanted = [value for value in (*args, *kwargs.values()) if isinstance(value, torch.dtype)]
+    if any(dtype not in {torch.float32, torch.float64} for dtype in wanted):
+        raise refused(f"a cast to {wanted[0]}")
+    return x
+
+
+def _stack(tensors: tuple[Enclosure, ...], dim: int = 0) -> Enclosure:
+    axis = dim % (len(tensors[0].shape) + 1)
+    return rules.concatenate(tuple(_moved(torch.unsqueeze, part, axis) for part in tensors), axis)
+
+
+def _rising(function: Callable[[Tensor], Tensor], ulps: float) -> Rule:
+    """A monotone function of one argument; `inplace` means nothing here."""
+
+    def rule(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - torch's own signature
+        del inplace
+        return x.monotone(function, ulps=ulps)
+
+    return rule
+
+
+def _max_pool(function: Callable[..., Tensor], x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
+    return x.monotone(lambda end: function(end, *args, **kwargs))
+
+
+def _avg_pool(function: Callable[..., Tensor], x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
+    if kwargs.get("divisor_override") is not None:
+        raise refused("average pooling with a divisor of its own")
+    return rules.average_pool(x, lambda end: function(end, *args, **kwargs))
+
+
+def _softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclosure:
+    """Beyond the threshold torch returns x itself, which is 3e-9 below; far within the error granted."""
+    if beta != 1 or threshold < 20:
+        raise refused("a softplus with beta or a low threshold")
+    low, high = (functional.softplus(end, threshold=1e9) for end in (x.lower, x.upper))
+    return rules.widened(low, high, ulps=LIBRARY_ULPS, scale=x.largest + 1)
+
+
+_AXES: Final = (1, 2, 3)
+
+FUNCTIONS: Final[dict[object, Rule]] = {
+    functional.linear: rules.linear,
+    torch.matmul: rules.matmul,
+    operator.matmul: rules.matmul,
+    torch.mm: rules.matmul,
+    torch.addmm: rules.addmm,
+    functional.batch_norm: rules.batch_norm,
+    torch.add: rules.add,
+    operator.add: rules.add,
+    operator.iadd: rules.add,
+    torch.sub: rules.subtract,
+    operator.sub: rules.subtract,
+    torch.mul: rules.mul,
+    operator.mul: rules.mul,
+    torch.div: rules.divide,
+    operator.truediv: rules.divide,
+    torch.neg: rules.negative,
+    operator.neg: rules.negative,
+    torch.pow: rules.power,
+    operator.pow: rules.power,
+    torch.square: partial(rules.power, exponent=2),
+    torch.sqrt: rules.square_root,
+    torch.abs: rules.absolute,
+    torch.clamp: rules.clamp,
+    torch.clip: rules.clamp,
+    torch.maximum: rules.maximum,
+    torch.minimum: rules.minimum,
+    torch.mean: rules.average,
+    torch.sum: partial(rules.average, total=True),
+    torch.amax: partial(rules.extreme, largest=True),
+    torch.amin: partial(rules.extreme, largest=False),
+    functional.pad: rules.pad,
+    torch.cat: rules.concatenate,
+    torch.concat: rules.concatenate,
+    torch.stack: _stack,
+    functional.relu: _rising(torch.relu, 0),
+    torch.relu: _rising(torch.relu, 0),
+    functional.relu6: _rising(functional.relu6, 0),
+    torch.sigmoid: _rising(torch.sigmoid, LIBRARY_ULPS),
+    functional.sigmoid: _rising(torch.sigmoid, LIBRARY_ULPS),
+    torch.tanh: _rising(torch.tanh, LIBRARY_ULPS),
+    functional.tanh: _rising(torch.tanh, LIBRARY_ULPS),
+    torch.exp: _rising(torch.exp, LIBRARY_ULPS),
+    torch.erf: _rising(torch.erf, LIBRARY_ULPS),
+    functional.hardsigmoid: _rising(functional.hardsigmoid, LIBRARY_ULPS),
+    functional.leaky_relu: rules.leaky_relu,
+    functional.elu: rules.elu,
+    functional.gelu: rules.gelu,
+    functional.silu: rules.silu,
+    functional.hardswish: rules.hardswish,
+    functional.softplus: _softplus,
+    functional.softmax: partial(rules.softmax, logarithm=False),
+    torch.softmax: partial(rules.softmax, logarithm=False),
+    functional.log_softmax: partial(rules.softmax, logarithm=True),
+    torch.log_softmax: partial(rules.softmax, logarithm=True),
+    functional.dropout: _same,
+    functional.dropout2d: _same,
+    torch.flatten: partial(_moved, torch.flatten),
+    torch.reshape: partial(_moved, torch.reshape),
+    torch.squeeze: partial(_moved, torch.squeeze),
+    torch.unsqueeze: partial(_moved, torch.unsqueeze),
+    torch.permute: partial(_moved, torch.permute),
+    torch.transpose: partial(_moved, torch.transpose),
+    torch.narrow: partial(_moved, torch.narrow),
+    torch.select: partial(_moved, torch.select),
+    torch.index_select: partial(_moved, torch.index_select, repeats=True),
+    operator.getitem: _item,
+    **{getattr(functional, f"conv{i}d"): partial(rules.convolution, axes=i) for i in _AXES},
+    **{getattr(torch, f"conv{i}d"): partial(rules.convolution, axes=i) for i in _AXES},
+    **{
+        getattr(functional, f"max_pool{i}d"): partial(_max_pool, getattr(functional, f"max_pool{i}d"))
+        for i in _AXES
+    },
+    **{
+        getattr(functional, f"avg_pool{i}d"): partial(_avg_pool, getattr(functional, f"avg_pool{i}d"))
+        for i in _AXES
+    },
+    **{
+        getattr(functional, f"adaptive_avg_pool{i}d"): partial(
+            _avg_pool, getattr(functional, f"adaptive_avg_pool{i}d")
+        )
+        for i in _AXES
+    },
+}
+
+METHODS: Final[dict[str, Rule]] = {
+    **{
+        name: FUNCTIONS[getattr(torch, name)]
+        for name in (
+            "matmul add sub mul div neg pow square sqrt abs clamp clip mean sum amax amin relu sigmoid tanh exp "
+            "softmax log_softmax flatten reshape squeeze unsqueeze permute transpose narrow select"
+        ).split()
+    },
+    "view": partial(_moved, torch.reshape),
+    "expand": partial(_moved, Tensor.expand, repeats=True),
+    "contiguous": _same,
+    "detach": _same,
+    "float": _same,
+    "to": _cast,
+}
+
+
+def _batch_norm(layer: nn.Module, x: Enclosure) -> Enclosure:
+    mean, variance = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
+    return rules.batch_norm(x, mean, variance, layer.weight, layer.bias, eps=layer.eps)
+
+
+def _convolution(layer: nn.Module, x: Enclosure, *, axes: int) -> Enclosure:
+    padding = layer.padding
+    if layer.padding_mode != "zeros":
+        x = rules.pad(x, tuple(layer._reversed_padding_repeated_twice), layer.padding_mode)
+        padding = 0
+    return rules.convolution(
+        x, layer.weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups, axes=axes
+    )
+
+
+LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
+    nn.Linear: lambda layer, x: rules.linear(x, layer.weight, layer.bias),
+    **{getattr(nn, f"Conv{i}d"): partial(_convolution, axes=i) for i in _AXES},
+    **{getattr(nn, f"BatchNorm{i}d"): _batch_norm for i in _AXES},
+    **{getattr(nn, f"MaxPool{i}d"): lambda layer, x: x.monotone(layer) for i in _AXES},
+    **{getattr(nn, f"AdaptiveMaxPool{i}d"): lambda layer, x: x.monotone(layer) for i in _AXES},
+    **{getattr(nn, f"AvgPool{i}d"): lambda layer, x: rules.average_pool(x, layer) for i in _AXES},
+    **{getattr(nn, f"AdaptiveAvgPool{i}d"): lambda layer, x: rules.average_pool(x, layer) for i in _AXES},
+    nn.ReLU: lambda layer, x: x.monotone(torch.relu),
+    nn.ReLU6: lambda layer, x: x.monotone(layer),
+    nn.Hardtanh: lambda layer, x: rules.clamp(x, layer.min_val, layer.max_val),
+    nn.LeakyReLU: lambda layer, x: rules.leaky_relu(x, layer.negative_slope),
+    nn.ELU: lambda layer, x: rules.elu(x, layer.alpha),
+    nn.Sigmoid: lambda layer, x: FUNCTIONS[torch.sigmoid](x),
+    nn.Tanh: lambda layer, x: FUNCTIONS[torch.tanh](x),
+    nn.GELU: lambda layer, x: rules.gelu(x, layer.approximate),
+    nn.SiLU: lambda layer, x: rules.silu(x),
+    nn.Hardswish: lambda layer, x: rules.hardswish(x),
+    nn.Softplus: lambda layer, x: _softplus(x, layer.beta, layer.threshold),
+    nn.Softmax: lambda layer, x: rules.softmax(x, layer.dim, logarithm=False),
+    nn.LogSoftmax: lambda layer, x: rules.softmax(x, layer.dim, logarithm=True),
+    nn.Flatten: lambda layer, x: _moved(torch.flatten, x, layer.start_dim, layer.end_dim),
+    nn.Unflatten: lambda layer, x: _moved(torch.unflatten, x, layer.dim, layer.unflattened_size),
+    nn.Identity: lambda layer, x: x,
+    nn.Dropout: lambda layer, x: x,
+    nn.Dropout1d: lambda layer, x: x,
+    nn.Dropout2d: lambda layer, x: x,
+    nn.ConstantPad1d: lambda layer, x: rules.pad(x, layer.padding, value=layer.value),
+    nn.ConstantPad2d: lambda layer, x: rules.pad(x, layer.padding, value=layer.value),
+    nn.ZeroPad2d: lambda layer, x: rules.pad(x, layer.padding),
+}

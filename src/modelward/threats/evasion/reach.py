@@ -1,0 +1,244 @@
+"""What an attacker may make of each point: box, ball, types, switches and immutable columns.
+
+One place decides it, twice: `project` builds admissible inputs and `admits` checks them by the definitions alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+
+from modelward.numeric.norms import distance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from modelward.core.data import Dataset
+    from modelward.numeric.types import BoolArray, FloatArray, IntArray
+    from modelward.threats.evasion.threat import Threat
+
+_SHRINK: Final = 1 - 1e-7
+_ATTEMPTS: Final = 4
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """The admissible changes of n points under one threat.
+
+    A change is measured per feature in units of the box's scale, then by the threat's norm. A category has no
+    order, so any other category is one whole unit away (the Hamming convention), whatever its code; a category
+    column or one-hot group is therefore frozen when eps < 1. Members of a one-hot group move together or not
+    at all. A missing value (NaN) stays missing. A value outside the box may stay or move towards the box.
+
+    Attributes:
+        threat: norm and radius.
+        points: (n, *shape) the unmodified inputs, of the type that the model gets.
+        lower: (*shape) float64 the box.
+        upper: likewise.
+        scale: (*shape) float64 size of a unit, > 0.
+        free: (*shape) features that may change.
+        whole: (*shape) features that hold whole numbers only.
+        category: (*shape) features that hold codes.
+        groups: (g,) int64 feature positions of each one-hot group that may change.
+    """
+
+    threat: Threat
+    points: NDArray[np.generic]
+    lower: FloatArray
+    upper: FloatArray
+    scale: FloatArray
+    free: BoolArray
+    whole: BoolArray
+    category: BoolArray
+    groups: tuple[IntArray, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return self.points.shape[1:]
+
+    @property
+    def numeric(self) -> BoolArray:
+        """(*shape) features that may change by an amount, and not by switching."""
+        amount = self.free & ~self.category
+        for group in self.groups:
+            amount[group] = False
+        return amount
+
+    @property
+    def continuous(self) -> bool:
+        """Whether every feature that may change takes any real value, so that gradients can find it."""
+        return not bool((self.free & (self.whole | self.category)).any())
+
+    def limits(self, index: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Smallest and largest value of each feature, all others left alone.
+
+        The limits are inside the ball and the box also after rounding to the points' type.
+
+        Args:
+            index: (m,) positions of points.
+
+        Returns:
+            Two (m, *shape) float64 arrays; NaN where the point has no value.
+        """
+        origin = self.points[index].astype(np.float64)
+        room = np.where(self.category, np.inf, self.threat.eps * self.scale)
+        low, high = self._within(origin, room)
+        return self._inward(low, origin), self._inward(high, origin)
+
+    def outer_limits(self, index: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Limits that no admissible value exceeds, whatever was rounded while it was measured."""
+        origin = self.points[index].astype(np.float64)
+        room = np.where(self.category, np.inf, self.threat.eps * self.scale * (1 + 2.0**-40))
+        low, high = self._within(origin, room)
+        return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+
+    def _within(self, origin: FloatArray, room: FloatArray) -> tuple[FloatArray, FloatArray]:
+        low = np.maximum(np.minimum(self.lower, origin), origin - room)
+        high = np.minimum(np.maximum(self.upper, origin), origin + room)
+        low = np.where(self.whole, np.ceil(low), low)
+        high = np.where(self.whole, np.floor(high), high)
+        return np.where(self.free, low, origin), np.where(self.free, high, origin)
+
+    def _inward(self, limit: FloatArray, origin: FloatArray) -> FloatArray:
+        """Round a limit to the points' type, towards the origin wherever it would leave the ball or the box."""
+        dtype = self.points.dtype
+        if not np.issubdtype(dtype, np.floating):
+            return limit
+        rounded = limit.astype(dtype)
+        for _ in range(_ATTEMPTS):
+            value = rounded.astype(np.float64)
+            beyond = np.abs(value - origin) > np.abs(limit - origin)
+            size = np.abs(value - origin) / self.scale
+            beyond |= ~self.category & (size > self.threat.eps)
+            if not beyond.any():
+                return value
+            rounded = np.where(beyond, np.nextafter(rounded, origin.astype(dtype)), rounded)
+        return np.where(beyond, origin, rounded.astype(np.float64))
+
+    def project(self, candidates: NDArray[np.generic], index: IntArray) -> NDArray[np.generic]:
+        """An admissible input near each candidate.
+
+        Args:
+            candidates: (m, *shape) any numbers; one that is not finite falls back to the point's own value.
+            index: (m,) the point that each candidate comes from.
+
+        Returns:
+            (m, *shape) of the points' type.
+        """
+        origin = self.points[index].astype(np.float64)
+        wanted = candidates.astype(np.float64)
+        wanted = np.where(np.isfinite(wanted), wanted, origin)
+        wanted = np.where(self.whole, np.rint(wanted), wanted)
+        x = self._repaired(np.clip(wanted, *self.limits(index)), origin)
+        if self.threat.norm == "l2":
+            x = self._shrunk(x, origin)
+        return x.astype(self.points.dtype)
+
+    def _repaired(self, x: FloatArray, origin: FloatArray) -> FloatArray:
+        """Take back every change of a one-hot group that does not leave exactly one 1."""
+        for group in self.groups:
+            broken = ~_exactly_one(x[:, group])
+            x[np.ix_(broken, group)] = origin[np.ix_(broken, group)]
+        return x
+
+    def _shrunk(self, x: FloatArray, origin: FloatArray) -> FloatArray:
+        """Scale changes down until the L2 norm, after rounding to the points' type, is at most eps."""
+        dtype, eps = self.points.dtype, self.threat.eps
+        switch = self.category.copy()
+        for group in self.groups:
+            switch[group] = True
+        axes = tuple(range(1, x.ndim))
+        wide = (-1, *[1] * len(self.shape))
+        # Switches that alone cost too much are taken back; what they leave is for the other features.
+        spent = distance(self._units(np.where(switch, x, origin), origin), np.zeros_like(x), "l2")
+        x = np.where(switch & (spent > eps).reshape(wide), origin, x)
+        left = np.sqrt(np.maximum(eps**2 - np.where(spent > eps, 0.0, spent) ** 2, 0.0))
+        for attempt in range(_ATTEMPTS):
+            x = x.astype(dtype).astype(np.float64)
+            outside = distance(self._units(x, origin), np.zeros_like(x), "l2") > eps
+            if not outside.any():
+                return x
+            step = np.where(switch, 0.0, np.nan_to_num(x - origin))
+            size = np.sqrt(np.square(step / self.scale).sum(axis=axes))
+            ratio = np.divide(left, size, out=np.zeros_like(size), where=size > 0)
+            step *= (np.minimum(ratio, 1.0) * (_SHRINK if attempt == 0 else 0.999**attempt)).reshape(wide)
+            moved = origin + np.where(self.whole, np.trunc(step), step)
+            x = np.where(outside.reshape(wide) & ~switch, moved, x)
+        x = x.astype(dtype).astype(np.float64)
+        outside = distance(self._units(x, origin), np.zeros_like(x), "l2") > eps
+        return np.where(outside.reshape(wide), origin, x)
+
+    def _units(self, x: FloatArray, origin: FloatArray) -> FloatArray:
+        """The change of each feature in units: 0 where both values are missing, 1 for another category."""
+        missing = np.isnan(x) & np.isnan(origin)
+        change = np.where(self.category, x != origin, (x - origin) / self.scale)
+        return np.where(missing, 0.0, change)
+
+    def size(self, x: NDArray[np.generic], index: IntArray) -> FloatArray:
+        """The size of each change in the threat's norm and the box's unit, (m,) float64."""
+        units = self._units(x.astype(np.float64), self.points[index].astype(np.float64))
+        return distance(units, np.zeros_like(units), self.threat.norm)
+
+    def admits(self, x: NDArray[np.generic], index: IntArray) -> BoolArray:
+        """Whether inputs are what an attacker may make of the points, checked by the definitions.
+
+        Args:
+            x: (m, *shape) of the points' type.
+            index: (m,) the point that each comes from.
+        """
+        origin, value = self.points[index].astype(np.float64), x.astype(np.float64)
+        same = (value == origin) | (np.isnan(value) & np.isnan(origin))
+        boxed = (value >= np.minimum(self.lower, origin)) & (value <= np.maximum(self.upper, origin))
+        typed = ~self.whole | (value == np.rint(value))
+        fine = np.where(self.free, same | (boxed & typed), same).reshape(len(value), -1).all(axis=1)
+        for group in self.groups:
+            fine &= _exactly_one(value[:, group]) | same[:, group].all(axis=1)
+        return np.asarray(fine & (self.size(x, index) <= self.threat.eps))
+
+
+def _exactly_one(group: FloatArray) -> BoolArray:
+    return np.asarray(((group == 0) | (group == 1)).all(axis=1) & (group.sum(axis=1) == 1))
+
+
+def reach(data: Dataset, threat: Threat) -> Reach:
+    """What an attacker may make of every sample of a data set."""
+    shape = data.x.shape[1:]
+    scale = np.broadcast_to(data.box.scale, shape).astype(np.float64)
+    free = scale > 0
+    whole = np.full(shape, not np.issubdtype(data.x.dtype, np.floating))
+    category = np.zeros(shape, np.bool_)
+    groups = []
+    for group in _onehot(data):
+        if threat.eps < 1 or any(data.columns[i].immutable for i in group):
+            free[group] = False
+        else:
+            groups.append(group)
+        whole[group] = True
+    for i, column in enumerate(data.columns):
+        whole[i] |= column.kind != "real"
+        category[i] = column.kind == "category"
+        if column.immutable or (category[i] and threat.eps < 1):
+            free[i] = False
+    return Reach(
+        threat=threat,
+        points=data.x,
+        lower=np.broadcast_to(data.box.lower, shape),
+        upper=np.broadcast_to(data.box.upper, shape),
+        scale=np.where(scale > 0, scale, 1.0),
+        free=free,
+        whole=whole,
+        category=category,
+        groups=tuple(groups),
+    )
+
+
+def _onehot(data: Dataset) -> Iterator[IntArray]:
+    names = dict.fromkeys(column.onehot for column in data.columns if column.onehot is not None)
+    for name in names:
+        yield np.array([i for i, c in enumerate(data.columns) if c.onehot == name], np.int64)

@@ -1,0 +1,155 @@
+"""Square attack moves for images: stripes first, then ever smaller squares at random places.
+
+Source: Andriushchenko, Croce, Flammarion and Hein 2020, "Square Attack" (arXiv 1912.00049v3): section 3.2 and
+algorithm 2 (Linf), section 3.3 and algorithm 3 (L2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from modelward.numeric.types import FloatArray, IntArray
+    from modelward.threats.evasion.reach import Reach
+
+_TILES: Final = 5
+
+
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Which axis of one sample holds colours: the shorter of first and last, or null for (height, width).
+
+    Args:
+        shape: of one sample, two or three axes.
+    """
+    if len(shape) == 2:
+        return None
+    return 0 if shape[0] <= shape[-1] else 2
+
+
+def spatial(shape: tuple[int, ...]) -> bool:
+    """Whether samples of this shape have two spatial axes, so that squares mean something."""
+    return len(shape) in {2, 3}
+
+
+@final
+class Squares:
+    """Moves of the Square attack.
+
+    Args:
+        reach: what is admissible; its norm selects the algorithm.
+        seed: of the random numbers.
+    """
+
+    def __init__(self, reach: Reach, seed: int) -> None:
+        self._reach = reach
+        self._random = np.random.default_rng(seed)
+        self._axis = channel_axis(reach.shape)
+        self._unit = self._planes(np.where(reach.numeric, reach.scale, 0.0)[None])
+        self._eps = reach.threat.eps
+
+    def first(self, index: IntArray) -> FloatArray:
+        """Vertical stripes of the full radius (Linf), or a grid of bumps (L2)."""
+        origin = self._origin(index)
+        m, channels, height, width = origin.shape
+        if self._reach.threat.norm == "linf":
+            signs = self._signs((m, channels, 1, width))
+            return self._samples(origin + self._eps * self._unit * signs)
+        side = max(1, min(height, width) // _TILES)
+        change = np.zeros(origin.shape)
+        bump = _bump(side)
+        for top in range(0, height - side + 1, side):
+            for left in range(0, width - side + 1, side):
+                signs = self._signs((m, channels, 1, 1))
+                change[:, :, top : top + side, left : left + side] += bump * signs
+        norm = np.sqrt(np.square(change).sum(axis=(1, 2, 3), keepdims=True))
+        return self._samples(origin + self._eps * change / norm * self._unit)
+
+    def change(self, x: FloatArray, index: IntArray, part: float) -> FloatArray:
+        """One square per sample at a random place."""
+        new = self._planes(x).copy()
+        origin = self._origin(index)
+        height, width = new.shape[2:]
+        side = int(np.clip(round(math.sqrt(part * height * width)), 1, min(height, width)))
+        move = self._flip if self._reach.threat.norm == "linf" else self._shift
+        for i in range(len(new)):
+            move(new[i], origin[i], side)
+        return self._samples(new)
+
+    def _flip(self, x: FloatArray, origin: FloatArray, side: int) -> None:
+        """Set a square to the point's own values plus or minus eps, one sign per channel (algorithm 2)."""
+        window = self._window(x, side)
+        signs = self._signs((len(x), 1, 1))
+        value = origin[window] + self._eps * self._unit[0][window] * signs
+        if np.allclose(value, x[window]):  # already there; the opposite is the only other choice
+            value = 2 * origin[window] - value
+        x[window] = value
+
+    def _shift(self, x: FloatArray, origin: FloatArray, side: int) -> None:
+        """Move the change of one window into another, in the shape of a two-sided bump (algorithm 3)."""
+        channels = len(x)
+        unit = np.where(self._unit[0] > 0, self._unit[0], 1.0)
+        change = (x - origin) / unit
+        into, out = self._window(x, side), self._window(x, side)
+        unused = max(0.0, self._eps**2 - float(np.square(change).sum()))
+        both = np.zeros(change.shape[1:], np.bool_)
+        both[into[1:]] = both[out[1:]] = True
+        available = np.sqrt(np.square(change).sum(axis=(1, 2), where=both) + unused / channels)
+        old = change[into]
+        size = np.sqrt(np.square(old).sum(axis=(1, 2), keepdims=True))
+        eta = _halves(side)
+        eta = eta if self._random.random() < 0.5 else eta.T
+        shape = self._signs((channels, 1, 1)) * eta + np.divide(
+            old, size, out=np.zeros_like(old), where=size > 0
+        )
+        length = np.sqrt(np.square(shape).sum(axis=(1, 2), keepdims=True))
+        change[out] = 0.0
+        change[into] = np.divide(shape, length, out=np.zeros_like(shape), where=length > 0)
+        change[into] *= available[:, None, None]
+        x[:] = origin + change * self._unit[0]
+
+    def _window(self, x: FloatArray, side: int) -> tuple[slice, slice, slice]:
+        top = int(self._random.integers(x.shape[1] - side + 1))
+        left = int(self._random.integers(x.shape[2] - side + 1))
+        return slice(None), slice(top, top + side), slice(left, left + side)
+
+    def _signs(self, shape: tuple[int, ...]) -> FloatArray:
+        return self._random.integers(0, 2, shape) * 2.0 - 1.0
+
+    def _origin(self, index: IntArray) -> FloatArray:
+        return self._planes(self._reach.points[index].astype(np.float64))
+
+    def _planes(self, x: FloatArray) -> FloatArray:
+        """(m, *shape) as (m, channels, height, width)."""
+        return x[:, None] if self._axis is None else np.moveaxis(x, self._axis + 1, 1)
+
+    def _samples(self, planes: FloatArray) -> FloatArray:
+        """Back from planes to the samples' own shape."""
+        return planes[:, 0] if self._axis is None else np.moveaxis(planes, 1, self._axis + 1)
+
+
+def _bump(side: int, height: int | None = None) -> FloatArray:
+    """A peak that falls towards the edges of a rectangle, Euclidean norm 1 (equation 2 of the paper).
+
+    Args:
+        side: width of the rectangle, >= 1.
+        height: its height; null for a square.
+    """
+    height = height or side
+    n = height // 2
+    row = np.abs(np.arange(height)[:, None] - height // 2)
+    column = np.abs(np.arange(side)[None] - side // 2) * height / side
+    rings = n - np.floor(np.maximum(row, column)).clip(max=n)
+    table = np.concatenate([[0.0], np.cumsum(1.0 / np.square(n + 1.0 - np.arange(n + 1)))])
+    peak = table[rings.astype(np.int64) + 1]
+    return np.asarray(peak / np.sqrt(np.square(peak).sum()))
+
+
+def _halves(side: int) -> FloatArray:
+    """One bump up in the upper half and one down in the lower half, Euclidean norm 1."""
+    if side == 1:
+        return np.ones((1, 1))
+    eta = np.concatenate([_bump(side, side // 2), -_bump(side, side - side // 2)])
+    return np.asarray(eta / np.sqrt(np.square(eta).sum()))
