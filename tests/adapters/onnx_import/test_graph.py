@@ -127,6 +127,15 @@ def test_other_files_are_damaged_onnx(tmp_path, content):
         import_onnx(path, samples=None)
 
 
+@pytest.mark.parametrize("name", [b"alpha", b"LeakyRelu", b"bias", b"label"])
+def test_names_that_are_not_text(save, name):
+    nodes = [("LeakyRelu", ["x"], ["m"], {"alpha": 0.5, "name": "label"}), ("Add", ["m", "bias"], ["y"], {})]
+    path = save(nodes, {"bias": WEIGHTS["b"]}, (None, 2))
+    path.write_bytes(path.read_bytes().replace(name, b"\x80" + name[1:]))
+    with pytest.raises(FileDamaged, match="UTF-8"):
+        import_onnx(path, samples=None)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileMissing):
         import_onnx(tmp_path / "absent.onnx", samples=None)
@@ -193,6 +202,14 @@ def test_a_custom_domain_is_named(save):
     path = save([("com.evil::Shell", ["x"], ["y"], {})], domains=("com.evil",))
     with pytest.raises(OperatorUnsupported, match=r"Shell .*'com\.evil'"):
         import_onnx(path, samples=None)
+
+
+def test_text_of_the_file_is_made_printable_in_messages(save):
+    path = save([("Evil\n\x1b[2J" + "x" * 999, ["x"], ["y"], {})])
+    with pytest.raises(OperatorUnsupported) as caught:
+        import_onnx(path, samples=None)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
 
 
 def test_functions_defined_by_the_model_are_named(save):

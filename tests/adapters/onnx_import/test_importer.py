@@ -259,6 +259,37 @@ def test_a_pair_of_sigmoids_becomes_two_scores(save, run):
     assert (scores[:, 0] == -scores[:, 1]).all()
 
 
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"post_transform": "PROBIT"}, "PROBIT"),
+        ({"coefficients": [1.0] * 5}, "5 coefficients for 2 outputs and 3 features"),
+        ({"classlabels_ints": [1]}, "two class labels"),
+    ],
+)
+def test_linear_classifiers_that_are_refused(save, attributes, reason):
+    plain = {"coefficients": [1.0] * 6, "intercepts": [0.0, 0.0], "classlabels_ints": [0, 1]}
+    node = ("ai.onnx.ml::LinearClassifier", ["x"], ["label", "y"], plain | attributes)
+    with pytest.raises(OperatorUnsupported, match=reason):
+        import_onnx(save([node], domains=("ai.onnx.ml",)), samples=None)
+
+
+def test_a_normalizer_of_anything_but_a_softmax_is_refused(save):
+    path = save([("ai.onnx.ml::Normalizer", ["x"], ["y"], {"norm": "L1"})], domains=("ai.onnx.ml",))
+    with pytest.raises(OperatorUnsupported, match="Normalizer"):
+        import_onnx(path, samples=None)
+
+
+def test_no_text_of_the_file_reaches_the_generated_code(save):
+    evil = "__import__('os').system('false')\nimport os"
+    nodes = [
+        ("MatMul", ["x", evil], ["a" + evil], {"name": evil}),
+        ("Relu", ["a" + evil], ["y"], {"name": "b" + evil}),
+    ]
+    code = import_onnx(save(nodes, {evil: f32(3, 2)}), samples=None).module.code
+    assert "system" not in code
+
+
 def test_labels_are_imported_as_the_scores_behind_them(save):
     nodes = [
         ("MatMul", ["x", "w"], ["z"], {}),

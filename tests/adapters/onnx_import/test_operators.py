@@ -357,11 +357,26 @@ REFUSED = [
     ("Conv", {"auto_pad": "SAME_UPPER", "kernel_shape": [2, 2]}, [W], IMAGE, "kernel_shape"),
     ("Conv", {}, [W, f32(5)], IMAGE, "bias of 5 for 4 channels"),
     ("Clip", {}, [f32(2)], ROW, "2 elements"),
+    ("Add", {}, [f32(5)], ROW, "cannot be applied to its inputs"),
+    ("Transpose", {"perm": [0, 0]}, [], ROW, "cannot be applied to its inputs"),
+    ("MaxPool", {"kernel_shape": [20, 2]}, [], IMAGE, "does not fit"),
+    ("MaxPool", {"kernel_shape": [2]}, [], IMAGE, "1 axes on an input of 2"),
+    ("MaxPool", {"kernel_shape": [0, 2]}, [], IMAGE, "below one"),
+    ("LeakyRelu", {"alpha": float("nan")}, [], ROW, "attribute is nan"),
+    ("Softmax", {"axis": 5}, [], ROW, "axis 5 does not exist"),
+    ("Squeeze", {}, [i64(1)], ROW, "length one"),
+    ("Split", {"axis": 1}, [i64(2, 3)], ROW, "lengths"),
+    ("Unsqueeze", {}, [i64(1, 1)], ROW, "repeat"),
+    ("Gather", {"axis": 1}, [np.array([[0, 1]])], ROW, "indices of 2 axes"),
+    ("Reshape", {}, [f32(2)], ROW, "not a list of integers"),
+    ("Dropout", {}, [np.float32(0.5), np.array(True)], ROW, "training_mode"),
+    ("Tile", {}, [i64(1, 2)], ROW, "computed from the data"),
+    ("ConstantOfShape", {}, [], ROW, "computed from the data"),
     ("Expand", {}, [i64(2, 1, 6)], ROW, "repeated|batch"),
 ]
 
 
-@pytest.mark.parametrize("refused", REFUSED, ids=[r[0] for r in REFUSED])
+@pytest.mark.parametrize("refused", REFUSED, ids=[f"{r[0]}-{r[4]}" for r in REFUSED])
 def test_what_is_not_understood_is_refused_by_name(save, refused):
     op, attributes, constants, row, reason = refused
     named = {f"c{i}": array for i, array in enumerate(constants)}

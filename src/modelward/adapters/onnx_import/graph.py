@@ -53,7 +53,7 @@ class Node:
     def __str__(self) -> str:
         """`Conv (node 'conv1', output 'x3')`, for messages."""
         label = f"node {self.name!r}, " if self.name else ""
-        return f"{self.operator} ({label}output {self.outputs[0] if self.outputs else ''!r})"
+        return f"{plain(self.operator)} ({label}output {self.outputs[0] if self.outputs else ''!r})"
 
 
 @final
@@ -109,7 +109,7 @@ def read_network(path: Path) -> Network:
     pruned = _prune(model, score)
     inputs = [entry for entry in graph.input if entry.name not in constants]
     if len(inputs) != 1:
-        names = ", ".join(entry.name for entry in inputs) or "none"
+        names = ", ".join(plain(entry.name) for entry in inputs) or "none"
         raise OperatorUnsupported(f"{path.name} has {len(inputs)} inputs ({names}); one is supported")
     kind = inputs[0].type.tensor_type
     if kind.elem_type not in FLOATS:
@@ -132,7 +132,12 @@ def read_network(path: Path) -> Network:
 def first_line(error: BaseException) -> str:
     """The first non-empty line of a library's message, at most 200 characters, for one-sentence errors."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
+    return plain(lines[0] if lines else type(error).__name__)
+
+
+def plain(text: str) -> str:
+    """Text of a file made fit for a message: printable, at most 200 characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:200]
 
 
 def with_outputs(network: Network, names: list[str]) -> bytes:
@@ -169,16 +174,36 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise FileDamaged(f"{path.name} is not an ONNX model: {first_line(error)}") from error
     if not model.graph.node or not model.graph.output:
         raise FileDamaged(f"{path.name} holds no ONNX graph ({len(content)} bytes)")
+    if any(not isinstance(name, str) for name in _names(model)):  # proto2 hands such fields out as bytes
+        raise FileDamaged(f"{path.name} holds a name that is not UTF-8 text")
     return model
+
+
+def _names(model: onnx.ModelProto) -> Iterator[object]:
+    """Every name that the import reads."""
+    graph = model.graph
+    yield from (entry.name for entry in (*graph.initializer, *graph.input, *graph.output))
+    yield from (entry.domain for entry in (*model.opset_import, *model.functions))
+    yield from (function.name for function in model.functions)
+    for node in graph.node:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for tensor in _tensors(graph):
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
 
 
 def _refuse_foreign(model: onnx.ModelProto) -> None:
     """Custom domains and local functions have no meaning that could be checked, so they are refused."""
     for function in model.functions:
-        raise OperatorUnsupported(f"the model defines its own operator {function.domain}::{function.name}")
+        raise OperatorUnsupported(
+            f"the model defines its own operator {plain(function.domain)}::{plain(function.name)}"
+        )
     for node in model.graph.node:
         if node.domain not in {"", "ai.onnx", ML}:
-            raise OperatorUnsupported(f"operator {node.op_type} is of the custom domain {node.domain!r}")
+            raise OperatorUnsupported(
+                f"operator {plain(node.op_type)} is of the custom domain {node.domain!r}"
+            )
     if model.graph.sparse_initializer:
         raise OperatorUnsupported("sparse initializers are not supported")
 
@@ -258,7 +283,7 @@ def _node(node: onnx.NodeProto) -> Node:
             value = helper.get_attribute_value(attribute)
         except ValueError as error:
             raise FileDamaged(
-                f"attribute {attribute.name!r} of {node.op_type} has no readable type"
+                f"attribute {attribute.name!r} of {plain(node.op_type)} has no readable type"
             ) from error
         attributes[attribute.name] = _array(value) if isinstance(value, onnx.TensorProto) else value
     return Node(node.op_type, node.name, tuple(node.input), tuple(node.output), attributes)
@@ -296,7 +321,7 @@ def _choose_score(graph: onnx.GraphProto) -> tuple[str, str, str | None, str]:
             reason = f"output {entry.name!r} is the ArgMax of the scores {node.input[0]!r}"
             return entry.name, node.input[0], "ArgMax", reason
     last = producer.get(graph.output[0].name)
-    operator = last.op_type if last is not None else "no operator"
+    operator = plain(last.op_type) if last is not None else "no operator"
     raise OperatorUnsupported(
         f"output {graph.output[0].name!r} ({operator}) gives no float scores, ZipMap or ArgMax"
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, final
 
 import numpy as np
 
-from modelward.errors import ExtraMissing, FileDamaged, OperatorUnsupported, ShapeMismatch
+from modelward.errors import ExtraMissing, OperatorUnsupported, ShapeMismatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def import_onnx(
         return _attempt(network, shape, _DYNAMIC, data, (seed, tolerance))
     try:
         return _attempt(network, shape, (batch, batch + 1), data, (seed, tolerance))
-    except (OperatorUnsupported, FileDamaged):  # not general: keep the file's own batch size
+    except OperatorUnsupported:  # not general: keep the file's own batch size
         return _attempt(network, shape, (batch,), data, (seed, tolerance))
 
 

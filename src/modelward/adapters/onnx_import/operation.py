@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from modelward.adapters.onnx_import.builder import Constant, Signal, Value
+from modelward.adapters.onnx_import.graph import plain
 from modelward.errors import OperatorUnsupported
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Operation:
         """Refuse attributes that no one looked at: their meaning would be lost."""
         unknown = sorted(set(self.node.attributes) - self.used)
         if unknown:
-            raise OperatorUnsupported(f"attribute {unknown[0]} is not understood")
+            raise OperatorUnsupported(f"attribute {plain(unknown[0])} is not understood")
 
 
 def to_torch(array: object) -> Tensor:

@@ -14,7 +14,7 @@ from modelward.adapters.onnx_import.graph import Node, first_line
 from modelward.adapters.onnx_import.linear_models import LINEAR_MODELS
 from modelward.adapters.onnx_import.operation import Operation, to_torch
 from modelward.adapters.onnx_import.shapes import SHAPES
-from modelward.errors import FileDamaged, OperatorUnsupported
+from modelward.errors import OperatorUnsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +54,6 @@ def translate(network: Network, shape: tuple[int, ...], batches: tuple[int, ...]
 
     Raises:
         OperatorUnsupported: names the operator, and the attribute or input that is not understood.
-        FileDamaged: the file is inconsistent.
     """
     dtype = DTYPES[network.dtype]
     builder = Builder(
@@ -112,7 +111,9 @@ def _apply(builder: Builder, operation: Operation) -> tuple[Value | None, ...]:
     except OperatorUnsupported as error:
         raise OperatorUnsupported(f"operator {node}: {error}") from error
     except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
-        raise FileDamaged(f"operator {node} cannot be applied to its inputs: {first_line(error)}") from error
+        raise OperatorUnsupported(
+            f"operator {node} cannot be applied to its inputs: {first_line(error)}"
+        ) from error
     results = result if isinstance(result, tuple) else (result,)
     for value in results:
         if isinstance(value, Signal) and not value.probes[0].is_floating_point():
