@@ -14,7 +14,7 @@ import pytest
 from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable, ModelwardError
 from modelward.ledger.store import FILE_NAME, Ledger, find_all
 
-RECORDS = [{"kind": "evidence", "n": i, "text": "ü" * i} for i in range(5)]
+RECORDS = [{"kind": "evidence", "n": i, "text": "ü" * i, "large": 10.0 ** (14 + i)} for i in range(5)]
 
 
 @pytest.fixture

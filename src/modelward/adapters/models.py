@@ -110,7 +110,7 @@ class DifferentiableModel:
 
 @final
 class LiveProbe:
-    """Asks a live object; a call that outlives the clock is left behind in its thread and reported as hung."""
+    """Asks a live object; a call that outlives the clock is left in its thread and reported as hung."""
 
     def __init__(self, runtime: Runtime, seconds: float) -> None:
         self._runtime, self._seconds = runtime, seconds

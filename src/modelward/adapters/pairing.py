@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def fit_features(data: Dataset, facts: Facts) -> Dataset:
     """Select and order a table's columns as the model wants them; check the shape of arrays.
 
-    By name where both know names. Otherwise by number: all columns, or all but the sensitive ones (a column may
-    be there only to form groups).
+    By name where both know names. Otherwise by number: all columns, or all but the sensitive ones (a column
+    may be there only to form groups).
 
     Raises:
         ShapeMismatch: nothing fits; the message says what the model wants and what there is.
@@ -71,8 +71,8 @@ def name_classes(
 ) -> tuple[str, ...]:
     """Find the class labels in the order of the score columns.
 
-    In this order: what the user states, what the model states (unless the data's labels are other words and as
-    many, so that the model only numbers them), the data's labels.
+    In this order: what the user states, what the model states (unless it only numbers its classes and the
+    data's labels are as many words), the data's labels.
 
     Raises:
         ShapeMismatch: their number is not that of the columns.

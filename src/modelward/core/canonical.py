@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import rfc8785
@@ -30,6 +31,24 @@ def canonical(value: JSON) -> bytes:
     return rfc8785.dumps(value)  # its errors are ValueErrors
 
 
+def parse(text: bytes) -> JSON:
+    """Decode JSON so that `canonical` gives the same bytes back.
+
+    RFC 8785 writes a large whole float such as 1e16 without a point; read as an integer it would be outside the
+    range that JSON numbers hold exactly, so it is read as the float it was.
+
+    Raises:
+        ValueError: it is not JSON, or not UTF-8.
+    """
+    value: JSON = json.loads(text, parse_int=_whole)
+    return value
+
+
 def digest(value: JSON) -> str:
     """SHA-256 of the canonical JSON, 64 hexadecimal digits."""
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def _whole(digits: str) -> int | float:
+    value = int(digits)
+    return value if abs(value) < 2**53 else float(digits)

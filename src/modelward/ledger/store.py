@@ -7,9 +7,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, final
 
-import msgspec
-
-from modelward.core.canonical import JSON, canonical
+from modelward.core.canonical import JSON, canonical, parse
 from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable
 from modelward.ledger.merkle import Frontier
 
@@ -228,9 +226,12 @@ def _quoted(path: Path) -> str:
 
 def _decode(body: bytes) -> dict[str, JSON]:
     try:
-        return msgspec.json.decode(body, type=dict[str, JSON])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        record = parse(body)
+    except (ValueError, RecursionError) as error:
         raise LedgerTampered("a record is not JSON") from error
+    if not isinstance(record, dict):
+        raise LedgerTampered("a record is not a JSON object")
+    return record
 
 
 @contextmanager

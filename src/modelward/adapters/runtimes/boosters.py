@@ -146,7 +146,7 @@ def load_lightgbm(spec: RuntimeSpec) -> LightGBMRuntime:
     if objective not in {"binary", "multiclass", "multiclassova", "cross_entropy"}:
         raise ShapeMismatch(f"the objective {objective!r} is no classification", advice="Give a classifier.")
     try:
-        booster = lightgbm.Booster(model_str=text, params={"verbosity": -1})
+        booster = lightgbm.Booster(model_str=text)
         classes = max(2, int(header.get("num_class", "1")))
     except (lightgbm.basic.LightGBMError, ValueError) as error:
         raise FileDamaged(f"{spec.path}: lightgbm cannot open it ({str(error)[:200]})") from error

@@ -110,7 +110,7 @@ def load(spec: RuntimeSpec) -> OnnxRuntime:
 
 
 def _choose_output(session: onnxruntime.InferenceSession) -> onnxruntime.NodeArg:
-    """Scores are worth more than labels: a ZipMap or a float matrix first, then a float vector, then labels."""
+    """Scores are worth more than labels: a ZipMap or float matrix, then a float vector, then labels."""
 
     def worth(output: onnxruntime.NodeArg) -> int:
         if output.type.startswith("seq(map("):

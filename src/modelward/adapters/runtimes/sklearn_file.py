@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol, final
 
 import numpy as np
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelward.core.model import OutputKind
+
+
+_ESTIMATOR_PART = re.compile(r"(sklearn|xgboost\.sklearn|lightgbm\.sklearn|xgboost\.core)(\.\w+)*\.[A-Z]\w*")
+"""Classes (not functions) that skops does not list itself, such as sklearn.tree._tree.Tree."""
 
 
 class Estimator(Protocol):
@@ -73,16 +78,17 @@ def load(spec: RuntimeSpec) -> EstimatorRuntime:
     """Open a skops, joblib or pickle file. Call it in the sandbox, after an inert verdict.
 
     Raises:
-        UnsafeArtifact: a skops file names types outside those that skops trusts by itself.
+        UnsafeArtifact: a skops file names a function, or a type outside the known libraries.
         ShapeMismatch: it holds no classifier.
     """
     if spec.format == "skops":
         import skops.io
 
-        unknown = skops.io.get_untrusted_types(file=spec.path)
+        named = skops.io.get_untrusted_types(file=spec.path)
+        unknown = [name for name in named if not _ESTIMATOR_PART.fullmatch(name)]
         if unknown:
             raise UnsafeArtifact(f"{spec.path}: names types that are not trusted: {', '.join(unknown[:5])}")
-        estimator = skops.io.load(spec.path, trusted=[])
+        estimator = skops.io.load(spec.path, trusted=named)
     else:
         import joblib
 

@@ -1,0 +1,126 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelward.core.claim import Bracket, Claim, Interval
+from modelward.core.evidence import Cost
+from modelward.core.finding import SEVERITIES, Finding
+from modelward.core.policy import BASELINE, Policy, Threshold, judge_policy, validate
+from modelward.errors import PolicyInvalid, PolicyRefused
+
+IDS = ("accuracy", "robust-accuracy")
+
+
+def claim(kind="robust-accuracy", scope=None, **content):
+    return Claim(id=kind, statement="s", scope=scope or {}, n=10, cost=Cost(), evidence=("e",), **content)
+
+
+def finding(severity):
+    return Finding(
+        rule=f"r.{severity}", severity=severity, confidence="high", title="t", message="m", remedy="r"
+    )
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(),
+        Policy(max_severity="critical"),
+        Policy(require=(Threshold(claim="accuracy"),)),
+        Policy(require=(Threshold(claim="unheard-of", at_least=1),)),
+        Policy(require=(Threshold(claim="accuracy", at_least=0.5, at_most=0.4),)),
+    ],
+)
+def test_a_policy_that_cannot_refuse_is_invalid(policy):
+    with pytest.raises(PolicyInvalid):
+        validate(policy, IDS)
+
+
+def test_the_baseline_is_valid_and_not_satisfied_by_nothing():
+    validate(BASELINE, IDS)
+    verdict = judge_policy(BASELINE, [], [], [])
+    assert verdict.outcome == "unknown"
+    with pytest.raises(PolicyRefused, match="did not run"):
+        verdict.enforce()
+
+
+def test_the_baseline_passes_when_everything_ran_and_nothing_bad_was_found():
+    verdict = judge_policy(
+        BASELINE, [], [finding("medium")], ["quality", "evasion.query", "robustness.inputs"]
+    )
+    assert verdict.outcome == "pass"
+    verdict.enforce()
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_findings_above_the_limit_refute(severity):
+    verdict = judge_policy(Policy(max_severity="medium"), [], [finding(severity)], [])
+    assert verdict.outcome == ("fail" if severity in {"high", "critical"} else "pass")
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ({"bracket": Bracket(0.6, 0.9)}, "holds"),
+        ({"bracket": Bracket(0.5, 0.9)}, "holds"),
+        ({"bracket": Bracket(0.2, 0.9)}, "unknown"),
+        ({"bracket": Bracket(0.2, 0.4)}, "refuted"),
+        ({"bracket": Bracket(None, 0.9)}, "unknown"),
+        ({"bracket": Bracket(None, 0.4)}, "refuted"),
+        ({"bracket": Bracket(None, None)}, "unknown"),
+        ({"value": 0.7, "interval": Interval(0.6, 0.8, 0.95)}, "holds"),
+        ({"value": 0.7, "interval": Interval(0.4, 0.8, 0.95)}, "unknown"),
+        ({"value": 0.3, "interval": Interval(0.2, 0.4, 0.95)}, "refuted"),
+        ({"value": 0.5}, "holds"),
+        ({"value": 0.4}, "refuted"),
+        ({"value": None}, "unknown"),
+    ],
+)
+def test_at_least_one_half(content, status):
+    policy = Policy(require=(Threshold(claim="robust-accuracy", at_least=0.5),))
+    verdict = judge_policy(policy, [claim(**content)], [], [])
+    assert verdict.claims[0].status == status
+    assert verdict.outcome == {"holds": "pass", "refuted": "fail", "unknown": "unknown"}[status]
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_at_most_is_the_mirror_of_at_least(a, b, limit):
+    low, high = sorted((a, b))
+    least = judge_policy(
+        Policy(require=(Threshold(claim="x", at_least=limit),)),
+        [claim("x", bracket=Bracket(low, high))],
+        [],
+        [],
+    )
+    mirrored = claim("x", bracket=Bracket(-high, -low))
+    most = judge_policy(Policy(require=(Threshold(claim="x", at_most=-limit),)), [mirrored], [], [])
+    assert least.outcome == most.outcome
+
+
+def test_a_threshold_names_claims_by_scope():
+    claims = [
+        claim(scope={"norm": "linf"}, bracket=Bracket(0.9, 1.0)),
+        claim(scope={"norm": "l2"}, bracket=Bracket(0, 0)),
+    ]
+    policy = Policy(require=(Threshold(claim="robust-accuracy", at_least=0.5, scope={"norm": "linf"}),))
+    verdict = judge_policy(policy, claims, [], [])
+    assert [c.status for c in verdict.claims] == ["holds", None]
+    assert verdict.outcome == "pass"
+
+
+def test_a_threshold_on_a_claim_that_was_not_made_is_unknown():
+    verdict = judge_policy(Policy(require=(Threshold(claim="accuracy", at_least=0.5),)), [], [], [])
+    assert verdict.outcome == "unknown"
+
+
+def test_two_thresholds_on_one_claim_keep_the_worse_status():
+    policy = Policy(require=(Threshold(claim="x", at_least=0.9), Threshold(claim="x", at_least=0.1)))
+    verdict = judge_policy(policy, [claim("x", value=0.5)], [], [])
+    assert verdict.claims[0].status == "refuted"
+    assert [r.status for r in verdict.reasons] == ["refuted", "holds"]
+
+
+def test_a_prefix_is_not_a_substring():
+    policy = Policy(required_checks=("evasion",))
+    assert judge_policy(policy, [], [], ["evasions.other"]).outcome == "unknown"
+    assert judge_policy(policy, [], [], ["evasion.query"]).outcome == "pass"
