@@ -99,7 +99,8 @@ def surviving_share(
         Share, lower and upper end; null when the whole accuracy is not shown to exceed the majority class.
 
     Source: Fieller (1954), JRSS B 16(2), 175-185: the ratios t for which the mean of u - t v is within z
-    standard errors of 0, with u = alone - majority and v = whole - majority per row; Sidak (1967), JASA 62(318).
+    standard errors of 0, with u = alone - majority and v = whole - majority per row; Sidak (1967), JASA
+    62(318).
     """
     u, v = _rows(strongest)
     n, z = len(u), z_score(sidak_level(confidence, features))

@@ -37,8 +37,8 @@ class Part:
 def parts(data: Dataset) -> tuple[Part, ...]:
     """The features of one sample; every position belongs to exactly one.
 
-    Tables: one per column, the columns of a one-hot group together (permuting them apart would make rows
-    that cannot exist). Other vectors: one per entry, or stretches. Anything else: a grid over its two longest axes.
+    Tables: one per column, the columns of a one-hot group together (permuted apart they make rows that cannot
+    exist). Other vectors: one per entry, or stretches. Anything else: a grid over its two longest axes.
     """
     shape = data.x.shape[1:]
     size = int(np.prod(shape))

@@ -36,7 +36,7 @@ class Case:
         family: cases judged alike.
         valid: an ordinary finite answer is acceptable; otherwise the input must be refused.
         make: builds the input (the huge one only when it is sent).
-        rows: samples it holds.
+        rows: samples it holds: the length of its first axis, 1 for a single number.
     """
 
     name: str
@@ -119,11 +119,12 @@ def _extremes(x: Array, box: Box) -> Iterator[Case]:
 
 def _shapes(x: Array) -> Iterator[Case]:
     n = len(x)
-    flat = x.ndim == 2
     yield _refuse("one feature too many", "shape", lambda: np.concatenate([x, x[..., -1:]], axis=-1), n)
     yield _refuse("one feature too few", "shape", lambda: x[..., :-1], n)
-    name = "rows joined into one vector" if flat else "samples flattened"
-    yield _refuse(name, "shape", lambda: x.reshape(-1) if flat else x.reshape(n, -1), n)
+    if x.ndim == 2:
+        yield _refuse("rows joined into one vector", "shape", lambda: x.reshape(-1), x.size)
+    else:
+        yield _refuse("samples flattened", "shape", lambda: x.reshape(n, -1), n)
     yield _refuse("one axis too many", "shape", lambda: x[:, None], n)
     yield _refuse("a single number", "shape", lambda: x.reshape(-1)[0].reshape(()), 1)
 

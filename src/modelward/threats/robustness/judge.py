@@ -65,14 +65,14 @@ def verdict(probed: Probed, missing_by_design: bool) -> Verdict:  # noqa: FBT001
     """
     if probed["answer"] == "crashed":
         return "crash"
+    shape = cast("list[int]", probed["shape"])
     if probed["answer"] == "hung":
         # Every model is too slow for some number of rows.
-        return "slow" if probed["family"] == "size" and probed["shape"] != [0] else "hang"
+        return "slow" if probed["family"] == "size" and shape[0] > 0 else "hang"
     if probed["answer"] == "raised":
         return "refused"
     if probed["finite"] is False:
         return "non-finite"
-    shape = cast("list[int]", probed["shape"])
     if shape and shape[0] == 0:
         return "answered" if probed["numbers"] == 0 else "silent"
     if probed["valid"]:
