@@ -94,9 +94,10 @@ class RemoteRuntime:
         try:
             answer = self._box.call("raw", pack(x))
         except RemoteFailure as error:
-            raise ModelRaised(
-                f"the model raised {error.name}: {error.message.splitlines()[0][:300]}"
-            ) from error
+            reason = (error.message.splitlines() or [""])[0][:300]
+            # What the runtime already put into words needs no second frame.
+            said = error.name == ModelRaised.__name__
+            raise ModelRaised(reason if said else f"the model raised {error.name}: {reason}") from error
         except SandboxTimeout as error:
             self._restart()
             raise ModelHung(str(error)) from error

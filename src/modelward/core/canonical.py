@@ -34,8 +34,8 @@ def canonical(value: JSON) -> bytes:
 def parse(text: bytes) -> JSON:
     """Decode JSON so that `canonical` gives the same bytes back.
 
-    RFC 8785 writes a large whole float such as 1e16 without a point; read as an integer it would be outside the
-    range that JSON numbers hold exactly, so it is read as the float it was.
+    RFC 8785 writes a large whole float such as 1e16 without a point; read as an integer it would be outside
+    the range that JSON numbers hold exactly, so it is read as the float it was.
 
     Raises:
         ValueError: it is not JSON, or not UTF-8.

@@ -45,6 +45,8 @@ def _grouping(column: Column, values: NDArray[np.float64]) -> Grouping:
         if len(distinct) > MAX_LEVELS:
             edges = np.unique(np.quantile(present, (0.25, 0.5, 0.75), method="higher"))
             edges = edges[edges > distinct[0]]  # so that the first bin is not empty
+            if not len(edges):  # over three quarters are the least value: it against the rest
+                edges = distinct[1:2]
         codes = np.searchsorted(edges, values, side="right").astype(np.int64)
         levels = _names(column.name, distinct, edges) if len(distinct) else []
     if gaps.any():
@@ -59,7 +61,8 @@ def _names(name: str, distinct: NDArray[np.float64], edges: NDArray[np.float64])
     if len(bins) == len(distinct):
         return [_text(float(value), 17) for value in distinct]
     for digits in (4, 8, 17):
-        names = [f"{name} {_text(float(b[0]), digits)} to {_text(float(b[-1]), digits)}" for b in bins]
+        ends = [(_text(float(cut[0]), digits), _text(float(cut[-1]), digits)) for cut in bins]
+        names = [f"{name} {low} to {high}" if len(b) > 1 else f"{name} {low}" for b, (low, high) in zip(bins, ends, strict=True)]
         if len(set(names)) == len(names):
             break
     return names

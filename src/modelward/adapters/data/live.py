@@ -45,7 +45,7 @@ def from_arrays(
     table = _table_of(x)
     if table is None:
         array = _array(x, "x")
-        if array.dtype.kind in "biuf" or array.ndim != 2:
+        if array.dtype.kind not in "OUS" or array.ndim != 2:
             if options.label is not None and y is None:
                 require_column(options.label, columns or (), "label")
             labels = None if y is None else _array(y, "y")
