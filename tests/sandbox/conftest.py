@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from modelward import errors
-from modelward.sandbox import lock
+from modelward.sandbox import kernel
 
 INSIDE = Path(__file__).parent / "inside"
 
@@ -17,6 +17,6 @@ def _inside_is_importable(monkeypatch):
 @pytest.fixture(autouse=True, scope="session")
 def _kernel():
     try:
-        lock.protection()
+        kernel.protection()
     except errors.SandboxUnavailable as error:
         pytest.skip(f"the sandbox cannot run here: {error}", allow_module_level=True)

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, final
 
 from modelward import errors
-from modelward.sandbox import lock, wire
+from modelward.sandbox import kernel, wire
 from modelward.sandbox.limits import Limits
 from modelward.sandbox.wire import Message
-from modelward.sandbox.zygote import Fork
 
 if TYPE_CHECKING:
     from modelward.sandbox.warm import Child, Warm
+    from modelward.sandbox.zygote import Fork
 
 _PIPE_BYTES: Final = 1 << 20  # the most an unprivileged user may ask for by default
 _GRACE: Final = 1.0  # seconds for a process that closed its pipe to finish dying by its own cause
@@ -79,8 +79,8 @@ class Sandbox:
             errors.Unsupported: a module to import is absent.
             errors.SandboxFault: the model raised while loading (RemoteFailure), hung or crashed.
         """
-        lock.protection()
-        from modelward.sandbox import warm  # after the refusal: it can be imported only where processes fork
+        kernel.protection()
+        from modelward.sandbox import warm, zygote  # after the refusal: these need a system that forks
 
         module, colon, name = entry.partition(":")
         if not (module and colon and name):
@@ -91,7 +91,7 @@ class Sandbox:
                 raise errors.FileMissing(f"{path} does not exist or cannot be read")
         limits = limits or Limits()
         source = warm.warm(warm.recipe((*preload, module)))
-        box = _spawn(source, Fork(entry, paths, limits))
+        box = _spawn(source, zygote.Fork(entry, paths, limits))
         try:
             box.await_loading()
         except BaseException:
@@ -188,7 +188,7 @@ class Sandbox:
         return _UNKNOWN
 
 
-def _spawn(source: "Warm", job: Fork) -> Sandbox:
+def _spawn(source: "Warm", job: "Fork") -> Sandbox:
     """Fork a child with a pipe in each direction; plain pipes, since a socket could carry descriptors."""
     import fcntl
 

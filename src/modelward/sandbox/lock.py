@@ -6,7 +6,7 @@ either succeeds completely, proven by attempts that must fail, or raises; there 
 
 import errno
 import os
-import platform
+import resource
 import signal
 import socket
 import sys
@@ -15,36 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from modelward import errors
-from modelward.sandbox import landlock, libc, seccomp
+from modelward.sandbox import kernel, landlock, libc, seccomp
 from modelward.sandbox.limits import Limits
 
 _CLOSE_RANGE: Final = 436  # the same number on every architecture; older than Landlock
 _OPEN_FILES: Final = 64
 _TASKS: Final = 4096  # RLIMIT_NPROC counts all tasks of the user, so it can only be a backstop
 _DEVICES: Final = (Path("/dev/null"), Path("/dev/urandom"))
-
-
-def protection() -> str:
-    """The machine name this kernel and processor can be locked for.
-
-    Raises:
-        errors.SandboxUnavailable: not Linux, an architecture without a table, no Landlock or no seccomp.
-    """
-    if sys.platform != "linux":
-        raise errors.SandboxUnavailable(f"the sandbox needs Linux, and this is {sys.platform}")
-    machine = platform.machine()
-    if machine not in seccomp.MACHINES or sys.maxsize < 1 << 32:
-        known = " and ".join(seccomp.MACHINES)
-        raise errors.SandboxUnavailable(
-            f"the sandbox knows the system calls of 64-bit {known}, not of {machine}"
-        )
-    if landlock.abi() < 1:
-        raise errors.SandboxUnavailable(
-            "this kernel has no Landlock, or it was not enabled at boot (lsm=landlock)"
-        )
-    if not seccomp.available(machine):
-        raise errors.SandboxUnavailable("this kernel cannot filter system calls (no seccomp)")
-    return machine
 
 
 def tasks() -> int:
@@ -64,13 +41,11 @@ def lock(
         keep: the only two descriptors, besides the standard three, that stay open: requests and replies.
 
     Raises:
-        errors.SandboxUnavailable: the process has several threads, a path cannot be read without privileges, or
+        errors.SandboxUnavailable: the process has several threads, a path needs privileges to be read, or
             an attempt that must fail succeeded.
         OSError: a path of `readable` does not exist, or the kernel refused.
     """
-    import resource  # only Unix has it, and the refusal elsewhere must be importable
-
-    machine = protection()
+    machine = kernel.protection()
     if (count := tasks()) != 1:
         raise errors.SandboxUnavailable(
             f"the process to lock has {count} threads, and a lock would miss some"
@@ -94,8 +69,6 @@ def lock(
 
 
 def _limit(limits: Limits, mapped: int) -> None:
-    import resource
-
     for kind, soft, hard in (
         (resource.RLIMIT_AS, mapped + limits.memory_bytes, mapped + limits.memory_bytes),
         (

@@ -87,12 +87,21 @@ def recipe(modules: Sequence[str]) -> Recipe:
         if path in installed or path in parents or path.is_file()
     ]
     shared = [_resolved(path) for path in (*_SHARED, sysconfig.get_config_var("LIBDIR") or "/lib")]
-    libraries = [*installed, *packages, *shared]
-    return Recipe(tuple(modules), tuple(dict.fromkeys(search)), tuple(dict.fromkeys(map(str, libraries))))
+    libraries = _outermost([*installed, *packages, *shared])
+    return Recipe(tuple(modules), tuple(dict.fromkeys(search)), tuple(map(str, libraries)))
 
 
 def _resolved(path: str) -> Path:
     return Path(path or ".").absolute()
+
+
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    """The paths that lie in no other of them: one Landlock rule each, in every child."""
+    kept: list[Path] = []
+    for path in sorted({path.resolve() for path in paths}):
+        if not kept or not path.is_relative_to(kept[-1]):
+            kept.append(path)
+    return kept
 
 
 def _installed() -> list[Path]:

@@ -17,7 +17,7 @@ from typing import Final, final
 import msgspec
 
 from modelward import errors
-from modelward.sandbox import libc, lock, wire
+from modelward.sandbox import kernel, libc, lock, wire
 from modelward.sandbox.limits import Limits
 
 PACKET_BYTES: Final = 1 << 16
@@ -104,6 +104,7 @@ def main(handle: int) -> None:
                     )
                 )
                 return
+        kernel.protection()  # fills the caches that every child would fill anew
         gc.collect()
         gc.freeze()  # keep the collector of a child from writing to, and so copying, every shared page
         control.send(_ENCODER.encode(Ready()))
