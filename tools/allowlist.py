@@ -22,6 +22,8 @@ import _compat_pickle
 import allowlist_corpus as corpus
 import allowlist_reviewed as reviewed
 
+from modelward.artifact.pickle import rules
+
 OUT = Path(__file__).parents[1] / "src/modelward/artifact/pickle/allowlist.json"
 LIBRARIES = ("joblib", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "torch", "xgboost-cpu")
 TRUSTED = ("builtins", "collections", "datetime", "decimal", "fractions", "functools", "joblib", "lightgbm", "numpy", "operator", "pandas",
@@ -94,6 +96,9 @@ def build() -> dict[str, dict[str, Fields]]:
     for (module, name), value in record().items():
         path = f"{module}.{name}"
         if path in reviewed.FUNCTIONS or path in NEVER or module.split(".")[0].lstrip("_") not in TRUSTED:
+            continue
+        if rules.payload(module, name) is not None:
+            print(f"left out: {path} is on the list of payloads", file=sys.stderr)
             continue
         if isinstance(value, type):
             entry = class_entry(path, value)

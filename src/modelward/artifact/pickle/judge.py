@@ -27,6 +27,8 @@ Loader: TypeAlias = Literal["pickle", "torch", "torch-legacy"]
 
 EVENTS: Final = 200
 """Distinct events kept per file; further ones are counted."""
+LONGEST: Final = 1000
+"""Longest name to import, in characters; real ones have fewer than 200."""
 EMBEDDED: Final = 10_000
 """Most torch files embedded in one pickle that are walked."""
 INJECTED: Final = frozenset(
@@ -107,14 +109,18 @@ class Judge:
 
     def name(self, module: str, name: str, pos: int, proto: int) -> Global:
         """An import: GLOBAL, STACK_GLOBAL or INST."""
+        if len(module) + len(name) > LONGEST:
+            message = f"a name to import is {len(module) + len(name)} characters long, longer than any real one"
+            self.record(Event("pickle.payload", "dangerous", message, pos))
+            return Global(module[:40] + "...", name[:40] + "...", pos, None, "hides its name")
         raw = (module, name)
         if module in _compat_pickle.IMPORT_MAPPING or raw in _compat_pickle.NAME_MAPPING:
             # Below protocol 3 the unpickler renames; above, the raw name exists on Python 2 only.
             module, name = _compat_pickle.NAME_MAPPING.get(raw, (_compat_pickle.IMPORT_MAPPING.get(module, module), name))
         known = self._names.get((module, name))
         if known is None:
-            danger = rules.payload(module, name) or rules.payload(*raw)
-            entry = None if danger else rules.find(module, name)
+            entry = rules.find(module, name)  # reviewed, so it wins over a list of whole modules
+            danger = None if entry is not None else rules.payload(module, name) or rules.payload(*raw)
             known = self._names[module, name] = (entry, danger)
         entry, danger = known
         if entry is not None and "." in name and proto < 4:
@@ -292,11 +298,11 @@ class Judge:
         elif not (kind == "list" and self.match.matches_one("bytearray", target)):
             self.record(Event("pickle.items", "unproven", "items are added to a value that takes none", pos))
 
-    def persistent(self, pid: Value, pos: int) -> Obj:
+    def persistent(self, pid: Value, pos: int) -> Value:
         """PERSID and BINPERSID: harmless only as the storages that torch writes."""
         if self.loader != "pickle" and isinstance(pid, Seq) and pid.whole and pid.kind == "tuple":
             if self.match.matches(_TORCH_IDS[self.loader], pid.items) and self._storage_or_class(pid.items):
-                return Obj("torch.storage", pos)
+                return pid.items[1] if self.match.text(pid.items[0]) == "module" else Obj("torch.storage", pos)
         text = f"persistent_load({render(self.data, pid)})"
         message = "a persistent id is resolved by the loading program, in a way the file does not state"
         self.record(Event("pickle.persistent-id", "unproven", message, pos, text))

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     Handler: TypeAlias = "Callable[[State, int], int]"
 
-LINE: Final = 1 << 20
-"""Longest argument line of a protocol 0 opcode, in bytes."""
 DEPTH: Final = 4096
 """Most marks open at once."""
 
@@ -69,7 +67,7 @@ class State:
 
     def line(self, pos: int) -> tuple[str, int]:
         """Text up to the newline, and the position after it."""
-        end = self.data.find(b"\n", pos, pos + LINE)
+        end = self.data.find(b"\n", pos)
         if end < 0:
             raise Broken("a line of text does not end")
         return self.data[pos:end].decode("utf-8", "replace"), end + 1
@@ -97,8 +95,11 @@ def _sized(size: struct.Struct) -> Handler:
 
 
 def _lined(state: State, pos: int) -> int:
+    end = state.data.find(b"\n", pos + 1)
+    if end < 0:
+        raise Broken("a line of text does not end")
     state.stack.append(pos)
-    return state.line(pos + 1)[1]
+    return end + 1
 
 
 def _proto(state: State, pos: int) -> int:

@@ -65,6 +65,8 @@ def layout(match: Matcher, value: Value | None) -> Layout | None:
 def _scalar_type(value: Global) -> Layout | None:
     if value.path in {"numpy.object_", "builtins.object"}:
         return Layout(8, objects=True)
+    if value.path in {"numpy.record", "numpy.void"}:
+        return Layout(0, objects=False)
     digits = re.fullmatch(r"numpy\.(u?int|float|complex|bool|datetime|timedelta)(\d*)_?", value.path)
     if digits is None:
         return None

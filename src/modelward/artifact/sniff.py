@@ -1,0 +1,277 @@
+"""Recognise what a file is by its content; the name of the file is never consulted."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import msgspec
+
+from modelward.artifact.pickle.judge import Judge
+from modelward.artifact.pickle.machine import walk
+from modelward.artifact.pickle.opcodes import VALID
+from modelward.artifact.zipread import Archive
+from modelward.errors import FileDamaged
+
+if TYPE_CHECKING:
+    from modelward.artifact.pickle.values import Buffer
+
+Format: TypeAlias = Literal[
+    "pickle", "joblib", "joblib-compressed", "torch-zip", "torch-legacy", "torchscript", "torch-package", "npy", "npz",
+    "safetensors", "skops", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm", "hdf5", "parquet", "csv", "csv-compressed",
+    "json", "zip", "tar", "compressed", "unknown",
+]  # fmt: skip
+
+PREFIX: Final = 1 << 16
+"""Bytes looked at from the start of a file (a zip's directory is read from its end)."""
+COMPRESSIONS: Final[dict[bytes, str]] = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x5d\x00\x00": "lzma",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"ZF0x": "zfile",
+}
+LEGACY_MAGIC: Final = b"\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+"""torch.serialization.MAGIC_NUMBER as LONG1, then STOP, after a PROTO opcode."""
+_WRAPPERS: Final = (b"NumpyArrayWrapper", b"NDArrayWrapper")
+_WHOLE: Final = 1 << 26
+"""Largest content, in bytes, that is walked as a pickle to find out whether it is one."""
+
+
+class Sniffed(msgspec.Struct, frozen=True):
+    """What a file is.
+
+    Attributes:
+        format: one of `Format`; "unknown" when no rule applies.
+        reason: what in the content says so.
+    """
+
+    format: Format
+    reason: str
+
+
+def sniff(data: Buffer) -> Sniffed:
+    """Recognise the format of a file's content.
+
+    Args:
+        data: the whole content, as bytes or a memory map; a bounded prefix and a zip's directory are read.
+
+    Raises:
+        FileDamaged: there is no content, or a zip archive has no readable directory and no member.
+    """
+    if not len(data):
+        raise FileDamaged("the file is empty")
+    head = bytes(data[:PREFIX])
+    for rule in (_magic, _zip, _compressed, _safetensors, _pickle, _text, _ubj, _onnx, _late_zip, _odd_pickle):
+        found = rule(data, head)
+        if found is not None:
+            return found
+    return Sniffed("unknown", "no rule recognises the content")
+
+
+def compression(head: bytes) -> str | None:
+    """Name of the compression whose magic number starts the content, or None."""
+    found = next((name for magic, name in COMPRESSIONS.items() if head.startswith(magic)), None)
+    if found is None and len(head) > 1 and head[0] & 0x8F == 0x08 and int.from_bytes(head[:2], "big") % 31 == 0:
+        return "zlib" if head[0] == 0x78 else None
+    return found
+
+
+def _magic(data: Buffer, head: bytes) -> Sniffed | None:
+    if head.startswith(b"\x93NUMPY"):
+        return Sniffed("npy", "starts with the magic number of npy")
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return Sniffed("hdf5", "starts with the signature of HDF5")
+    if head.startswith(b"PAR1"):
+        if len(data) < 12 or data[len(data) - 4 : len(data)] not in {b"PAR1", b"PARE"}:
+            raise FileDamaged("the file starts as parquet and does not end as parquet: it is truncated")
+        return Sniffed("parquet", "starts and ends with PAR1")
+    if head[257:262] == b"ustar":
+        return Sniffed("tar", "has a ustar header")
+    return None
+
+
+def _zip(data: Buffer, head: bytes) -> Sniffed | None:
+    if not head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return None
+    archive = Archive(data)
+    if not archive.members and not head.startswith(b"PK\x05\x06"):
+        raise FileDamaged("the file starts as a zip archive and has no readable directory: it is truncated")
+    return zip_kind(archive)
+
+
+def zip_kind(archive: Archive) -> Sniffed:
+    """What a zip archive is, by the names of its members."""
+    names = [member.name for member in archive.members]
+    leaves = {name.rsplit("/", 1)[-1] for name in names}
+    inner = {name.split("/", 1)[-1] for name in names}
+    if "schema.json" in names:
+        return Sniffed("skops", "a zip archive with schema.json")
+    if "constants.pkl" in leaves or any(name.startswith("code/") for name in inner) or "archive_format" in leaves:
+        return Sniffed("torchscript", "a zip archive with TorchScript code, constants.pkl or archive_format")
+    if any(name.startswith((".data/", "data/archive")) or "/.data/extern_modules" in name for name in names):
+        return Sniffed("torch-package", "a zip archive with torch.package's folder")
+    if "data.pkl" in leaves:
+        return Sniffed("torch-zip", "a zip archive with data.pkl")
+    if names and all(name.endswith(".npy") for name in names):
+        return Sniffed("npz", "a zip archive of npy members")
+    return Sniffed("zip", f"a zip archive of {len(names)} members")
+
+
+def _compressed(data: Buffer, head: bytes) -> Sniffed | None:
+    from modelward.artifact.compress import first_bytes
+
+    name = compression(head)
+    if name is None:
+        return None
+    inner = first_bytes(data, name, 4096)
+    if inner is None:
+        return None if name == "zlib" else Sniffed("compressed", f"starts with the magic number of {name}")
+    if _looks_pickled(inner):
+        return Sniffed("joblib-compressed", f"{name} around a pickle")
+    if _csv(inner):
+        return Sniffed("csv-compressed", f"{name} around delimited text")
+    return Sniffed("compressed", f"{name} around other content")
+
+
+def _looks_pickled(head: bytes) -> bool:
+    return len(head) > 2 and head[0] == 0x80 and head[1] <= 5 and head[2] in VALID
+
+
+def _safetensors(data: Buffer, head: bytes) -> Sniffed | None:
+    if len(head) < 10 or head[8:9] != b"{":
+        return None
+    size = int.from_bytes(head[:8], "little")
+    if size > 100_000_000 or size < 2:
+        return None
+    if size + 8 > len(data):
+        raise FileDamaged(f"the file starts as safetensors and its header of {size} bytes is cut off: it is truncated")
+    return Sniffed("safetensors", f"a JSON header of {size} bytes after its length")
+
+
+def _pickle(data: Buffer, head: bytes) -> Sniffed | None:
+    if LEGACY_MAGIC in head[:16]:
+        return Sniffed("torch-legacy", "starts with torch's magic number")
+    if _looks_pickled(head):
+        if any(name in head for name in _WRAPPERS) or _far_wrapper(data):
+            return Sniffed("joblib", "a pickle with joblib's array wrapper")
+        return Sniffed("pickle", f"starts with PROTO {head[1]}")
+    return None
+
+
+def _far_wrapper(data: Buffer) -> bool:
+    """Whether the wrapper's name stands beyond the prefix; one search, at memory speed."""
+    return len(data) > PREFIX and data.find(b"joblib.numpy_pickle", PREFIX) >= 0
+
+
+_PROTOCOL0: Final = re.compile(
+    rb"(?:c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n|\(i[A-Za-z_][\w.]*\n|\((?:lp|dp|tp)\d+\n|\([ldt](?:p|\.|[aIFSVLc(])|"
+    rb"[IF]-?\d[\d.eE+-]*\n(?:p\d+\n)?\.|L-?\d+L?\n\.|[SV][^\n]*\n(?:p\d+\n)?\.|[])}](?:q.|\.)|\((?:c|[SVIKMJX\]}(]))"
+)
+
+
+def _odd_pickle(data: Buffer, head: bytes) -> Sniffed | None:
+    """Protocols 0 and 1 have no magic number: the opcodes of the beginning must make a plausible start."""
+    if _PROTOCOL0.match(head):
+        return Sniffed("pickle", "starts with opcodes of protocol 0 or 1")
+    if head[:1] in {b"N", b"I", b"K", b"\x88", b"\x89"} and len(head) < 8 and head.endswith(b"."):
+        return Sniffed("pickle", "one constant and STOP")
+    if head[0] in VALID and len(data) <= _WHOLE:
+        judge = Judge(data)
+        if walk(judge).broken is None or any(event.level == "dangerous" for event in judge.events.values()):
+            return Sniffed("pickle", "every byte up to STOP is an opcode")
+    return None
+
+
+def _text(data: Buffer, head: bytes) -> Sniffed | None:
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"tree\n") and b"version=" in start[:200]:
+        return Sniffed("lightgbm", "starts as the text of a LightGBM model")
+    if start[:1] in {b"{", b"["} and _decodes(start):
+        if b'"learner"' in head or (b'"gradient_booster"' in head):
+            return Sniffed("xgboost-json", "JSON with a learner")
+        if b'"learner"' in bytes(data[-PREFIX:]) and b'"version"' in bytes(data[-PREFIX:]):
+            return Sniffed("xgboost-json", "JSON with a learner")
+        if re.match(rb'[{\[]\s*(?:["{\[\]}0-9tfn-])', start):
+            return Sniffed("json", "text that starts as JSON")
+    if _PROTOCOL0.match(head):
+        return Sniffed("pickle", "starts with opcodes of protocol 0 or 1")
+    return Sniffed("csv", "delimited text") if _csv(head) else None
+
+
+def _decodes(head: bytes) -> bool:
+    try:
+        head[:4096].decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > min(len(head), 4096) - 4
+    return True
+
+
+def _csv(head: bytes) -> bool:
+    """The first lines are printable text with one delimiter, equally often on each."""
+    if b"\0" in head or not _decodes(head):
+        return False
+    lines = [line for line in head.split(b"\n")[: 12 if len(head) < PREFIX else 11] if line.strip()]
+    if len(head) >= 4096 and len(lines) > 1:
+        lines.pop()
+    for mark in (b",", b"\t", b";", b"|"):
+        counts = {re.sub(rb'"[^"]*"', b"", line).count(mark) for line in lines}
+        if len(counts) == 1 and counts != {0}:
+            return True
+    return False
+
+
+def _ubj(data: Buffer, head: bytes) -> Sniffed | None:
+    if head[:1] == b"{" and head[1:2] in b"LliIUV" and (b"learner" in head or b"learner" in bytes(data[-PREFIX:])):
+        return Sniffed("xgboost-ubj", "universal binary JSON with a learner")
+    return None
+
+
+_MODEL_FIELDS: Final = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+"""Field number -> wire type of onnx.ModelProto. Source: onnx/onnx.proto, IR version 13."""
+
+
+def _onnx(data: Buffer, head: bytes) -> Sniffed | None:
+    """The top level is fields of ModelProto up to the end of the file, among them a graph."""
+    del head
+    pos, seen = 0, set()
+    for _ in range(10_000):
+        if pos == len(data):
+            break
+        key, pos = _varint(data, pos)
+        if key is None or _MODEL_FIELDS.get(key >> 3) != key & 7:
+            return None
+        value, pos = _varint(data, pos)
+        if value is None:
+            return None
+        pos += value if key & 7 == 2 else 0
+        seen.add(key >> 3)
+        if pos > len(data):
+            if {1, 7} <= seen:
+                raise FileDamaged("the file starts as ONNX and its graph is cut off: it is truncated")
+            return None
+    return Sniffed("onnx", "fields of an ONNX ModelProto with a graph") if 7 in seen and seen & {1, 8} else None
+
+
+def _varint(data: Buffer, pos: int) -> tuple[int | None, int]:
+    value = 0
+    for shift in range(0, 64, 7):
+        if pos >= len(data):
+            return None, pos
+        byte = data[pos]
+        pos += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, pos
+    return None, pos
+
+
+def _late_zip(data: Buffer, head: bytes) -> Sniffed | None:
+    """A zip archive may follow any prefix; its directory is found from the end."""
+    del head
+    archive = Archive(data)
+    return zip_kind(archive) if archive.members else None
+
+

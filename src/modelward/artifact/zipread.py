@@ -1,0 +1,207 @@
+"""A zip archive read both ways: by its central directory and by its local headers.
+
+Readers differ in which of the two they believe, in whether they honour flag bits and checksums, and in what
+they make of duplicate names, prefixes and gaps. Everything that either reading calls a member is listed.
+
+Source: PKWARE APPNOTE 6.3.10, sections 4.3 to 4.5; CPython Lib/zipfile; PyTorch caffe2/serialize (miniz).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from modelward.artifact.pickle.values import Buffer
+
+MEMBERS: Final = 100_000
+"""Most members read from one archive."""
+_END: Final = struct.Struct("<4s4H2LH")
+_END64: Final = struct.Struct("<4sQ2H2L4Q")
+_CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
+_LOCAL: Final = struct.Struct("<4s5H3L2H")
+_TAIL: Final = _END.size + (1 << 16)
+_SIGNATURE: Final = b"PK\x03\x04"
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One member as one of the two readings sees it.
+
+    Attributes:
+        name: as written in that reading.
+        start: offset of its data.
+        size: compressed size in bytes.
+        plain: uncompressed size in bytes as stated, which need not be true.
+        method: compression method (0 stored, 8 deflate).
+        crc: checksum as stated.
+        hidden: it is in no central directory.
+    """
+
+    name: str
+    start: int
+    size: int
+    plain: int
+    method: int
+    crc: int
+    hidden: bool = False
+
+
+@final
+class Archive:
+    """The members of a zip archive in both readings.
+
+    Attributes:
+        members: those of the central directory, then those that only local headers show.
+        oddities: sentences on what the two readings, or two readers, disagree about.
+        complete: whether all members were listed.
+    """
+
+    __slots__ = ("_data", "_spans", "complete", "members", "oddities")
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = data
+        self._spans: list[tuple[int, int]] = []
+        self.members: list[Member] = []
+        self.oddities: list[str] = []
+        self.complete = True
+        for end in self._ends():
+            self._directory(end)
+        self._gaps()
+        names = [member.name for member in self.members]
+        if len(set(names)) < len(names):
+            self.oddities.append("two members have the same name, and readers differ in which one they take")
+
+    def _ends(self) -> list[int]:
+        """Offsets of end-of-directory records; a reader takes the last one or the one at the very end."""
+        tail = bytes(self._data[max(0, len(self._data) - _TAIL) : len(self._data)])
+        base = len(self._data) - len(tail)
+        found: list[int] = []
+        at = tail.rfind(b"PK\x05\x06")
+        while at >= 0 and len(found) < 4:
+            if at + _END.size <= len(tail):
+                found.append(base + at)
+            at = tail.rfind(b"PK\x05\x06", 0, at)
+        if len(found) > 1:
+            self.oddities.append("there is more than one directory, and readers differ in which one they take")
+        return found
+
+    def _directory(self, end: int) -> None:
+        fields = _END.unpack(self._data[end : end + _END.size])
+        size, offset = fields[5], fields[6]
+        before = end
+        locator = bytes(self._data[end - 20 : end]) if end >= 20 else b""
+        if locator[:4] == b"PK\x06\x07":
+            record = int.from_bytes(locator[8:16], "little")
+            for at in (record, end - 20 - _END64.size):
+                block = bytes(self._data[at : at + _END64.size]) if 0 <= at < len(self._data) else b""
+                if len(block) == _END64.size and block[:4] == b"PK\x06\x06":
+                    size, offset, before = *_END64.unpack(block)[8:10], at
+                    break
+        start = before - size
+        if start < 0 or self._data[start : start + 4] not in {b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"}:
+            start, shift = offset, 0
+        else:
+            shift = start - offset
+        if shift:
+            self.oddities.append(f"{shift} bytes stand before the archive")
+        self._entries(start, min(start + size, len(self._data)), shift)
+        self._spans.append((start, len(self._data)))
+
+    def _entries(self, pos: int, end: int, shift: int) -> None:
+        while pos + _CENTRAL.size <= end:
+            fields = _CENTRAL.unpack(self._data[pos : pos + _CENTRAL.size])
+            if fields[0] != b"PK\x01\x02":
+                self.oddities.append("the directory is damaged")
+                return
+            if len(self.members) >= MEMBERS:
+                self.complete = False
+                return
+            flags, method, crc, size, plain = fields[3], fields[4], fields[7], fields[8], fields[9]
+            name_size, extra_size, comment_size, offset = fields[10], fields[11], fields[12], fields[16]
+            at = pos + _CENTRAL.size
+            name = _text(bytes(self._data[at : at + name_size]))
+            extra = bytes(self._data[at + name_size : at + name_size + extra_size])
+            plain, size, offset = _zip64(extra, plain, size, offset)
+            pos = at + name_size + extra_size + comment_size
+            self._member(name, offset + shift, Member(name, 0, size, plain, method, crc), flags)
+
+    def _member(self, name: str, header: int, central: Member, flags: int) -> None:
+        """Add the member of a central entry, and a second one where its local header says otherwise."""
+        block = bytes(self._data[header : header + _LOCAL.size]) if 0 <= header < len(self._data) else b""
+        if len(block) < _LOCAL.size or block[:4] != _SIGNATURE:
+            self.oddities.append(f"{name!r} has no local header where the directory says")
+            self.complete = False
+            return
+        local = self._local(block, header)
+        start = local.start
+        self.members.append(msgspec.structs.replace(central, start=start))
+        self._spans.append((header, start + central.size))
+        streamed = bool(flags & 8 or block[6] & 8) and local.size == 0
+        same = local.name == name and local.method == central.method
+        if not same or (not streamed and (local.size, local.crc) != (central.size, central.crc)):
+            self.oddities.append(f"the local header of {name!r} contradicts the directory")
+            if not streamed:
+                self.members.append(local)
+                self._spans.append((header, start + local.size))
+            elif not same:
+                self.members.append(msgspec.structs.replace(local, size=central.size))
+        if flags & 0x41 or block[6] & 0x41:
+            self.oddities.append(f"{name!r} is marked as encrypted, which some readers ignore")
+
+    def _local(self, block: bytes, header: int) -> Member:
+        fields = _LOCAL.unpack(block)
+        method, crc, size, plain, name_size, extra_size = fields[3], *fields[6:11]
+        at = header + _LOCAL.size
+        name = _text(bytes(self._data[at : at + name_size]))
+        extra = bytes(self._data[at + name_size : at + name_size + extra_size])
+        plain, size, _ = _zip64(extra, plain, size, 0)
+        return Member(name, at + name_size + extra_size, size, plain, method, crc, hidden=True)
+
+    def _gaps(self) -> None:
+        """Find local headers in bytes that no central entry claims."""
+        pos = 0
+        for start, end in [*sorted(self._spans), (len(self._data), len(self._data))]:
+            while pos < start:
+                at = self._data.find(_SIGNATURE, pos, start)
+                if at < 0 or at + _LOCAL.size > len(self._data):
+                    break
+                if len(self.members) >= MEMBERS:
+                    self.complete = False
+                    return
+                found = self._local(bytes(self._data[at : at + _LOCAL.size]), at)
+                size = found.size or max(0, start - found.start)
+                self.members.append(msgspec.structs.replace(found, size=size))
+                self.oddities.append(f"{found.name!r} is in no directory, and only readers of local headers see it")
+                pos = at + 4
+            pos = max(pos, end)
+
+    def stored(self, member: Member) -> bytes:
+        """Compressed bytes of a member."""
+        return bytes(self._data[member.start : member.start + member.size])
+
+    def peek(self, member: Member, count: int) -> bytes:
+        """The first compressed bytes of a member."""
+        return bytes(self._data[member.start : member.start + min(count, member.size)])
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _zip64(extra: bytes, plain: int, size: int, offset: int) -> tuple[int, int, int]:
+    """Sizes and offset, from the zip64 extra field where the 32-bit fields are full."""
+    values = [plain, size, offset]
+    pos = 0
+    while pos + 4 <= len(extra):
+        code, length = struct.unpack_from("<HH", extra, pos)
+        if code == 1:
+            body, at = extra[pos + 4 : pos + 4 + length], 0
+            for index, value in enumerate(values):
+                if value == 0xFFFFFFFF and at + 8 <= len(body):
+                    values[index] = int.from_bytes(body[at : at + 8], "little")
+                    at += 8
+            break
+        pos += 4 + length
+    return values[0], values[1], values[2]
