@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 from modelward.adapters.onnx_import import operators, validate
 from modelward.adapters.onnx_import.importer import import_onnx
@@ -297,6 +299,38 @@ def test_operator_has_gradients_like_finite_differences(save, cell):
             2 * step
         )
     assert float((analytic * direction).sum()) == pytest.approx(float(difference), rel=1e-4, abs=1e-5)
+
+
+MODULES = {
+    *(nn.Linear, nn.LayerNorm, nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+}
+FUNCTIONS = {
+    *(functional.relu, functional.leaky_relu, functional.elu, functional.gelu, functional.hardswish),
+    *(functional.mish, functional.softplus, functional.softmax, functional.log_softmax, functional.pad),
+    *(torch.abs, torch.erf, torch.exp, torch.log, torch.neg, torch.reciprocal, torch.sqrt),
+    *(torch.sigmoid, torch.tanh, torch.clamp, torch.pow, torch.maximum, torch.minimum),
+    *(torch.add, torch.sub, torch.mul, torch.div, torch.matmul),
+    *(torch.permute, torch.flatten, torch.reshape, torch.cat),
+    *(torch.narrow, torch.index_select, torch.select, torch.mean, torch.sum, torch.amax, torch.amin),
+}
+
+
+@pytest.mark.parametrize("cell", CASES)
+def test_modules_are_made_of_a_known_vocabulary(save, cell):
+    """What walks the graph (bound propagation, for one) has to understand this much and no more."""
+    nodes, constants, row, opset = cell
+    module = import_onnx(
+        save(nodes, constants, (None, *row), opset=opset, domains=("ai.onnx.ml",)), samples=None
+    ).module
+    for node in module.graph.nodes:
+        if node.op == "call_module":
+            assert type(module.get_submodule(node.target)) in MODULES
+        elif node.op == "call_function":
+            assert node.target in FUNCTIONS
+        else:
+            assert node.op in {"placeholder", "get_attr", "output"} or node.target == "to"
 
 
 def test_every_translator_is_in_the_table():
