@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelward.errors import InputError
-from modelward.numeric.types import IntArray
+
+if TYPE_CHECKING:
+    from modelward.numeric.types import IntArray
 
 
 def uniform_sample(n: int, limit: int, key: str) -> IntArray:

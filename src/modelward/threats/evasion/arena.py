@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from modelward.core.model import Differentiable
 from modelward.core.seeds import child_seed
 from modelward.errors import ModelRaised
 from modelward.numeric.sampling import uniform_sample
@@ -47,6 +48,11 @@ class Points:
     target: IntArray
     correct: BoolArray
     scores: FloatArray
+
+
+def differentiable(model: object) -> Differentiable | None:
+    """The model, if it has a differentiable copy."""
+    return model if isinstance(model, Differentiable) else None
 
 
 def opened(subjects: Subjects) -> tuple[Model, Dataset]:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final, final
 import numpy as np
 
 from modelward.core.evidence import Evidence
-from modelward.core.model import Differentiable
 from modelward.errors import OperatorUnsupported
-from modelward.threats.evasion.arena import examine, opened, trouble
+from modelward.threats.evasion.arena import differentiable, examine, opened, trouble
 from modelward.threats.evasion.attack import numbers, unexamined
 from modelward.threats.evasion.reach import reach
 from modelward.threats.evasion.share import Share
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 _BATCH: Final = 64
 _BATCH_NUMBERS: Final = 1 << 17  # of the input; activations in float64 are some ten times as many
 _PASSES: Final = 2
-"""Forward samples booked per point: a bound computes a centre and a radius, each as dear as a forward pass."""
+"""Forward samples booked per point: a centre and a radius, each as dear as a forward pass."""
 
 
 @final
@@ -83,7 +82,7 @@ class CertifiedCheck:
 
     def declines(self, subjects: Subjects) -> str | None:
         """Why these subjects cannot be certified, or null; a model is tried on one point with radius zero."""
-        if not isinstance(subjects.model, Differentiable):
+        if differentiable(subjects.model) is None:
             return "the model has no differentiable copy"
         reason = trouble(subjects)
         if reason is not None:
@@ -138,8 +137,8 @@ class CertifiedCheck:
 def _prover(subjects: Subjects) -> _Prover:
     from modelward.threats.evasion.bounds.propagate import traced
 
-    model = subjects.model
-    if model is None or not isinstance(model, Differentiable):
+    model = differentiable(subjects.model)
+    if model is None:
         raise AssertionError("the engine runs this check only on models with gradients")
     return _Prover(traced(model.module()), model.tolerance)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from modelward.core.model import Differentiable
-from modelward.threats.evasion.arena import trouble
+from modelward.threats.evasion.arena import differentiable, trouble
 from modelward.threats.evasion.attack import Plan, run
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class GradientCheck:
 
     def declines(self, subjects: Subjects) -> str | None:
         """Why these subjects cannot be attacked, or null."""
-        if not isinstance(subjects.model, Differentiable):
+        if differentiable(subjects.model) is None:
             return "the model has no differentiable copy"
         return trouble(subjects)
 
@@ -54,8 +53,8 @@ class GradientCheck:
 def _attack(subjects: Subjects) -> Attack:
     from modelward.threats.evasion.margin import Descent, Phase, descend
 
-    model = subjects.model
-    if model is None or not isinstance(model, Differentiable):
+    model = differentiable(subjects.model)
+    if model is None:
         raise AssertionError("the engine runs this check only on models with gradients")
     module = model.module()
     descent = Descent(

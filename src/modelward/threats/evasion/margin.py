@@ -80,13 +80,12 @@ class _Slots:
         return _Slots(self.point[mask], self.goal[mask], self.step[mask], *(t[rows] for t in tensors))
 
     def join(self, other: _Slots) -> _Slots:
-        arrays = (
-            np.concatenate(pair)
-            for pair in ((self.point, other.point), (self.goal, other.goal), (self.step, other.step))
-        )
+        point = np.concatenate([self.point, other.point])
+        goal = np.concatenate([self.goal, other.goal])
+        step = np.concatenate([self.step, other.step])
         mine = (self.x, self.centre, self.low, self.high, self.drift)
         theirs = (other.x, other.centre, other.low, other.high, other.drift)
-        return _Slots(*arrays, *(torch.cat(pair) for pair in zip(mine, theirs, strict=True)))
+        return _Slots(point, goal, step, *(torch.cat(pair) for pair in zip(mine, theirs, strict=True)))
 
 
 def descend(module: nn.Module, arena: Arena, descent: Descent) -> None:

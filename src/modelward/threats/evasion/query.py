@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from modelward.core.model import Differentiable
-from modelward.threats.evasion.arena import opened, trouble
+from modelward.threats.evasion.arena import differentiable, opened, trouble
 from modelward.threats.evasion.attack import Plan, run
 from modelward.threats.evasion.square import Squares, spatial
 from modelward.threats.evasion.subsets import Subsets
@@ -24,7 +23,7 @@ _QUERIES: Final = 500
 _QUERIES_BESIDE_GRADIENTS: Final = 100
 """Where gradients exist the search is a cross-check: it tells whether they mislead."""
 _PART: Final = 0.8
-"""The Square attack's initial share in AutoAttack (Croce and Hein 2020, arXiv 2003.01690v2, section 4)."""
+"""The Square attack's initial share in AutoAttack (Croce and Hein 2020, arXiv 2003.01690v2)."""
 
 
 @final
@@ -46,7 +45,7 @@ class QueryCheck:
         model, data = opened(subjects)
         squares = not data.columns and spatial(data.x.shape[1:])
         guided = model.outputs.kind != "labels"
-        queries = _QUERIES_BESIDE_GRADIENTS if isinstance(model, Differentiable) else _QUERIES
+        queries = _QUERIES if differentiable(model) is None else _QUERIES_BESIDE_GRADIENTS
         schedule = Schedule(queries=queries, part=_PART, guided=guided)
 
         def attack(arena: Arena) -> None:

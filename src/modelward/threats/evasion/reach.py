@@ -1,6 +1,6 @@
 """What an attacker may make of each point: box, ball, types, switches and immutable columns.
 
-One place decides it, twice: `project` builds admissible inputs and `admits` checks them by the definitions alone.
+One place decides it, twice: `project` builds admissible inputs, `admits` checks them by definition alone.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Reach:
     """The admissible changes of n points under one threat.
 
     A change is measured per feature in units of the box's scale, then by the threat's norm. A category has no
-    order, so any other category is one whole unit away (the Hamming convention), whatever its code; a category
-    column or one-hot group is therefore frozen when eps < 1. Members of a one-hot group move together or not
-    at all. A missing value (NaN) stays missing. A value outside the box may stay or move towards the box.
+    order, so any other category is one whole unit away (the Hamming convention), whatever its code; a
+    category column or one-hot group is therefore frozen when eps < 1. Members of a one-hot group move together
+    or not at all. A missing value (NaN) stays missing. A value outside the box may stay or move towards it.
 
     Attributes:
         threat: norm and radius.
@@ -106,7 +106,7 @@ class Reach:
         return np.where(self.free, low, origin), np.where(self.free, high, origin)
 
     def _inward(self, limit: FloatArray, origin: FloatArray) -> FloatArray:
-        """Round a limit to the points' type, towards the origin wherever it would leave the ball or the box."""
+        """Round a limit to the points' type, towards the origin where it would leave the ball or the box."""
         dtype = self.points.dtype
         if not np.issubdtype(dtype, np.floating):
             return limit

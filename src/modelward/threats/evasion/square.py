@@ -116,7 +116,7 @@ class Squares:
         return slice(None), slice(top, top + side), slice(left, left + side)
 
     def _signs(self, shape: tuple[int, ...]) -> FloatArray:
-        return self._random.integers(0, 2, shape) * 2.0 - 1.0
+        return np.asarray(self._random.integers(0, 2, shape) * 2.0 - 1.0, np.float64)
 
     def _origin(self, index: IntArray) -> FloatArray:
         return self._planes(self._reach.points[index].astype(np.float64))

@@ -1,8 +1,8 @@
 """Random-search moves for tables and other inputs without spatial axes: subsets of features.
 
 The idea of the Square attack (arXiv 1912.00049v3) with a random subset of features in place of a square. Two
-things differ, because tables are often read by trees, which respond to thresholds and not to slopes: half of the
-new values lie anywhere in the ball and not only on its corners, and categories and one-hot groups switch.
+things differ, because tables are often read by trees, which respond to thresholds and not to slopes: half of
+the new values lie anywhere in the ball and not only on its corners, and categories and one-hot groups switch.
 """
 
 from __future__ import annotations
@@ -76,18 +76,14 @@ class Subsets:
         """L2: give the squared length of another subset, and what is unused, to the chosen one."""
         giving = self._choose(len(change), size)[:, : change.shape[1]]
         kept = np.where(chosen | giving, 0.0, change)
-        room = np.sqrt(
-            np.maximum(0.0, self._reach.threat.eps**2 - np.square(kept).sum(axis=1, keepdims=True))
-        )
+        left = self._reach.threat.eps**2 - np.square(kept).sum(axis=1, keepdims=True)
+        room = np.sqrt(np.maximum(0.0, left))
         direction = np.where(chosen, self._random.standard_normal(change.shape), 0.0)
         length = np.sqrt(np.square(direction).sum(axis=1, keepdims=True))
-        inside = np.where(
-            self._random.random((len(change), 1)) < 0.5, 1.0, self._random.random((len(change), 1))
-        )
-        return (
-            kept
-            + np.divide(direction, length, out=np.zeros_like(direction), where=length > 0) * room * inside
-        )
+        full, shares = self._random.random((2, len(change), 1))
+        inside = np.where(full < 0.5, 1.0, shares)
+        unit = np.divide(direction, length, out=np.zeros_like(direction), where=length > 0)
+        return np.asarray(kept + unit * room * inside)
 
     def _choose(self, n: int, size: int) -> BoolArray:
         """(n, units) mask with `size` random units per row."""

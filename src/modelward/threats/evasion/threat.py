@@ -18,9 +18,9 @@ DEFAULT_EPS: Final[dict[tuple[str, str], float]] = {
 }
 """Radius per unit and norm where the user states none.
 
-Images: the radii of RobustBench's leaderboards (Croce et al. 2021, arXiv 2010.09670v3, section 3), which are
-stated for a box of width 1 as here. Tables have no such convention: every feature by 5 % of its training range,
-or all together by 10 % in the Euclidean sense, is a change that a measurement error or a small lie explains.
+Images: the radii of RobustBench's leaderboards (Croce et al. 2021, arXiv 2010.09670v3), which are
+stated for a box of width 1 as here. Tables have no such convention: every feature by 5 % of its training
+range, or all together by 10 % in the Euclidean sense, is what a measurement error or a small lie explains.
 """
 
 

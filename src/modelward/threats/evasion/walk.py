@@ -59,12 +59,12 @@ class Schedule:
         """Share of the features to change at a query.
 
         It is halved at fixed shares of the planned number: Andriushchenko et al. 2020 (arXiv 1912.00049v3,
-        section 4.1 and appendix B): at 10, 50, 200, ... of 10000, rescaled linearly for other numbers.
+        schedule of p): at 10, 50, 200, ... of 10000, rescaled linearly for other numbers.
         """
         if not self.guided:
             return self.part
         at = query * _HALVINGS_OF / self.queries
-        return self.part / 2 ** sum(at > limit for limit in _HALVINGS)
+        return float(self.part / 2 ** sum(at > limit for limit in _HALVINGS))
 
 
 def margins(scores: FloatArray, target: IntArray, kind: str) -> FloatArray:
@@ -89,8 +89,8 @@ def margins(scores: FloatArray, target: IntArray, kind: str) -> FloatArray:
 def walk(arena: Arena, moves: Moves, schedule: Schedule) -> None:
     """Search for witnesses of all standing points, in groups that fill a batch.
 
-    Random search: Andriushchenko et al. 2020 (arXiv 1912.00049v3, algorithm 1). Under a query limit the groups
-    are as small as the limit can carry to their end.
+    Random search: Andriushchenko et al. 2020 (arXiv 1912.00049v3, algorithm 1). Under a query limit the
+    groups are as small as the limit can carry to their end.
     """
     if not arena.reach.free.any():
         arena.tried |= arena.standing  # nothing may be changed, so nothing is left to try

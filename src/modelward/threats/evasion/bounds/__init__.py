@@ -1,1 +1,1 @@
-"""Interval bound propagation: sound enclosures of what a network can answer. Imports torch; load it lazily."""
+"""Interval bound propagation: sound enclosures of what a network can answer (imports torch)."""

@@ -11,9 +11,10 @@ from modelward.threats.evasion.bounds.enclosure import TINY, Affine, Ball, Enclo
 def lower_margins(scores: Enclosure, target: Tensor) -> Tensor:
     """Lower bounds of s_target - s_j over everything enclosed, as the network computes the scores.
 
-    Where the scores are a linear layer's, the difference is folded into its weights: bounding w_t - w_j once is
-    tighter than bounding both scores apart (Gowal et al. 2018, arXiv 1810.12715v4, section 3, "elision of the
-    last layer"). Through a softmax, p_t - p_j = p_t (1 - exp(-(s_t - s_j))) with p_t >= 1 / sum_j exp(-margins).
+    Where the scores are a linear layer's, the difference is folded into its weights: bounding w_t - w_j once
+    is tighter than bounding both apart (Gowal et al. 2018, arXiv 1810.12715v4, section 3, "elision of the
+    last layer"). Through a softmax, p_t - p_j = p_t (1 - exp(s_j - s_t)), and
+    p_t >= 1 / sum_j exp(-margin_j).
 
     Args:
         scores: (n, k).

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modelward.threats.evasion.bounds import rules
-from modelward.threats.evasion.bounds.enclosure import Enclosure
+from modelward.threats.evasion.bounds.enclosure import widened
 from modelward.threats.evasion.bounds.rules import LIBRARY_ULPS, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modelward.threats.evasion.bounds.enclosure import Enclosure
     from modelward.threats.evasion.bounds.rules import Rule
 
 
@@ -31,7 +32,7 @@ def _same(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
 def _moved(
     function: Callable[..., Tensor], x: Enclosure, *args: object, repeats: bool = False, **kwargs: object
 ) -> Enclosure:
-    """A function that rearranges entries within each sample; checked by moving each point's number along."""
+    """A function that rearranges entries within each sample; each point's number moves along as a check."""
     numbers = torch.arange(x.shape[0])
     marks = numbers.reshape(-1, *[1] * (len(x.shape) - 1)).expand(x.shape)
     moved = function(marks, *args, **kwargs)
@@ -65,7 +66,7 @@ def _stack(tensors: tuple[Enclosure, ...], dim: int = 0) -> Enclosure:
 def _rising(function: Callable[[Tensor], Tensor], ulps: float) -> Rule:
     """A monotone function of one argument; `inplace` means nothing here."""
 
-    def rule(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - torch's own signature
+    def rule(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
         del inplace
         return x.monotone(function, ulps=ulps)
 
@@ -87,7 +88,7 @@ def _softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclo
     if beta != 1 or threshold < 20:
         raise refused("a softplus with beta or a low threshold")
     low, high = (functional.softplus(end, threshold=1e9) for end in (x.lower, x.upper))
-    return rules.widened(low, high, ulps=LIBRARY_ULPS, scale=x.largest + 1)
+    return widened(low, high, ulps=LIBRARY_ULPS, scale=x.largest + 1)
 
 
 _AXES: Final = (1, 2, 3)
@@ -181,9 +182,10 @@ METHODS: Final[dict[str, Rule]] = {
     **{
         name: FUNCTIONS[getattr(torch, name)]
         for name in (
-            "matmul add sub mul div neg pow square sqrt abs clamp clip mean sum amax amin relu sigmoid tanh exp "
-            "softmax log_softmax flatten reshape squeeze unsqueeze permute transpose narrow select"
-        ).split()
+            *("matmul", "add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "abs", "clamp", "clip"),
+            *("mean", "sum", "amax", "amin", "relu", "sigmoid", "tanh", "exp", "softmax", "log_softmax"),
+            *("flatten", "reshape", "squeeze", "unsqueeze", "permute", "transpose", "narrow", "select"),
+        )
     },
     "view": partial(_moved, torch.reshape),
     "expand": partial(_moved, Tensor.expand, repeats=True),
@@ -194,19 +196,33 @@ METHODS: Final[dict[str, Rule]] = {
 }
 
 
-def _batch_norm(layer: nn.Module, x: Enclosure) -> Enclosure:
-    mean, variance = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
+def _batch_norm(layer: nn.BatchNorm2d, x: Enclosure) -> Enclosure:
+    mean, variance = layer.running_mean, layer.running_var
+    if mean is None or variance is None:
+        raise refused("batch normalisation with the batch's own statistics")
     return rules.batch_norm(x, mean, variance, layer.weight, layer.bias, eps=layer.eps)
 
 
-def _convolution(layer: nn.Module, x: Enclosure, *, axes: int) -> Enclosure:
-    padding = layer.padding
+def _convolution(layer: nn.Conv2d, x: Enclosure, *, axes: int) -> Enclosure:
+    padding: str | int | tuple[int, ...] = layer.padding
     if layer.padding_mode != "zeros":
-        x = rules.pad(x, tuple(layer._reversed_padding_repeated_twice), layer.padding_mode)
+        if isinstance(padding, (str, int)):
+            raise refused(f"{layer.padding_mode} padding given as {padding!r}")
+        x = rules.pad(x, tuple(width for width in reversed(padding) for _ in range(2)), layer.padding_mode)
         padding = 0
     return rules.convolution(
         x, layer.weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups, axes=axes
     )
+
+
+def _plain(rule: Rule) -> Callable[..., Enclosure]:
+    """A layer without settings that matter."""
+
+    def apply(layer: nn.Module, x: Enclosure) -> Enclosure:
+        del layer
+        return rule(x)
+
+    return apply
 
 
 LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
@@ -217,25 +233,25 @@ LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
     **{getattr(nn, f"AdaptiveMaxPool{i}d"): lambda layer, x: x.monotone(layer) for i in _AXES},
     **{getattr(nn, f"AvgPool{i}d"): lambda layer, x: rules.average_pool(x, layer) for i in _AXES},
     **{getattr(nn, f"AdaptiveAvgPool{i}d"): lambda layer, x: rules.average_pool(x, layer) for i in _AXES},
-    nn.ReLU: lambda layer, x: x.monotone(torch.relu),
+    nn.ReLU: _plain(FUNCTIONS[torch.relu]),
     nn.ReLU6: lambda layer, x: x.monotone(layer),
     nn.Hardtanh: lambda layer, x: rules.clamp(x, layer.min_val, layer.max_val),
     nn.LeakyReLU: lambda layer, x: rules.leaky_relu(x, layer.negative_slope),
     nn.ELU: lambda layer, x: rules.elu(x, layer.alpha),
-    nn.Sigmoid: lambda layer, x: FUNCTIONS[torch.sigmoid](x),
-    nn.Tanh: lambda layer, x: FUNCTIONS[torch.tanh](x),
+    nn.Sigmoid: _plain(FUNCTIONS[torch.sigmoid]),
+    nn.Tanh: _plain(FUNCTIONS[torch.tanh]),
     nn.GELU: lambda layer, x: rules.gelu(x, layer.approximate),
-    nn.SiLU: lambda layer, x: rules.silu(x),
-    nn.Hardswish: lambda layer, x: rules.hardswish(x),
+    nn.SiLU: _plain(rules.silu),
+    nn.Hardswish: _plain(rules.hardswish),
     nn.Softplus: lambda layer, x: _softplus(x, layer.beta, layer.threshold),
     nn.Softmax: lambda layer, x: rules.softmax(x, layer.dim, logarithm=False),
     nn.LogSoftmax: lambda layer, x: rules.softmax(x, layer.dim, logarithm=True),
     nn.Flatten: lambda layer, x: _moved(torch.flatten, x, layer.start_dim, layer.end_dim),
     nn.Unflatten: lambda layer, x: _moved(torch.unflatten, x, layer.dim, layer.unflattened_size),
-    nn.Identity: lambda layer, x: x,
-    nn.Dropout: lambda layer, x: x,
-    nn.Dropout1d: lambda layer, x: x,
-    nn.Dropout2d: lambda layer, x: x,
+    nn.Identity: _plain(_same),
+    nn.Dropout: _plain(_same),
+    nn.Dropout1d: _plain(_same),
+    nn.Dropout2d: _plain(_same),
     nn.ConstantPad1d: lambda layer, x: rules.pad(x, layer.padding, value=layer.value),
     nn.ConstantPad2d: lambda layer, x: rules.pad(x, layer.padding, value=layer.value),
     nn.ZeroPad2d: lambda layer, x: rules.pad(x, layer.padding),

@@ -1,11 +1,12 @@
 """Walk a torch.fx graph with enclosures in place of tensors (interval bound propagation).
 
-Source: Gowal et al. 2018, "On the Effectiveness of Interval Bound Propagation" (arXiv 1810.12715v4, section 3).
+Source: Gowal et al. 2018, "On the Effectiveness of Interval Bound Propagation" (arXiv 1810.12715v4, section
+3).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import fx, nn
@@ -51,7 +52,7 @@ def propagate(graph: fx.GraphModule, x: Enclosure) -> Enclosure:
     Raises:
         OperatorUnsupported: names the operation without a sound rule.
     """
-    values: dict[fx.Node, object] = {}
+    values: dict[fx.Node, Any] = {}  # whatever the graph computes
     for node in graph.graph.nodes:
         args = fx.node.map_arg(node.args, values.__getitem__)
         kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)

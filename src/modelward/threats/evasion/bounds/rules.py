@@ -90,7 +90,7 @@ def convolution(
     **kwargs: int | tuple[int, ...],
 ) -> Enclosure:
     """Conv1d, 2d and 3d with constant weights."""
-    function = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}[axes]
+    function: Callable[..., Tensor] = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}[axes]
     w = exact(weight)
     b = None if bias is None else exact(bias).reshape(-1, *[1] * axes)
 
@@ -116,7 +116,7 @@ def batch_norm(  # noqa: PLR0917 - torch's own order of positional arguments
     running_var: Tensor,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    training: bool = False,  # noqa: FBT001, FBT002 - torch's own signature
+    training: bool = False,  # noqa: FBT001, FBT002 - as in torch
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Enclosure:
@@ -170,11 +170,7 @@ def subtract(a: Operand, b: Operand, *, alpha: float = 1) -> Enclosure:
 def mul(a: Operand, b: Operand) -> Enclosure:
     """Entrywise product of enclosures or constants."""
     if isinstance(a, Enclosure) and isinstance(b, Enclosure):
-        ends = torch.stack(
-            torch.broadcast_tensors(
-                a.lower * b.lower, a.lower * b.upper, a.upper * b.lower, a.upper * b.upper
-            )
-        )
+        ends = torch.stack([a.lower * b.lower, a.lower * b.upper, a.upper * b.lower, a.upper * b.upper])
         return widened(ends.amin(dim=0), ends.amax(dim=0), ulps=2)
     x, constant = (a, exact(b)) if isinstance(a, Enclosure) else (b, exact(a))
     if not isinstance(x, Enclosure):
@@ -213,13 +209,13 @@ def gelu(x: Enclosure, approximate: str = "none") -> Enclosure:
     return valley(x, partial(functional.gelu, approximate=approximate), _GELU_VALLEY[approximate])
 
 
-def silu(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - torch's own signature
+def silu(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
     """X sigmoid(x)."""
     del inplace
     return valley(x, functional.silu, _SILU_VALLEY)
 
 
-def hardswish(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - torch's own signature
+def hardswish(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
     """X relu6(x + 3) / 6."""
     del inplace
     return valley(x, functional.hardswish, _HARDSWISH_VALLEY)
@@ -232,7 +228,7 @@ def absolute(x: Enclosure) -> Enclosure:
     return Enclosure(nearest, x.largest)
 
 
-def leaky_relu(x: Enclosure, negative_slope: float = 0.01, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - torch's own signature
+def leaky_relu(x: Enclosure, negative_slope: float = 0.01, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
     """Leaky ReLU with a slope that is not negative."""
     del inplace
     if negative_slope < 0:
@@ -240,7 +236,7 @@ def leaky_relu(x: Enclosure, negative_slope: float = 0.01, inplace: bool = False
     return x.monotone(partial(functional.leaky_relu, negative_slope=negative_slope), ulps=3)
 
 
-def elu(x: Enclosure, alpha: float = 1.0, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - torch's own signature
+def elu(x: Enclosure, alpha: float = 1.0, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
     """ELU with a scale that is not negative; exp(x) - 1 may cancel, so the error is absolute."""
     del inplace
     if alpha < 0:
@@ -249,7 +245,7 @@ def elu(x: Enclosure, alpha: float = 1.0, inplace: bool = False) -> Enclosure:  
     return widened(low, high, ulps=LIBRARY_ULPS, scale=x.largest + alpha)
 
 
-def clamp(x: Enclosure, min: Operand | None = None, max: Operand | None = None) -> Enclosure:  # noqa: A002 - torch's own names
+def clamp(x: Enclosure, min: Operand | None = None, max: Operand | None = None) -> Enclosure:  # noqa: A002 - as in torch
     """Limits are constants; the error is that of a limit which float32 cannot hold."""
     low = None if min is None else exact(min)
     high = None if max is None else exact(max)
@@ -278,9 +274,9 @@ def _pair(a: Operand, b: Operand) -> tuple[Enclosure, Enclosure]:
 def average(
     x: Enclosure,
     dim: int | tuple[int, ...] | None = None,
-    keepdim: bool = False,
+    keepdim: bool = False,  # noqa: FBT001, FBT002 - as in torch
     *,
-    total: bool = False,  # noqa: FBT001, FBT002 - torch's own signature
+    total: bool = False,
 ) -> Enclosure:
     """Mean, or sum, over axes other than the points'."""
     axes = _axes(x, dim)
@@ -294,9 +290,9 @@ def average(
 def extreme(
     x: Enclosure,
     dim: int | tuple[int, ...] | None = None,
-    keepdim: bool = False,
+    keepdim: bool = False,  # noqa: FBT001, FBT002 - as in torch
     *,
-    largest: bool,  # noqa: FBT001, FBT002 - torch's own signature
+    largest: bool,
 ) -> Enclosure:
     """Amax or amin over axes other than the points'; exact."""
     function = torch.amax if largest else torch.amin

@@ -1,0 +1,328 @@
+"""From point-wise evidence to robust accuracy: proof from below, attack from above."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+from modelward.core.canonical import digest
+from modelward.core.claim import Bracket, Claim, Judgement
+from modelward.core.evidence import Cost, Evidence
+from modelward.core.finding import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.core.canonical import JSON
+    from modelward.core.finding import Severity
+
+CLAIM: Final = "robust-accuracy"
+SCOPE: Final = ("norm", "eps", "unit", "box")
+WHITE_BOX: Final = "AML.T0043.000"  # Craft Adversarial Data: White-Box Optimization
+BLACK_BOX: Final = "AML.T0043.001"  # Craft Adversarial Data: Black-Box Optimization
+EVADE: Final = "AML.T0015"  # Evade AI Model
+CONTROLS: Final = ("ID.RA-01", "ID.RA-05", "riskModelEvasion", "controlAdversarialTrainingAndTesting")
+SIGNIFICANCE: Final = 0.05
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Evidence of equal scope: one threat, the same points of the same data, the same model.
+
+    Attributes:
+        scope: norm, eps, unit and box.
+        evidence: all of it, in the order given.
+        rows: the points.
+        correct: points that every check saw answered right unmodified.
+        unstable: points that some check saw answered right and another wrong, unmodified.
+        broken: check id to the points it broke.
+        certified: points with a proof.
+    """
+
+    scope: dict[str, JSON]
+    evidence: tuple[Evidence, ...]
+    rows: frozenset[int]
+    correct: frozenset[int]
+    unstable: frozenset[int]
+    broken: dict[str, frozenset[int]]
+    certified: frozenset[int]
+
+    @property
+    def attacks(self) -> tuple[Evidence, ...]:
+        """Evidence of attacks that examined points."""
+        return tuple(item for item in self.evidence if "broken" in item.outcome)
+
+    @property
+    def proofs(self) -> tuple[Evidence, ...]:
+        """Evidence of certificates."""
+        return tuple(item for item in self.evidence if "certified" in item.outcome)
+
+    @property
+    def fallen(self) -> frozenset[int]:
+        """Points that some attack broke."""
+        return frozenset[int]().union(*self.broken.values())
+
+    @property
+    def contradicted(self) -> frozenset[int]:
+        """Points with both a proof and a witness: one of the two is wrong."""
+        return self.certified & self.fallen
+
+    @property
+    def upper(self) -> float | None:
+        """Share of the points that are right and that no attack broke."""
+        return len(self.correct - self.fallen) / len(self.rows) if self.rows and self.attacks else None
+
+    @property
+    def lower(self) -> float | None:
+        """Share of the points that are right and proved to stay so; null once a proof was contradicted."""
+        if not self.rows or not self.proofs or self.contradicted:
+            return None
+        return len(self.certified & self.correct) / len(self.rows)
+
+    @property
+    def where(self) -> str:
+        """The threat in words."""
+        norm = {"linf": "Linf", "l2": "L2"}.get(str(self.scope["norm"]), str(self.scope["norm"]))
+        return f"{norm} change of at most {self.scope['eps']:.4g} {self.scope['unit']}"
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of all evidence."""
+        return tuple(item.digest for item in self.evidence)
+
+
+def judge_robust_accuracy(evidence: Sequence[Evidence]) -> Judgement:
+    """One claim per norm, eps, box, set of points and pair of model and data; and what went wrong.
+
+    The bracket holds shares of the examined points: its lower end counts those with a proof, its upper end
+    those that no attack broke. Evidence is combined only where all of these agree; a point that was not tried
+    counts as not broken and not proved, which keeps both ends valid when a check was cut short.
+
+    Args:
+        evidence: of `evasion.gradient`, `evasion.query` and `evasion.certified`, whole or partial.
+    """
+    groups = _groups(evidence)
+    findings = [finding for group in groups for finding in _findings(group)]
+    return Judgement(tuple(_claim(group) for group in groups), tuple(findings))
+
+
+def _groups(evidence: Sequence[Evidence]) -> list[_Group]:
+    kept: dict[str, list[Evidence]] = {}
+    for item in evidence:
+        same: dict[str, JSON] = {name: item.parameters[name] for name in SCOPE}
+        same["rows"] = item.outcome["rows"]
+        same["subjects"] = {role: item.subjects.get(role) for role in ("model", "data")}
+        kept.setdefault(digest(same), []).append(item)
+    # Evidence that examined nothing says only that its budget ended; it joins the claim it would have fed.
+    for key, items in list(kept.items()):
+        hosts = [
+            k for k, others in kept.items() if others[0].n > 0 and _threat(others[0]) == _threat(items[0])
+        ]
+        if items[0].n == 0 and hosts:
+            kept[hosts[0]] += kept.pop(key)
+    return [_group(items) for items in kept.values()]
+
+
+def _threat(item: Evidence) -> dict[str, JSON]:
+    return {
+        **{name: item.parameters[name] for name in SCOPE},
+        **{role: item.subjects.get(role) for role in ("model", "data")},
+    }
+
+
+def _group(items: list[Evidence]) -> _Group:
+    rights = [_rows(item, "correct") for item in items if item.n > 0]
+    broken: dict[str, frozenset[int]] = {}
+    certified: frozenset[int] = frozenset()
+    for item in items:
+        if "broken" in item.outcome:
+            broken[item.check] = broken.get(item.check, frozenset()) | _rows(item, "broken")
+        certified |= _rows(item, "certified")
+    correct = frozenset[int].intersection(*rights) if rights else frozenset[int]()
+    return _Group(
+        scope={name: items[0].parameters[name] for name in SCOPE},
+        evidence=tuple(items),
+        rows=_rows(items[0], "rows"),
+        correct=correct,
+        unstable=frozenset[int]().union(*rights) - correct,
+        broken=broken,
+        certified=certified,
+    )
+
+
+def _rows(item: Evidence, name: str) -> frozenset[int]:
+    listed = item.outcome.get(name, [])
+    return (
+        frozenset(row for row in listed if isinstance(row, int)) if isinstance(listed, list) else frozenset()
+    )
+
+
+def _claim(group: _Group) -> Claim:
+    return Claim(
+        id=CLAIM,
+        statement=_statement(group),
+        scope=group.scope,
+        bracket=Bracket(group.lower, group.upper),
+        basis="measured" if group.attacks or not group.proofs else "proved",
+        n=len(group.rows),
+        cost=sum((item.cost for item in group.evidence), Cost()),
+        evidence=group.digests,
+        note=_note(group),
+    )
+
+
+def _statement(group: _Group) -> str:
+    n = len(group.rows)
+    if n == 0:
+        return f"No point was examined under a {group.where}."
+    low, high = group.lower, group.upper
+    proved = "nothing was tried to prove" if not group.proofs else "no proof stands" if low is None else ""
+    proved = proved or f"{low:.1%} are proved to stay right"
+    stand = "no attack was tried" if high is None else f"{high:.1%} stay right under every attack tried"
+    return (
+        f"Under any {group.where}, of {n} points {proved} and {stand}; "
+        f"{len(group.correct) / n:.1%} are right unchanged."
+    )
+
+
+def _note(group: _Group) -> str:
+    parts = []
+    if group.contradicted:
+        share = len(group.certified & group.correct) / len(group.rows)
+        parts.append(
+            f"{len(group.contradicted)} points are both proved and broken, so the proved share of {share:.1%} "
+            "was withdrawn"
+        )
+    for item in group.evidence:
+        if item.cut is not None and item.n == 0:
+            parts.append(f"{item.check} was cut short ({item.cut}) before it examined a point")
+        elif item.cut is not None:
+            done = "bounded" if "certified" in item.outcome else "attacked"
+            tried = len(_rows(item, done))
+            kind = "proved" if done == "bounded" else "broken"
+            parts.append(
+                f"{item.check} was cut short ({item.cut}): n_{done} = {tried} of {len(group.correct)} points, "
+                f"the others count as not {kind}"
+            )
+        if str(item.parameters.get("guidance", "")).startswith("none"):
+            parts.append(f"{item.check} had only the model's decisions to go by, so it is a weak attack")
+    if group.unstable:
+        parts.append(
+            f"{len(group.unstable)} points were answered differently when asked again unmodified; "
+            "they count as wrong"
+        )
+    if group.rows and not group.proofs:
+        parts.append("no proof was attempted, so the lower end is unknown")
+    if group.rows and not group.attacks:
+        parts.append("no attack ran, so the upper end is unknown")
+    return "; ".join(parts)
+
+
+def _findings(group: _Group) -> list[Finding]:
+    found = [_contradiction(group), _fragile(group), _masked(group)]
+    return [finding for finding in found if finding is not None]
+
+
+def _contradiction(group: _Group) -> Finding | None:
+    if not group.contradicted:
+        return None
+    rows = ", ".join(str(row) for row in sorted(group.contradicted)[:5])
+    return Finding(
+        rule="evasion.contradiction",
+        severity="critical",
+        confidence="high",
+        title="A proof and a witness contradict each other",
+        message=(
+            f"{len(group.contradicted)} of {len(group.rows)} points (rows {rows}) are proved to stay right under "
+            f"any {group.where}, and the model gets a change within it wrong. No proved share is reported."
+        ),
+        evidence=group.digests,
+        remedy=(
+            "Do not rely on certificates of this model. Either its differentiable copy differs from the runtime "
+            "by more than its tolerance, or modelward has a soundness bug: please report it with the witnesses."
+        ),
+        controls=("ID.RA-01",),
+    )
+
+
+def _fragile(group: _Group) -> Finding | None:
+    """High when less than half of the correct points survive, medium when less than 90 % do."""
+    n, fallen = len(group.correct), group.correct & group.fallen
+    left = n - len(fallen)
+    if n == 0 or left >= 0.9 * n:
+        return None
+    severity: Severity = "high" if left < 0.5 * n else "medium"
+    techniques = [EVADE]
+    techniques += [WHITE_BOX] if group.broken.get("evasion.gradient") else []
+    techniques += [BLACK_BOX] if group.broken.get("evasion.query") else []
+    return Finding(
+        rule="evasion.fragile",
+        severity=severity,
+        confidence="high",
+        title="Small changes of the input defeat the model",
+        message=(
+            f"Of {n} points that the model gets right, {len(fallen)} ({len(fallen) / n:.1%}) have a witness: "
+            f"a {group.where} that it gets wrong (n = {len(group.rows)})."
+        ),
+        evidence=group.digests,
+        remedy=(
+            "Train on attacked inputs (adversarial training) or with certified bounds, and measure again. Until "
+            "then do not let the model decide alone where somebody gains by changing its input: check inputs "
+            "against their source, limit queries per client, and watch for many similar ones."
+        ),
+        techniques=tuple(techniques),
+        controls=CONTROLS,
+    )
+
+
+def _masked(group: _Group) -> Finding | None:
+    """Fires when queries alone break significantly more points than gradients do.
+
+    Over the points that both attacked, those broken by one attack only are counted; if both attacks were
+    equally strong, each such point would fall to either with probability 1/2. The rule is the one-sided exact
+    McNemar (sign) test at 5 % (McNemar 1947, Psychometrika 12(2)): five points to none are enough. It does not
+    apply where whole numbers or switches keep gradients from searching everything that queries search.
+    """
+    white = [item for item in group.attacks if item.check == "evasion.gradient"]
+    black = [item for item in group.attacks if item.check == "evasion.query"]
+    if not white or not black or any(item.parameters.get("space") != "continuous" for item in white):
+        return None
+    attacked = [frozenset[int]().union(*(_rows(i, "attacked") for i in items)) for items in (white, black)]
+    both = attacked[0] & attacked[1]
+    by_query = len((group.broken["evasion.query"] - group.broken["evasion.gradient"]) & both)
+    by_gradient = len((group.broken["evasion.gradient"] - group.broken["evasion.query"]) & both)
+    if sign_test(by_query, by_gradient) > SIGNIFICANCE:
+        return None
+    return Finding(
+        rule="evasion.masked-gradients",
+        severity="medium",
+        confidence="medium",
+        title="The model's gradients mislead",
+        message=(
+            f"Under a {group.where}, queries alone break {by_query} points that gradients do not, and gradients "
+            f"break {by_gradient} that queries do not (n = {len(both)}). Gradient attacks understate the danger."
+        ),
+        evidence=group.digests,
+        remedy=(
+            "Do not count this model as robust because gradient attacks fail. Remove what flattens or shatters "
+            "its gradients (saturation, quantisation, random layers), or judge it by queries and proofs alone."
+        ),
+        techniques=(EVADE, BLACK_BOX),
+        controls=CONTROLS,
+    )
+
+
+def sign_test(more: int, less: int) -> float:
+    """Probability of at least `more` heads in more + less tosses of a fair coin.
+
+    Args:
+        more: count >= 0.
+        less: count >= 0.
+
+    Returns:
+        The one-sided p-value in (0, 1].
+    """
+    total = more + less
+    return sum(math.comb(total, k) for k in range(more, total + 1)) / 2**total
