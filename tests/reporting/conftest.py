@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from modelward.core.claim import Bracket, Claim, Interval
 from modelward.core.evidence import Cost, Evidence
 from modelward.core.finding import Finding
@@ -74,7 +75,9 @@ def _evidence(check: str, n: int, cost: Cost, **parameters) -> Evidence:
     )
 
 
-def _run(check: str, summary: str, *evidence: Evidence, state: str = "finished", cut: str | None = None) -> CheckRun:
+def _run(
+    check: str, summary: str, *evidence: Evidence, state: str = "finished", cut: str | None = None
+) -> CheckRun:
     cost = sum((e.cost for e in evidence), Cost())
     return CheckRun(check=check, summary=summary, state=state, cut=cut, cost=cost, evidence=evidence)
 
@@ -88,14 +91,24 @@ GRADIENT = _run(
     "evasion.gradient",
     "Margin descent in Linf and L2 with an active set, on models with gradients.",
     *(
-        _evidence("evasion.gradient", 200, Cost(seconds=2.4, forward=52_000, backward=50_000, queries=311), norm=norm, eps=eps, steps=100)
+        _evidence(
+            "evasion.gradient",
+            200,
+            Cost(seconds=2.4, forward=52_000, backward=50_000, queries=311),
+            norm=norm,
+            eps=eps,
+            steps=100,
+        )
         for norm, eps in (("linf", 0.03), ("linf", 0.1), ("l2", 0.25), ("l2", 0.75))
     ),
 )
 CERTIFIED = _run(
     "evasion.certified",
     "Interval bound propagation: points that no attack in the ball can change.",
-    *(_evidence("evasion.certified", 200, Cost(seconds=0.3, forward=400), norm="linf", eps=eps) for eps in (0.03, 0.1)),
+    *(
+        _evidence("evasion.certified", 200, Cost(seconds=0.3, forward=400), norm="linf", eps=eps)
+        for eps in (0.03, 0.1)
+    ),
 )
 QUERY = _run(
     "evasion.query",
@@ -140,7 +153,9 @@ def _robust(norm: str, eps: float, bracket: Bracket, note: str = "") -> Claim:
     )
 
 
-def _value(claim_id: str, statement: str, value: float, span: tuple[float, float], run: CheckRun, **more) -> Claim:
+def _value(
+    claim_id: str, statement: str, value: float, span: tuple[float, float], run: CheckRun, **more
+) -> Claim:
     return Claim(
         id=claim_id,
         statement=statement,
@@ -158,13 +173,49 @@ ACCURACY = _value("accuracy", "The model is right on 351 of 360 samples.", 0.975
 CLAIMS = (
     ACCURACY,
     _robust("linf", 0.03, Bracket(lower=0.715, upper=0.905)),
-    _robust("linf", 0.1, Bracket(lower=0.0, upper=0.315), "The query attack was cut short; the gradient attack is whole."),
+    _robust(
+        "linf",
+        0.1,
+        Bracket(lower=0.0, upper=0.315),
+        "The query attack was cut short; the gradient attack is whole.",
+    ),
     _robust("l2", 0.25, Bracket(lower=None, upper=0.84)),
     _robust("l2", 0.75, Bracket(lower=None, upper=0.285)),
-    _value("membership-auc", "Confidence tells training rows from others with AUC 0.561.", 0.561, (0.519, 0.603), MEMBERSHIP, better="lower"),
-    _value("membership-tpr", "At 1 % false positives, 2.2 % of training rows are exposed.", 0.022, (0.011, 0.043), MEMBERSHIP, better="lower", scope={"fpr": 0.01}, note="Small n: the interval reaches four times the false-positive rate."),
-    _value("input-faults", "3 of 24 malformed inputs were not refused cleanly.", 0.125, (0.043, 0.31), INPUTS, better="lower"),
-    _value("shortcut", "0.219 accuracy survives on the strongest feature alone.", 0.219, (0.18, 0.265), IMPORTANCE, better="lower", scope={"feature": "pixel 36"}),
+    _value(
+        "membership-auc",
+        "Confidence tells training rows from others with AUC 0.561.",
+        0.561,
+        (0.519, 0.603),
+        MEMBERSHIP,
+        better="lower",
+    ),
+    _value(
+        "membership-tpr",
+        "At 1 % false positives, 2.2 % of training rows are exposed.",
+        0.022,
+        (0.011, 0.043),
+        MEMBERSHIP,
+        better="lower",
+        scope={"fpr": 0.01},
+        note="Small n: the interval reaches four times the false-positive rate.",
+    ),
+    _value(
+        "input-faults",
+        "3 of 24 malformed inputs were not refused cleanly.",
+        0.125,
+        (0.043, 0.31),
+        INPUTS,
+        better="lower",
+    ),
+    _value(
+        "shortcut",
+        "0.219 accuracy survives on the strongest feature alone.",
+        0.219,
+        (0.18, 0.265),
+        IMPORTANCE,
+        better="lower",
+        scope={"feature": "pixel 36"},
+    ),
 )
 FINDINGS = (
     Finding(
@@ -234,7 +285,13 @@ def _result(claims=CLAIMS, findings=FINDINGS, skipped=SKIPPED, checks=RUNS, poli
         seed=7,
         created="2025-01-02T03:04:05Z",
         command="modelward audit build/demo/images/cnn.onnx --data build/demo/images/test.npz --train build/demo/images/train.npz --seed 7 --budget 2e6p,100000q",
-        versions={"modelward": "0.1.0", "python": "3.11.2", "numpy": "2.1.3", "torch": "2.13.0", "onnxruntime": "1.20.1"},
+        versions={
+            "modelward": "0.1.0",
+            "python": "3.11.2",
+            "numpy": "2.1.3",
+            "torch": "2.13.0",
+            "onnxruntime": "1.20.1",
+        },
         subjects=SUBJECTS,
         claims=verdict.claims,
         findings=tuple(findings),
@@ -248,27 +305,53 @@ def _result(claims=CLAIMS, findings=FINDINGS, skipped=SKIPPED, checks=RUNS, poli
 def _hostile() -> AuditResult:
     findings = [
         msgspec.structs.replace(
-            FINDINGS[0], rule=f"rule.{i}{text[:40]}", title=text, message=text, location=text, remedy=text, techniques=(text[:60],)
+            FINDINGS[0],
+            rule=f"rule.{i}{text[:40]}",
+            title=text,
+            message=text,
+            location=text,
+            remedy=text,
+            techniques=(text[:60],),
         )
         for i, text in enumerate(HOSTILE)
     ]
-    claims = [msgspec.structs.replace(ACCURACY, statement=text, note=text, scope={text: text, "norm": text}) for text in HOSTILE]
+    claims = [
+        msgspec.structs.replace(ACCURACY, statement=text, note=text, scope={text: text, "norm": text})
+        for text in HOSTILE
+    ]
     subjects = tuple(
-        msgspec.structs.replace(SUBJECTS[0], name=text, format=text, details={text: text, "list": [text]}) for text in HOSTILE
+        msgspec.structs.replace(SUBJECTS[0], name=text, format=text, details={text: text, "list": [text]})
+        for text in HOSTILE
     )
     result = _result(claims, findings, [Skipped(text, text) for text in HOSTILE])
-    runs = tuple(msgspec.structs.replace(QUALITY, check=text, summary=text, state="failed", cut=text) for text in HOSTILE)
-    reasons = tuple(msgspec.structs.replace(r, requirement=HOSTILE[i % 8], detail=HOSTILE[i % 8]) for i, r in enumerate(result.verdict.reasons))
+    runs = tuple(
+        msgspec.structs.replace(QUALITY, check=text, summary=text, state="failed", cut=text)
+        for text in HOSTILE
+    )
+    reasons = tuple(
+        msgspec.structs.replace(r, requirement=HOSTILE[i % 8], detail=HOSTILE[i % 8])
+        for i, r in enumerate(result.verdict.reasons)
+    )
     verdict = msgspec.structs.replace(result.verdict, policy=HOSTILE[0], reasons=reasons)
     return msgspec.structs.replace(
-        result, subjects=subjects, checks=runs, verdict=verdict, command=" ".join(HOSTILE), versions={HOSTILE[1]: HOSTILE[0]}
+        result,
+        subjects=subjects,
+        checks=runs,
+        verdict=verdict,
+        command=" ".join(HOSTILE),
+        versions={HOSTILE[1]: HOSTILE[0]},
     )
 
 
 def _crowd() -> AuditResult:
     severities = ("info", "low", "medium", "high", "critical")
     findings = [
-        msgspec.structs.replace(FINDINGS[i % 3], rule=f"crowd.rule-{i % 17:02d}", severity=severities[i * 7 % 5], location=f"column {i}")
+        msgspec.structs.replace(
+            FINDINGS[i % 3],
+            rule=f"crowd.rule-{i % 17:02d}",
+            severity=severities[i * 7 % 5],
+            location=f"column {i}",
+        )
         for i in range(100)
     ]
     return _result(findings=findings)

@@ -174,7 +174,7 @@ def _uri(name: str) -> str:
     if name.startswith(("https://", "http://")):
         return quote(name, safe="/:?#[]@!$&'()*+,;=%", errors="surrogatepass")
     path = quote(name or "unnamed", safe="/", errors="surrogatepass")
-    return f"file://{path}" if path.startswith("/") and not path.startswith("//") else path
+    return f"file://{path}" if path.startswith("/") else path
 
 
 def _artifact(subject: Subject) -> JSON:
@@ -206,7 +206,7 @@ def _invocation(result: AuditResult) -> JSON:
     return {
         "executionSuccessful": all(run.state in {"finished", "cut"} for run in result.checks),
         "commandLine": result.command,
-        "endTimeUtc": result.created,
+        "endTimeUtc": result.created.replace("+00:00", "Z"),  # 3.9: the UTC form ends in Z
         "toolExecutionNotifications": notes,
     }
 

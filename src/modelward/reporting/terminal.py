@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 from modelward.core.evidence import Cost
@@ -20,6 +22,7 @@ from modelward.reporting.view import HEADLINES, by_severity, claim_title, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TextIO
 
     from rich.console import Console, RenderableType
     from rich.text import Text
@@ -45,6 +48,7 @@ _STATUSES: Mapping[Status, tuple[str, str]] = {
     "refuted": ("✘ refuted", "red"),
     "unknown": ("? undecided", "yellow"),
 }
+_ASCII = str.maketrans("█▒·●├┤─✔✘→…╭╮╰╯│∞", "#:.o[]-+x>~++++|8")
 _SEVERITIES: Mapping[Severity, str] = {
     "critical": "bold red",
     "high": "red",
@@ -80,6 +84,23 @@ def to_text(result: AuditResult, *, width: int = 80, color: bool = False) -> str
     _print(console, result)
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
     return "\n".join(lines) + "\n"
+
+
+def print_result(result: AuditResult, stream: TextIO) -> None:
+    """Write the report as the stream can show it.
+
+    A terminal gets its own width and colours (unless ``NO_COLOR`` is set, no-color.org); anything else gets
+    80 columns without colours. Where the encoding lacks the drawing characters, ASCII stands in for them.
+    """
+    terminal = stream.isatty()
+    width = shutil.get_terminal_size().columns if terminal else 80
+    text = to_text(result, width=min(width, 120), color=terminal and not os.environ.get("NO_COLOR"))
+    encoding = stream.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    stream.write(text)
 
 
 def bar(claim: Claim, cells: int) -> str:

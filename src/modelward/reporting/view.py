@@ -184,7 +184,7 @@ def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) 
     anchors = _evidence_anchors(result.checks, limits)
     claims = result.claims[: limits.rows]
     named = [(f"m{i}", claim) for i, claim in enumerate(claims)]
-    runs = tuple(_run(i, run, anchors, named, limits) for i, run in enumerate(result.checks[: limits.rows]))
+    runs = tuple(_run(i, run, named, limits) for i, run in enumerate(result.checks[: limits.rows]))
     findings = by_severity(result.findings)
     counts = [(s, sum(f.severity == s for f in findings)) for s in reversed(SEVERITIES)]
     verdict, total = result.verdict, sum((run.cost for run in result.checks), Cost())
@@ -259,8 +259,12 @@ def _left_off(result: AuditResult, limits: Limits) -> int:
 
 
 def _evidence_anchors(runs: Sequence[CheckRun], limits: Limits) -> dict[str, str]:
-    digests = [evidence.digest for run in runs[: limits.rows] for evidence in run.evidence[: limits.rows]]
-    return {digest: f"e{i}" for i, digest in enumerate(digests)}
+    """Digest to the first place on the page where it stands."""
+    anchors: dict[str, str] = {}
+    for i, run in enumerate(runs[: limits.rows]):
+        for j, evidence in enumerate(run.evidence[: limits.rows]):
+            anchors.setdefault(evidence.digest, f"e{i}-{j}")
+    return anchors
 
 
 def _links(digests: Sequence[str], anchors: Mapping[str, str]) -> tuple[Link, ...]:
@@ -332,13 +336,7 @@ def _claim(anchor: str, claim: Claim, anchors: Mapping[str, str], limits: Limits
     )
 
 
-def _run(
-    index: int,
-    run: CheckRun,
-    anchors: Mapping[str, str],
-    named: Sequence[tuple[str, Claim]],
-    limits: Limits,
-) -> RunView:
+def _run(index: int, run: CheckRun, named: Sequence[tuple[str, Claim]], limits: Limits) -> RunView:
     own = {evidence.digest for evidence in run.evidence}
     feeds = [(anchor, claim) for anchor, claim in named if own & set(claim.evidence)]
     return RunView(
@@ -350,7 +348,10 @@ def _run(
         cost=cost_text(run.cost),
         resumed=run.resumed,
         feeds=tuple((anchor, _feed(claim)) for anchor, claim in feeds[:12]),
-        evidence=tuple(_evidence(evidence, anchors, limits) for evidence in run.evidence[: limits.rows]),
+        evidence=tuple(
+            _evidence(f"e{index}-{j}", evidence, limits)
+            for j, evidence in enumerate(run.evidence[: limits.rows])
+        ),
     )
 
 
@@ -360,10 +361,10 @@ def _feed(claim: Claim) -> str:
     return f"{claim_title(claim.id)}{f' ({clean(where, 60)})' if where else ''}"
 
 
-def _evidence(evidence: Evidence, anchors: Mapping[str, str], limits: Limits) -> EvidenceView:
+def _evidence(anchor: str, evidence: Evidence, limits: Limits) -> EvidenceView:
     chosen = [f"{key} {value_text(value, 80)}" for key, value in sorted(evidence.parameters.items())]
     return EvidenceView(
-        anchor=anchors.get(evidence.digest, ""),
+        anchor=anchor,
         digest=evidence.digest,
         parameters=clean(" · ".join(chosen), limits.text) or "defaults",
         n=f"{evidence.n:,}",
