@@ -175,10 +175,10 @@ def test_a_process_that_goes_on_without_its_pipe_is_killed():
 
 @pytest.mark.parametrize(("method", "arguments"), [("spin", ()), ("sleep", (60,)), ("drip", ())])
 def test_a_hang_is_ended(method, arguments):
-    box = start(wall_seconds=0.3)
+    box = start(wall_seconds=1.0)
     pid = box.call("pid")
     begun = time.monotonic()
-    with pytest.raises(errors.SandboxTimeout, match=r"0\.3 s"):
+    with pytest.raises(errors.SandboxTimeout, match="within 1 s"):
         box.call(method, *arguments)
     assert time.monotonic() - begun < 5
     assert gone(pid)
@@ -192,7 +192,7 @@ def test_cpu_time_is_bounded():
 
 
 def test_a_request_that_nobody_reads_times_out():
-    with start(wall_seconds=0.3) as box:
+    with start(wall_seconds=1.0) as box:
         os.kill(box.call("pid"), signal.SIGSTOP)
         with pytest.raises(errors.SandboxTimeout):
             box.call("echo", RawArray("|u1", (8 << 20,), bytes(8 << 20)))
@@ -230,7 +230,7 @@ def test_loading_failures_are_told_apart():
     with pytest.raises(RemoteFailure, match="RuntimeError: no model here"):
         start("behaviours:raises_while_loading")
     with pytest.raises(errors.SandboxTimeout, match="loading"):
-        start("behaviours:hangs_while_loading", wall_seconds=0.3)
+        start("behaviours:hangs_while_loading", wall_seconds=1.0)
     with pytest.raises(errors.SandboxDied, match="SIGSEGV during loading"):
         start("behaviours:crashes_while_loading")
 
