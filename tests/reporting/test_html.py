@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from importlib import resources
 
@@ -376,6 +378,22 @@ def test_an_empty_index():
 def test_key_claims_prefer_accuracy_then_brackets_then_the_policys(audits):
     ids = [claim.id for claim in key_claims(audits["fail"].claims, 6)]
     assert ids == ["accuracy", *["robust-accuracy"] * 4, "membership-auc"]
+
+
+def test_only_our_own_drawings_are_marked_safe():
+    folder = resources.files("modelward.reporting").joinpath("templates")
+    marked = [
+        m for path in folder.iterdir() for m in re.findall(r"([\w.]+) \| safe", path.read_text("utf-8"))
+    ]
+    assert set(marked) == {"css", "defs", "axis", "c.chart", "claim.chart"}
+    assert not any("autoescape" in path.read_text("utf-8") for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("module", ["html", "terminal", "sarif", "json_report", "view"])
+def test_importing_a_report_imports_no_renderer(module):
+    code = f"import sys, modelward.reporting.{module}; print([m for m in ('rich', 'jinja2', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_templates_refuse_undefined_names():

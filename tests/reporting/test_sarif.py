@@ -106,14 +106,14 @@ def test_the_part_of_the_standard_that_is_written(name, audits, glossary):
     jsonschema.Draft202012Validator(OURS).validate(sarif(audits[name], glossary=glossary))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_official_schema(name, audits):
+def test_the_official_schema(audits):
     path = os.environ.get("MODELWARD_SARIF_SCHEMA", "")
     if not Path(path).is_file():
         pytest.skip("MODELWARD_SARIF_SCHEMA names no copy of the official schema")
     schema = json.loads(Path(path).read_text("utf-8"))
     validator = jsonschema.validators.validator_for(schema)
-    validator(schema, format_checker=validator.FORMAT_CHECKER).validate(sarif(audits[name]))
+    for audit in audits.values():
+        validator(schema, format_checker=validator.FORMAT_CHECKER).validate(sarif(audit))
 
 
 @pytest.mark.parametrize("name", NAMES)

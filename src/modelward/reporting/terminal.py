@@ -48,7 +48,7 @@ _STATUSES: Mapping[Status, tuple[str, str]] = {
     "refuted": ("✘ refuted", "red"),
     "unknown": ("? undecided", "yellow"),
 }
-_ASCII = str.maketrans("█▒·●├┤─✔✘→…╭╮╰╯│∞", "#:.o[]-+x>~++++|8")
+_ASCII: dict[int, int | str] = {**str.maketrans("█▒·●├┤─✔✘→…╭╮╰╯│", "#:.o[]-+x>~++++|"), ord("∞"): "inf"}
 _SEVERITIES: Mapping[Severity, str] = {
     "critical": "bold red",
     "high": "red",
