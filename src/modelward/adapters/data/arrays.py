@@ -11,7 +11,7 @@ from modelward.adapters.data.boxes import feature_box, image_box, stated_box
 from modelward.adapters.data.details import describe
 from modelward.adapters.data.groupings import groupings
 from modelward.adapters.data.labels import labels_of_array
-from modelward.adapters.data.limits import EXACT
+from modelward.adapters.data.limits import EXACT, LARGEST
 from modelward.adapters.data.options import require_columns
 from modelward.adapters.data.sample import sample_rows
 from modelward.adapters.data.schema import disjoint, mark, number_column, onehot_candidates, onehot_groups
@@ -138,14 +138,14 @@ def _image_box(
 ) -> Box:
     lower, upper, done = np.inf, -np.inf, 0
     for part in _parts(x):
-        lower, upper = min(lower, float(part.min())), max(upper, float(part.max()))
-        if not np.isfinite([lower, upper]).all():  # NaN is an extreme of any part that holds one
-            at = done + int(np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(axis=1))[0])
+        least, most = float(part.min()), float(part.max())
+        if not (least >= -LARGEST and most <= LARGEST):  # both are NaN for a part that holds one
+            at = done + int(np.flatnonzero(~(np.abs(part) <= LARGEST).reshape(len(part), -1).all(axis=1))[0])
             raise InputError(
-                f"x holds a value that is not a finite number in row {at + 1}",
+                f"x holds an infinity, a NaN or a number beyond {LARGEST:g} in row {at + 1}",
                 advice="Remove or repair the sample.",
             )
-        done += len(part)
+        lower, upper, done = min(lower, least), max(upper, most), done + len(part)
         if observe is not None:
             observe(done, len(x))
     if options.bounds is not None:
@@ -169,12 +169,13 @@ def _columns(
     for part in _parts(x):
         values = part.astype(np.float64)
         gaps = np.isnan(values)
-        infinite = np.isinf(values)
+        infinite = np.abs(values) > LARGEST
         if infinite.any():
             row, place = np.argwhere(infinite)[0]
             raise InputError(
-                f"column {names[place]!r} holds an infinity in row {done + row + 1}",
-                advice="Replace infinities by finite numbers or NaN for missing.",
+                f"column {names[place]!r} holds an infinity or a number beyond {LARGEST:g} "
+                f"in row {done + row + 1}",
+                advice="Replace it by a smaller number, or by NaN for missing.",
             )
         # Adding 0 turns -0 into 0.
         lower = np.minimum(lower, np.where(gaps, np.inf, values).min(axis=0)) + 0.0

@@ -218,7 +218,7 @@ def _reason(message: str, block: int) -> str:
         return f"{line} has {split[3]} cells where the header has {split[2]}"
     if "UTF8" in message or "utf-8" in message:
         return "holds bytes that are not UTF-8 text"
-    if "first row" in message:
+    if "Empty CSV" in message:
         return f"has a header but no rows, or a header longer than {block:,} bytes"
     if "straddl" in message:
         return f"a record is longer than {block:,} bytes, or a quote is never closed"

@@ -62,7 +62,7 @@ def _names(name: str, distinct: NDArray[np.float64], edges: NDArray[np.float64])
         return [_text(float(value), 17) for value in distinct]
     for digits in (4, 8, 17):
         ends = [(_text(float(cut[0]), digits), _text(float(cut[-1]), digits)) for cut in bins]
-        names = [f"{name} {low} to {high}" if len(b) > 1 else f"{name} {low}" for b, (low, high) in zip(bins, ends, strict=True)]
+        names = [f"{name} {low} to {high}" if low != high else f"{name} {low}" for low, high in ends]
         if len(set(names)) == len(names):
             break
     return names

@@ -10,3 +10,5 @@ MAX_CATEGORIES = 10_000
 """More distinct texts than this are an identifier."""
 EXACT = 2.0**53
 """Whole numbers up to here are exact in float64; beyond, every float64 is whole."""
+LARGEST = 1e300
+"""Numbers of greater magnitude are refused like infinities: the width of a box around them would be one."""

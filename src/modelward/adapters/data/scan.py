@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from modelward.adapters.data.arrow import WORDS, as_numbers, as_words, first_text, is_text
-from modelward.adapters.data.limits import MAX_CATEGORIES
+from modelward.adapters.data.limits import LARGEST, MAX_CATEGORIES
 from modelward.adapters.data.sample import Reservoir
 from modelward.adapters.data.tally import NumberTally, TextTally
 from modelward.core.canonical import digest
@@ -160,7 +160,7 @@ class ColumnScan:
         """Refuse what cannot be a feature.
 
         Raises:
-            InputError: an infinity, or more than `MAX_CATEGORIES` distinct texts.
+            InputError: a number beyond `LARGEST`, or more than `MAX_CATEGORIES` distinct texts.
         """
         if self.form == "text" and self.texts.crowded:
             if self.mixed:
@@ -177,8 +177,9 @@ class ColumnScan:
             )
         if self.form == "number" and self.numbers.infinite is not None:
             raise InputError(
-                f"column {self.name!r} holds an infinity in row {self.numbers.infinite + 1}",
-                advice="Replace infinities by finite numbers or leave the cells empty.",
+                f"column {self.name!r} holds an infinity or a number beyond {LARGEST:g} "
+                f"in row {self.numbers.infinite + 1}",
+                advice="Replace it by a smaller number or leave the cell empty.",
             )
 
 

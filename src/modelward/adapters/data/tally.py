@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from modelward.adapters.data.arrow import text_bytes, text_codes
-from modelward.adapters.data.limits import EXACT, MAX_CATEGORIES, MAX_LABELS
+from modelward.adapters.data.limits import EXACT, LARGEST, MAX_CATEGORIES, MAX_LABELS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +24,7 @@ class NumberTally:
         lower: smallest value; infinite while there is none.
         upper: largest value; minus infinite while there is none.
         whole: whether every value is a whole number of magnitude up to 2**53.
-        infinite: row of the first infinity, counted from 0, or null.
+        infinite: row of the first value beyond `LARGEST`, counted from 0, or null.
         counts: rows per distinct value, while `crowded` is false.
         crowded: more than `MAX_LABELS` distinct values, or distinct values are not wanted.
     """
@@ -57,8 +57,8 @@ class NumberTally:
         # Adding 0 turns -0 into 0.
         lower, upper = float(present.min()) + 0.0, float(present.max()) + 0.0
         self.lower, self.upper = min(self.lower, lower), max(self.upper, upper)
-        if self.infinite is None and (np.isinf(lower) or np.isinf(upper)):
-            self.infinite = first + int(np.flatnonzero(np.isinf(values))[0])
+        if self.infinite is None and max(-lower, upper) > LARGEST:
+            self.infinite = first + int(np.flatnonzero(np.abs(values) > LARGEST)[0])
         self.whole = self.whole and max(-lower, upper) <= EXACT and bool((present == np.floor(present)).all())
         if not self.crowded:
             distinct, counts = np.unique(present, return_counts=True)
