@@ -1,0 +1,22 @@
+"""What the tests of this room share."""
+
+import pytest
+
+from modelward.artifact.pickle.streams import scan
+
+
+@pytest.fixture
+def level():
+    """The worst level of the events of some bytes: `inert`, `note`, `unproven` or `dangerous`."""
+
+    def worst(data, **options):
+        levels = {event.level for event in scan(data, **options).events}
+        return next((name for name in ("dangerous", "unproven", "note") if name in levels), "inert")
+
+    return worst
+
+
+@pytest.fixture
+def calls():
+    """The reconstructed calls of some bytes."""
+    return lambda data, **options: [event.call for event in scan(data, **options).events if event.call]
