@@ -34,7 +34,7 @@ def judge_gap(evidence: Sequence[Evidence]) -> Judgement:
     """
     claims: list[Claim] = []
     findings: list[Finding] = []
-    for item in sorted((e for e in evidence if e.check == "bias.groups"), key=lambda e: e.digest):
+    for item in sorted(evidence, key=lambda e: e.digest):
         report = _report(item)
         for metric in METRICS if item.parameters["positive"] is not None else METRICS[-1:]:
             found = [(part, gap) for part in report for gap in part.gaps if gap.metric == metric]
@@ -106,7 +106,8 @@ def _claim(item: Evidence, scope: dict[str, JSON], gap: Gap, ends: tuple[float, 
     return Claim(
         id="group-gap",
         statement=(
-            f"{gap.metric} differs by {gap.value:.3g} between {scope['highest']} and {scope['lowest']}."
+            f"{gap.metric.capitalize()} differs by {gap.value:.3g} between {scope['highest']} "
+            f"and {scope['lowest']}."
         ),
         scope=scope,
         value=gap.value,
@@ -154,9 +155,10 @@ def _gap_finding(item: Evidence, found: list[tuple[Intersection, Gap]]) -> list[
             confidence="high",
             title=f"Groups differ in {gap.metric}",
             message=(
-                f"{gap.metric} differs by {gap.value:.3g}, at least {gap.lower:.3g} with joint confidence "
-                f"{item.parameters['confidence']:g}, between {_name(item, part.columns, gap.highest)} "
-                f"(highest) and {_name(item, part.columns, gap.lowest)} (lowest); n = {item.n}."
+                f"{gap.metric.capitalize()} differs by {gap.value:.3g}, at least {gap.lower:.3g} with joint "
+                f"confidence {item.parameters['confidence']:g}, between "
+                f"{_name(item, part.columns, gap.highest)} (highest) and "
+                f"{_name(item, part.columns, gap.lowest)} (lowest); n = {item.n}."
             ),
             location=", ".join(_columns(item)[c][0] for c in part.columns),
             evidence=(item.digest,),

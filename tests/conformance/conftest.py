@@ -1,0 +1,225 @@
+"""Small subjects that every check of the catalogue can measure, and runs of all checks on them."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from contextlib import contextmanager
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from modelward.core.budget import Budget, Meter
+from modelward.core.catalogue import check_entry, load_check
+from modelward.core.check import Settings, Subjects
+from modelward.core.data import Box, Column, Dataset, Grouping
+from modelward.core.digest import file_digest
+from modelward.core.evidence import to_json
+from modelward.core.model import Outputs, ProbeAnswer
+from modelward.core.subject import Subject
+
+SETTINGS = Settings(limit=12, eps=(0.05,))
+SEED = 20_240_229
+WEIGHTS = np.array([0.02, 0.4, 1.5, 0.8, -0.8, 2.0], np.float32)
+BIAS = np.float32(-2.6)
+
+
+def array_digest(*arrays):
+    state = hashlib.sha256()
+    for array in arrays:
+        state.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return "sha256:" + state.hexdigest()
+
+
+class PlainModel:
+    """A linear classifier that can only be asked, and counts the rows it is asked about."""
+
+    def __init__(self):
+        self.asked = self.forwarded = 0
+        self.subject = Subject(kind="model", name="linear", digest=array_digest(WEIGHTS), format="callable")
+        self.outputs = Outputs(kind="logits", classes=("no", "yes"), origin="stated")
+
+    def scores(self, x):
+        self.asked += len(x)
+        return self.answer(x)
+
+    def answer(self, x):
+        score = np.asarray(x, np.float32) @ WEIGHTS + BIAS
+        return np.column_stack([np.zeros_like(score), score]).astype(np.float64)
+
+
+class LinearModel(PlainModel):
+    """The same with a differentiable copy and a probe."""
+
+    tolerance = 1e-5
+
+    def __init__(self):
+        import torch
+
+        super().__init__()
+        layer = torch.nn.Linear(len(WEIGHTS), 2)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(np.stack([0 * WEIGHTS, WEIGHTS])))
+            layer.bias.copy_(torch.tensor([0.0, float(BIAS)]))
+        self._module = torch.nn.Sequential(layer).eval()
+        self._module.register_forward_pre_hook(self._count)
+
+    def _count(self, module, inputs):
+        self.forwarded += len(inputs[0])
+
+    def module(self):
+        return self._module
+
+    @contextmanager
+    def probe(self, seconds):
+        yield self
+
+    def ask(self, x):
+        self.asked += len(x) if x.ndim else 1
+        if x.dtype.kind not in "fiub" or x.ndim != 2 or x.shape[1] != len(WEIGHTS):
+            return ProbeAnswer(kind="raised", detail="ValueError: not a table of numbers")
+        with np.errstate(all="ignore"):
+            flat = self.answer(x).ravel()[:64]
+        values = [float(v) if np.isfinite(v) else None for v in flat]
+        return ProbeAnswer(kind="answered", scores=values, finite=None not in values)
+
+
+class CountingStore:
+    """Remembers what was attached by its digest."""
+
+    def __init__(self):
+        self.held = {}
+
+    def put(self, arrays):
+        name = array_digest(*(arrays[key] for key in sorted(arrays)))
+        self.held[name] = sorted(arrays)
+        return name
+
+
+def table(n, seed, *, labels=("no", "yes")):
+    rng = np.random.default_rng(seed)
+    age, sex = rng.integers(20, 80, n), rng.integers(0, 2, n)
+    red = rng.integers(0, 2, n)
+    x = np.column_stack([age, sex, rng.random(n), red, 1 - red, rng.random(n)]).astype(np.float64)
+    margin = x.astype(np.float32) @ WEIGHTS + BIAS + rng.normal(0, 0.5, n)
+    columns = (
+        Column(name="age", kind="integer", lower=20, upper=80, immutable=True),
+        Column(name="sex", kind="boolean", lower=0, upper=1, immutable=True, sensitive=True),
+        Column(name="income", kind="real", lower=0, upper=1),
+        Column(name="red", kind="boolean", lower=0, upper=1, onehot="colour"),
+        Column(name="blue", kind="boolean", lower=0, upper=1, onehot="colour"),
+        Column(name="score", kind="real", lower=0, upper=1),
+    )
+    lower, upper = np.array([20.0, 0, 0, 0, 0, 0]), np.array([80.0, 1, 1, 1, 1, 1])
+    groupings = (
+        Grouping(name="sex", codes=sex.astype(np.int64), levels=("f", "m")),
+        Grouping(name="age", codes=(age >= 50).astype(np.int64), levels=("below 50", "50 and above")),
+    )
+    return Dataset(
+        subject=Subject(kind="dataset", name=f"table-{seed}", digest=array_digest(x)),
+        x=x,
+        y=(margin > 0).astype(np.int64),
+        labels=labels,
+        rows=np.arange(n, dtype=np.int64),
+        total=n,
+        columns=columns,
+        box=Box(lower=lower, upper=upper, scale=upper - lower, unit="training range", source="stated"),
+        groupings=groupings,
+    )
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory):
+    path = tmp_path_factory.mktemp("artifact") / "model.pkl"
+    path.write_bytes(pickle.dumps({"weights": [1.0, 2.0], "name": "linear"}, protocol=4))
+    return path, Subject(kind="artifact", name="model.pkl", digest=file_digest(path), format="pickle")
+
+
+@pytest.fixture(scope="session")
+def make_subjects(artifact):
+    """Fresh subjects; keyword arguments replace parts of them."""
+
+    def make(**changes):
+        parts = {
+            "artifact": artifact,
+            "model": LinearModel(),
+            "data": table(160, 1),
+            "train": table(120, 2),
+            "attachments": CountingStore(),
+        }
+        return Subjects(**parts | changes)
+
+    return make
+
+
+def snapshot(data):
+    """Digest of everything a check could change in a data set."""
+    return array_digest(
+        data.x, data.y, data.rows, *(g.codes for g in data.groupings), data.box.lower, data.box.upper
+    )
+
+
+@pytest.fixture(scope="session")
+def measure(make_subjects):
+    """Run one check: ``measure(check_id, budget=..., seed=...)`` gives evidence, meter, model, subjects."""
+
+    def run(check_id, *, budget=None, seed=SEED, clock=None):
+        subjects = make_subjects()
+        check = load_check(check_entry(check_id))(SETTINGS)
+        before = snapshot(subjects.data), snapshot(subjects.train), subjects.artifact[0].read_bytes()
+        reason = check.declines(subjects)
+        declining = subjects.model.asked
+        subjects.model.forwarded = 0
+        meter = Meter(budget or Budget(), **({"clock": clock} if clock else {}))
+        evidence = list(check.run(subjects, budget=meter, seed=seed)) if reason is None else []
+        after = snapshot(subjects.data), snapshot(subjects.train), subjects.artifact[0].read_bytes()
+        return SimpleNamespace(
+            reason=reason,
+            asked_by_declines=declining,
+            evidence=evidence,
+            meter=meter,
+            model=subjects.model,
+            subjects=subjects,
+            untouched=before == after,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole(measure):
+    """The unlimited run of a check, made once."""
+    return cache(measure)
+
+
+@pytest.fixture(scope="session")
+def timeless():
+    """Evidence as JSON without the wall time, the only thing that may differ between equal runs."""
+
+    def strip(item):
+        plain = to_json(item)
+        plain["cost"].pop("seconds")
+        return plain
+
+    return strip
+
+
+@pytest.fixture
+def unsupported(tmp_path):
+    """Subjects that some checks must decline: what differs from the ordinary ones."""
+    path = tmp_path / "model.safetensors"
+    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    safe = Subject(kind="artifact", name=path.name, digest=file_digest(path), format="safetensors")
+    foreign = table(40, 1, labels=("no", "maybe"))
+    assert foreign.y is not None
+    assert foreign.y.any()
+    return {
+        "no pickle in it": {"artifact": (path, safe)},
+        "unknown label": {"data": foreign},
+        "no gradients": {"model": PlainModel()},
+        "no probe": {"model": PlainModel()},
+        "same rows": {"train": table(160, 1)},
+    }
