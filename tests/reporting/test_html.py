@@ -178,7 +178,10 @@ def test_however_much_there_is_the_page_stays_below_its_limit(audits):
     flood = msgspec.structs.replace(audits["fail"], findings=(finding,) * 900, claims=(claim,) * 900)
     source = to_html(flood)
     assert len(source.encode()) <= MAX_BYTES
-    assert "more entries are left off this page" in Page(source).words
+    words = Page(source).words
+    assert "more entries are left off this page" in words
+    assert "Findings 900 900 high" in words
+    assert "Claims 900 of 1 kind" in words
 
 
 @pytest.mark.parametrize("name", EVERY)

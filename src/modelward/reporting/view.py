@@ -144,7 +144,7 @@ class SubjectView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageView:
-    """One report page."""
+    """One report page: lists are capped, counts are of everything."""
 
     title: str
     outcome: Outcome
@@ -162,7 +162,10 @@ class PageView:
     unfinished: tuple[RunView, ...]
     runs: tuple[RunView, ...]
     subjects: tuple[SubjectView, ...]
+    found: int
     finished: int
+    planned: int
+    unseen: int
     cost: str
     seconds: str
     left_off: int
@@ -187,6 +190,7 @@ def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) 
     runs = tuple(_run(i, run, named, limits) for i, run in enumerate(result.checks[: limits.rows]))
     findings = by_severity(result.findings)
     counts = [(s, sum(f.severity == s for f in findings)) for s in reversed(SEVERITIES)]
+    finished = sum(run.state == "finished" for run in result.checks)
     verdict, total = result.verdict, sum((run.cost for run in result.checks), Cost())
     return PageView(
         title=clean(result.subjects[0].name, 160) if result.subjects else "audit",
@@ -213,7 +217,10 @@ def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) 
         unfinished=tuple(run for run in runs if run.state != "finished"),
         runs=runs,
         subjects=tuple(_subject(subject, limits) for subject in result.subjects[: limits.rows]),
-        finished=sum(run.state == "finished" for run in result.checks),
+        found=len(findings),
+        finished=finished,
+        planned=len(result.checks) + len(result.skipped),
+        unseen=len(result.checks) + len(result.skipped) - finished,
         cost=samples_text(total),
         seconds=seconds(total.seconds),
         left_off=_left_off(result, limits),
