@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 EPS = 0.08
 """Half-width of the boxes that the second network is trained on: a little over one grey level (1/16)."""
-EPOCHS = 30
+EPOCHS = 45
 WARM_UP = 4
-RAMP = 14
+RAMP = 25
 BATCH = 64
 
 
