@@ -80,9 +80,10 @@ def ask(
         ModelNonFinite: the model answered NaN or an infinity on unmodified rows.
     """
     parts = [np.empty((0, len(model.outputs.classes)))]
+    batch = _batch_rows(gather(slice(0, 1)))
     done = 0
     while done < total:
-        size = min(_batch_rows(gather(slice(done, done + 1))), total - done)
+        size = min(batch, total - done)
         left = budget.left().queries
         if left is not None:
             size = max(1, min(size, left))
