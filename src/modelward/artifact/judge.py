@@ -62,7 +62,7 @@ def _finding(item: Evidence, verdict: str) -> Finding:
         confidence="high",
         title="Loading runs a payload" if dangerous else "Loading is not proven harmless",
         message=(seen or _STATEMENTS[verdict]) + more,
-        location=str(details[0]["location"]) if details else "",
+        location=_place(details[0]) if details else "",
         evidence=(item.digest,),
         remedy=(
             "Do not load it. Delete the file, find out where it came from and rotate what it could have read."
@@ -72,3 +72,9 @@ def _finding(item: Evidence, verdict: str) -> Finding:
         techniques=_TECHNIQUES,
         controls=_CONTROLS,
     )
+
+
+def _place(detail: dict[str, JSON]) -> str:
+    where = cast("dict[str, JSON]", detail["location"])
+    offset = "" if where["offset"] is None else f"byte {where['offset']}"
+    return " ".join(part for part in (str(where["member"]), offset) if part)

@@ -14,7 +14,7 @@ from modelward.reporting.text import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modelward.artifact.verdict import ArtifactReport
+    from modelward.artifact.verdict import ArtifactReport, Location
 
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note", "info": "note"}
 _MARKS = {"inert": "ok", "dangerous": "DANGEROUS", "unproven": "unproven", "error": "error", None: "-"}
@@ -40,9 +40,11 @@ def scan_text(reports: Sequence[ArtifactReport]) -> str:
     for report in reports:
         lines.append(f"{_MARKS[report.verdict]:<10} {clean(str(report.path), 200)}  ({report.format})")
         for finding in report.findings:
-            where = clean(str(finding.location), 120)
             lines.append(f"    {finding.severity}: {clean(finding.message, 300)}")
-            lines.append(f"        at {where}" + (f": {clean(finding.call, 200)}" if finding.call else ""))
+            place = clean(_place(finding.location), 120)
+            call = clean(finding.call, 200) if finding.call else ""
+            if place or call:
+                lines.append("        " + ": ".join(part for part in (place, call) if part))
     unsafe = sum(report.verdict in {"dangerous", "unproven", "error"} for report in reports)
     lines.append(f"{len(reports)} files, {unsafe} not proven harmless")
     return "\n".join(lines)
@@ -55,7 +57,7 @@ def scan_sarif(reports: Sequence[ArtifactReport]) -> bytes:
     for report in reports:
         for finding in report.findings:
             rules.setdefault(finding.rule, {"id": finding.rule})
-            stable = canonical([finding.rule, str(finding.location), finding.call or ""])
+            stable = canonical([finding.rule, _place(finding.location), finding.call or ""])
             results.append(
                 {
                     "ruleId": finding.rule,
@@ -64,7 +66,9 @@ def scan_sarif(reports: Sequence[ArtifactReport]) -> bytes:
                     "locations": [
                         {
                             "physicalLocation": {"artifactLocation": {"uri": _uri(str(report.path))}},
-                            "logicalLocations": [{"fullyQualifiedName": clean(str(finding.location), 300)}],
+                            "logicalLocations": [
+                                {"fullyQualifiedName": clean(_place(finding.location), 300)}
+                            ],
                         }
                     ],
                     "partialFingerprints": {"modelward/v1": hashlib.sha256(stable).hexdigest()},
@@ -82,6 +86,11 @@ def scan_sarif(reports: Sequence[ArtifactReport]) -> bytes:
         ],
     }
     return msgspec.json.format(msgspec.json.encode(content))
+
+
+def _place(location: Location) -> str:
+    offset = "" if location.offset is None else f"byte {location.offset}"
+    return " ".join(part for part in (location.member, offset) if part)
 
 
 def _uri(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelward.adapters.loading import BOOSTERS, SANDBOXED, TORCH
-from modelward.artifact.sniff import sniff
+from modelward.artifact.verdict import inspect
 from modelward.errors import ConfigInvalid, FileDamaged, FileMissing, FormatUnknown, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
 from modelward.verbs.config import FILE_NAME
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MODELS = {"onnx"} | TORCH | BOOSTERS | SANDBOXED
-_DATA = {"npz", "npy", "csv", "csv-gz", "parquet"}
+_DATA = {"npz", "npy", "csv", "csv-compressed", "parquet"}
 _TEMPLATE = """\
 # modelward.toml: what `modelward audit` examines here, and what it must show.
 # Every value that is commented out is the default. Unknown keys are errors.
@@ -88,7 +88,7 @@ def _recognise(folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str
     data: list[tuple[str, str]] = []
     for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
         try:
-            form = sniff(path).format
+            form = inspect(path).format
         except (FileDamaged, FileMissing, FormatUnknown):
             continue
         if form in _MODELS:

@@ -7,8 +7,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 _LIBRARIES = (
-    "modelward", "joblib", "lightgbm", "numpy", "onnx", "onnxruntime", "pyarrow", "scikit-learn", "scipy", "skops",
-    "torch", "xgboost-cpu", "xgboost",
+    "modelward", "joblib", "lightgbm", "numpy", "onnx", "onnxruntime", "pyarrow", "scikit-learn", "scipy",
+    "skops", "torch", "xgboost-cpu", "xgboost",
 )  # fmt: skip
 
 
