@@ -192,8 +192,8 @@ def _note(group: _Group) -> str:
     if group.contradicted:
         share = len(group.certified & group.correct) / len(group.rows)
         parts.append(
-            f"{len(group.contradicted)} points are both proved and broken, so the proved share of {share:.1%} "
-            "was withdrawn"
+            f"{len(group.contradicted)} points are both proved and broken, so the proved share of "
+            f"{share:.1%} was withdrawn"
         )
     for item in group.evidence:
         if item.cut is not None and item.n == 0:
@@ -203,11 +203,11 @@ def _note(group: _Group) -> str:
             tried = len(_rows(item, done))
             kind = "proved" if done == "bounded" else "broken"
             parts.append(
-                f"{item.check} was cut short ({item.cut}): n_{done} = {tried} of {len(group.correct)} points, "
-                f"the others count as not {kind}"
+                f"{item.check} was cut short ({item.cut}): n_{done} = {tried} of {len(group.correct)} "
+                f"points, the others count as not {kind}"
             )
         if str(item.parameters.get("guidance", "")).startswith("none"):
-            parts.append(f"{item.check} had only the model's decisions to go by, so it is a weak attack")
+            parts.append(f"{item.check} had only the model's decisions to go by: a weak attack")
     if group.unstable:
         parts.append(
             f"{len(group.unstable)} points were answered differently when asked again unmodified; "
@@ -235,13 +235,14 @@ def _contradiction(group: _Group) -> Finding | None:
         confidence="high",
         title="A proof and a witness contradict each other",
         message=(
-            f"{len(group.contradicted)} of {len(group.rows)} points (rows {rows}) are proved to stay right under "
-            f"any {group.where}, and the model gets a change within it wrong. No proved share is reported."
+            f"{len(group.contradicted)} of {len(group.rows)} points (rows {rows}) are proved to stay right "
+            f"under any {group.where}, and the model gets a change within it wrong. No proved share stands."
         ),
         evidence=group.digests,
         remedy=(
-            "Do not rely on certificates of this model. Either its differentiable copy differs from the runtime "
-            "by more than its tolerance, or modelward has a soundness bug: please report it with the witnesses."
+            "Do not rely on certificates of this model. Either its differentiable copy differs from the "
+            "runtime by more than its tolerance, or modelward has a soundness bug: please report it with the "
+            "witnesses."
         ),
         controls=("ID.RA-01",),
     )
@@ -268,9 +269,9 @@ def _fragile(group: _Group) -> Finding | None:
         ),
         evidence=group.digests,
         remedy=(
-            "Train on attacked inputs (adversarial training) or with certified bounds, and measure again. Until "
-            "then do not let the model decide alone where somebody gains by changing its input: check inputs "
-            "against their source, limit queries per client, and watch for many similar ones."
+            "Train on attacked inputs (adversarial training) or with certified bounds, and measure again. "
+            "Until then do not let the model decide alone where somebody gains by changing its input: check "
+            "inputs against their source, limit queries per client, and watch for many similar ones."
         ),
         techniques=tuple(techniques),
         controls=CONTROLS,
@@ -282,8 +283,8 @@ def _masked(group: _Group) -> Finding | None:
 
     Over the points that both attacked, those broken by one attack only are counted; if both attacks were
     equally strong, each such point would fall to either with probability 1/2. The rule is the one-sided exact
-    McNemar (sign) test at 5 % (McNemar 1947, Psychometrika 12(2)): five points to none are enough. It does not
-    apply where whole numbers or switches keep gradients from searching everything that queries search.
+    McNemar (sign) test at 5 % (McNemar 1947, Psychometrika 12(2)): five points to none are enough. It does
+    not apply where whole numbers or switches keep gradients from searching everything that queries search.
     """
     white = [item for item in group.attacks if item.check == "evasion.gradient"]
     black = [item for item in group.attacks if item.check == "evasion.query"]
@@ -301,13 +302,15 @@ def _masked(group: _Group) -> Finding | None:
         confidence="medium",
         title="The model's gradients mislead",
         message=(
-            f"Under a {group.where}, queries alone break {by_query} points that gradients do not, and gradients "
-            f"break {by_gradient} that queries do not (n = {len(both)}). Gradient attacks understate the danger."
+            f"Under a {group.where}, queries alone break {by_query} points that gradients do not, and "
+            f"gradients break {by_gradient} that queries do not (n = {len(both)}). Gradient attacks "
+            "understate the danger."
         ),
         evidence=group.digests,
         remedy=(
-            "Do not count this model as robust because gradient attacks fail. Remove what flattens or shatters "
-            "its gradients (saturation, quantisation, random layers), or judge it by queries and proofs alone."
+            "Do not count this model as robust because gradient attacks fail. Remove what flattens or "
+            "shatters its gradients (saturation, quantisation, random layers), or judge it by queries and "
+            "proofs alone."
         ),
         techniques=(EVADE, BLACK_BOX),
         controls=CONTROLS,
@@ -325,4 +328,4 @@ def sign_test(more: int, less: int) -> float:
         The one-sided p-value in (0, 1].
     """
     total = more + less
-    return sum(math.comb(total, k) for k in range(more, total + 1)) / 2**total
+    return math.fsum(math.comb(total, k) / 2**total for k in range(more, total + 1))

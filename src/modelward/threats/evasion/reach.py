@@ -32,8 +32,9 @@ class Reach:
 
     A change is measured per feature in units of the box's scale, then by the threat's norm. A category has no
     order, so any other category is one whole unit away (the Hamming convention), whatever its code; a
-    category column or one-hot group is therefore frozen when eps < 1. Members of a one-hot group move together
-    or not at all. A missing value (NaN) stays missing. A value outside the box may stay or move towards it.
+    category column or one-hot group is therefore frozen when eps < 1. Members of a one-hot group move
+    together or not at all. A missing value (NaN) stays missing. A value outside the box may stay or move
+    towards it.
 
     Attributes:
         threat: norm and radius.

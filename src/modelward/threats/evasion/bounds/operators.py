@@ -184,12 +184,17 @@ METHODS: Final[dict[str, Rule]] = {
         for name in (
             *("matmul", "add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "abs", "clamp", "clip"),
             *("mean", "sum", "amax", "amin", "relu", "sigmoid", "tanh", "exp", "softmax", "log_softmax"),
-            *("flatten", "reshape", "squeeze", "unsqueeze", "permute", "transpose", "narrow", "select"),
         )
     },
-    "view": partial(_moved, torch.reshape),
+    **{
+        name: partial(_moved, getattr(Tensor, name))  # the methods also take their numbers one by one
+        for name in (
+            *("flatten", "reshape", "squeeze", "unsqueeze", "permute", "transpose", "narrow", "select"),
+            *("unflatten", "contiguous"),
+        )
+    },
+    "view": partial(_moved, Tensor.reshape),
     "expand": partial(_moved, Tensor.expand, repeats=True),
-    "contiguous": _same,
     "detach": _same,
     "float": _same,
     "to": _cast,
