@@ -1,18 +1,20 @@
 """Inference of the runtimes that modelward serves works under the lock, and gives the same numbers."""
 
+import contextlib
 import pickle
 
 import numpy as np
 import pytest
 
-from modelward.sandbox import Limits, RawArray, Sandbox
+from modelward import errors
+from modelward.sandbox import RawArray, Sandbox
 
 X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
 LABELS = (X[:, 0] + X[:, 1] > 0).astype(int)
 
 
-def predict(entry, path, x, *preload, limits=None):
-    with Sandbox.start(f"runtimes_inside:{entry}", readable=[path], preload=preload, limits=limits) as box:
+def predict(entry, path, x, *preload):
+    with Sandbox.start(f"runtimes_inside:{entry}", readable=[path], preload=preload) as box:
         raw = box.call("predict", RawArray(x.dtype.str, x.shape, x.tobytes()))
         return np.frombuffer(raw.data, dtype=raw.dtype).reshape(raw.shape)
 
@@ -31,6 +33,45 @@ def test_sklearn_forest(tmp_path, preload):
     path = tmp_path / "forest.pkl"
     path.write_bytes(pickle.dumps(model))
     np.testing.assert_array_equal(predict("sklearn_pickle", path, X, *preload), model.predict_proba(X))
+
+
+TOUCH = "'touch', '{marker}'"
+
+
+@pytest.mark.parametrize(
+    ("payload", "inside", "outside"),
+    [
+        ("__import__('os').system('touch {marker}')", None, None),
+        ("open('{marker}', 'w').close()", "PermissionError", None),
+        (f"__import__('subprocess').check_call([{TOUCH}])", "PermissionError", None),
+        ("__import__('socket').create_connection(('127.0.0.1', 9))", "PermissionError", ConnectionError),
+    ],
+    ids=["shell", "write", "process", "network"],
+)
+def test_a_hostile_pickle_is_contained(tmp_path, payload, inside, outside):
+    marker = tmp_path / "marker"
+    path = tmp_path / "model.pkl"
+    path.write_bytes(pickle.dumps(Payload(payload.format(marker=marker))))
+    with contained(inside), Sandbox.start("runtimes_inside:any_pickle", readable=[path]) as box:
+        assert box.call("value") != "0"  # the status of os.system, which could start nothing
+    assert not marker.exists()
+
+    # the control: the same pickle does what it says where nothing contains it
+    with pytest.raises(outside) if outside else contextlib.nullcontext():
+        pickle.loads(path.read_bytes())
+    assert marker.exists() is (outside is None)
+
+
+def contained(outcome):
+    return pytest.raises(errors.SandboxFault, match=outcome) if outcome else contextlib.nullcontext()
+
+
+class Payload:
+    def __init__(self, code):
+        self.code = code
+
+    def __reduce__(self):
+        return eval, (self.code,)
 
 
 def test_onnxruntime_session(tmp_path):
@@ -77,5 +118,5 @@ def test_torch_module(tmp_path):
     path = tmp_path / "state.pt"
     torch.save(layer.state_dict(), path)
     want = layer(torch.from_numpy(X)).detach().numpy()
-    got = predict("torch_state", path, X, "torch", limits=Limits(memory_bytes=4 << 30))
+    got = predict("torch_state", path, X, "torch")
     np.testing.assert_allclose(got, want, atol=1e-6)

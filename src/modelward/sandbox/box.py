@@ -46,7 +46,8 @@ class Sandbox:
             scores = box.call("predict", RawArray("<f8", (2, 3), bytes(48)))
 
     After a timeout, a crash or a malformed answer the process is dead and every further call says so; start
-    another (milliseconds, from the warm process). A failure that the model raised leaves it alive.
+    another (milliseconds, from the warm process). A failure that the model raised leaves it alive. A sandbox
+    serves one thread at a time; several sandboxes may be used at once.
     """
 
     def __init__(self, child: "Child", pipes: tuple[int, int], limits: Limits) -> None:

@@ -175,16 +175,31 @@ class Warm:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = _ENVIRONMENT | {name: os.environ[name] for name in _INHERITED if name in os.environ}
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-B", "-c", _BOOT, json.dumps(recipe.search), str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            command = [
+                sys.executable,
+                "-I",
+                "-B",
+                "-c",
+                _BOOT,
+                json.dumps(recipe.search),
+                str(theirs.fileno()),
+            ]
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env=environment,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self._control.close()
+                raise errors.SandboxUnavailable(
+                    f"{sys.executable} cannot be started: {error.strerror}"
+                ) from error
         try:
             reply, _ = self.ask(Hello(recipe.modules, recipe.libraries), seconds=_IMPORT_SECONDS)
         except BaseException:
@@ -201,7 +216,7 @@ class Warm:
         return self._process.poll() is None
 
     def ask(
-        self, packet: Hello | Fork | Reap, *, handles: Iterable[int] = (), seconds: float = _ANSWER_SECONDS
+        self, packet: Hello | Fork | Reap, *, handles: Iterable[int] = (), seconds: float | None = None
     ) -> tuple[Ready | Forked | Reaped | Refused, list[int]]:
         """Send one packet and wait for its answer, with the descriptors it carries.
 
@@ -209,6 +224,7 @@ class Warm:
             errors.SandboxDied: the warm process is gone.
             errors.SandboxTimeout: it does not answer.
         """
+        seconds = seconds or _ANSWER_SECONDS
         with self._lock:
             try:
                 self._control.settimeout(seconds)

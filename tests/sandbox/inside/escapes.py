@@ -44,7 +44,9 @@ NUMBERS = {
     "tgkill": (234, 131),
     "rt_sigqueueinfo": (129, 138),
     "shmget": (29, 194),
+    "shmctl": (31, 195),
     "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
     "execveat": (322, 281),
     "renameat2": (316, 276),
     "fchmodat": (268, 53),
@@ -448,11 +450,11 @@ def userfaultfd(world):
 
 
 def keyring(world):
-    call("keyctl", 0, -3, 1)
+    call("keyctl", 0, -2, 1)  # the keyring of this process, which goes with it
 
 
 def add_key(world):
-    call("add_key", b"user", b"modelward", b"x", 1, -3)
+    call("add_key", b"user", b"modelward", b"x", 1, -2)
 
 
 def mount(world):
@@ -482,11 +484,12 @@ def change_root(world):
 
 
 def shared_memory(world):
-    call("shmget", 0, 4096, 0o1600)
+    call("shmctl", call("shmget", 0, 4096, 0o1600), 0, None)  # IPC_PRIVATE, then IPC_RMID
 
 
 def message_queue(world):
     os.close(call("mq_open", b"modelward-test", os.O_CREAT | os.O_RDWR, 0o600, None))
+    call("mq_unlink", b"modelward-test")
 
 
 def landlock_again(world):

@@ -29,6 +29,12 @@ def sklearn_pickle(paths):
     return _methods(model.predict_proba)
 
 
+def any_pickle(paths):
+    with paths[0].open("rb") as file:
+        value = pickle.load(file)
+    return {"value": lambda: repr(value)}
+
+
 def onnx_session(paths):
     import onnxruntime
 
