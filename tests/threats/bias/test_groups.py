@@ -152,7 +152,7 @@ class TestSmallGroups:
             "demographic-parity",
         )
         assert claim.value == 0.0
-        assert "1 groups have fewer than 30 rows" in claim.note
+        assert "fewer than 30 rows for this metric, not compared: 1." in claim.note
 
     def test_nothing_to_compare_is_unknown(self, lab):
         data = lab.data(np.zeros((40, 1)), [0, 1] * 20, groups=[group("sex", [0] * 35 + [1] * 5, "f", "m")])

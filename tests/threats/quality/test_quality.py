@@ -115,7 +115,7 @@ class TestAuc:
             "auc",
         )
         assert claim.value == 1.0
-        assert "1 classes without rows" in claim.note
+        assert "Classes without rows, left out: 1." in claim.note
 
 
 class TestCalibration:

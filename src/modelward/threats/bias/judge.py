@@ -92,9 +92,8 @@ def _scope(item: Evidence, part: Intersection, gap: Gap, extent: str) -> dict[st
 def _note(item: Evidence, too_small: int) -> str:
     parts = ["The intervals of all gaps hold jointly."]
     if too_small:
-        parts.append(
-            f"{too_small} groups have fewer than {item.parameters['minimum']} rows and are not compared."
-        )
+        least = item.parameters["minimum"]
+        parts.append(f"Groups with fewer than {least} rows for this metric, not compared: {too_small}.")
     if item.parameters["positive"] is None:
         parts.append("With more than two classes only accuracy is compared.")
     if item.cut:

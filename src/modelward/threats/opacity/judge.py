@@ -62,7 +62,7 @@ def _shortcut(item: Evidence) -> Claim:
         )
         statement = f"What survives on {name} alone is unknown."
     else:
-        statement = f"{known[0]:.3g} of the accuracy above the majority class survives on {name} alone."
+        statement = f"{known[0]:.1%} of the accuracy above the majority class survives on {name} alone."
     scope: dict[str, JSON] = {"features": item.outcome["of"]}
     return Claim(
         id="shortcut",

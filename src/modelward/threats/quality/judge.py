@@ -115,7 +115,7 @@ def _auc(item: Evidence) -> Claim | None:
             f"A row of a class scores above one of another class with {value:.4g}, averaged over classes."
         )
     absent = len(rankings) - len(areas)
-    note = f"{absent} classes without rows are left out." if absent else ""
+    note = f"Classes without rows, left out: {absent}." if absent else ""
     return Claim(
         id="accuracy",
         statement=statement,
