@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from modelward.core.evidence import Evidence
 
 _TECHNIQUES = ("AML.T0011.000", "AML.T0010.003", "AML.T0018.002")
-_CONTROLS = ("ID.RA-09", "PR.PS-05", "riskMaliciousLoaderDeserialization", "controlSecureByDefaultMLTooling")
+_CONTROLS = (
+    "ID.RA-09",
+    "PR.PS-05",
+    "riskMaliciousLoaderDeserialization",
+    "controlSecureByDefaultMLTooling",
+)
 _STATEMENTS = {
-    "inert": "Loading the file builds data and nothing else: every effect of every opcode is proven harmless.",
+    "inert": "Loading the file only builds data: every effect of every opcode is proven harmless.",
     "dangerous": "Loading the file runs a payload.",
     "unproven": "Loading the file could not be proven harmless.",
 }
