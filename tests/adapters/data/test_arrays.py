@@ -30,6 +30,13 @@ def test_table_of_numbers():
     assert data.subject.details["missing"] == {"x3": 1}
 
 
+def test_signalling_nan_is_missing():
+    x = np.array([[0x7F800001, 0x3F800000]], dtype="<u4").view("<f4")
+    data = from_arrays(x)
+    assert [c.missing for c in data.columns] == [1, 0]
+    assert data.x[0, 1] == 1
+
+
 def test_column_without_any_value():
     column = from_arrays(np.array([[np.nan, 1], [np.nan, 2]])).columns[0]
     assert (column.kind, column.lower, column.upper, column.missing) == ("real", 0, 0, 2)

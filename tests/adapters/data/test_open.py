@@ -42,7 +42,13 @@ def test_umlauts_cut_at_the_end_of_the_head_are_text(write):
     [
         (b"", FileDamaged, "is empty"),
         (b"\x7fELF\x00\x01", FormatUnknown, "its content is none of npz, npy, csv, csv.gz and parquet"),
-        (b"\x80\x04\x95\x00", FormatUnknown, "its content is none of"),
+        (
+            b"\x80\x04K\x01.",
+            FormatUnknown,
+            "none of npz, npy, csv, csv.gz and parquet, but pickle",
+        ),
+        (b'{"a": [1, 2]}', FormatUnknown, "and parquet, but json"),
+        (b"tree\nversion=v4\n", FormatUnknown, "and parquet, but lightgbm"),
         (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 30, FileDamaged, "the gzip stream is damaged"),
         (b"\x1f\x8b\xff", FileDamaged, "the gzip stream is truncated"),
         (b"PK\x05\x06" + bytes(18), FormatUnknown, "is a zip archive without npy arrays"),

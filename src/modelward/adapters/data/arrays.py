@@ -74,7 +74,7 @@ def open_arrays(
         box = _image_box(x, options, observe)
     else:
         columns = _columns(arrays, options, observe)
-        held = x[rows].astype(np.float64)
+        held = _floats(x[rows])
         box = feature_box(columns, options)
     digests = {"x": digest_of(x)} | ({} if y is None else {"y": digest_of(y)})
     shape = x.shape[1:]
@@ -110,6 +110,11 @@ def _parts(array: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
     step = max(1, _PART // max(1, array[:1].nbytes))
     for start in range(0, len(array), step):
         yield array[start : start + step]
+
+
+def _floats(x: NDArray[np.generic]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):  # a signalling NaN is missing like any other
+        return x.astype(np.float64)
 
 
 def _require_samples(arrays: Arrays) -> None:
@@ -167,7 +172,7 @@ def _columns(
     lower, upper = np.full(len(names), np.inf), np.full(len(names), -np.inf)
     whole, missing, done = np.full(len(names), fill_value=True), np.zeros(len(names), dtype=np.int64), 0
     for part in _parts(x):
-        values = part.astype(np.float64)
+        values = _floats(part)
         gaps = np.isnan(values)
         infinite = np.abs(values) > LARGEST
         if infinite.any():
@@ -189,5 +194,5 @@ def _columns(
         number_column(name, lower=float(lo), upper=float(hi), whole=bool(is_whole), missing=int(gone))
         for name, lo, hi, is_whole, gone in zip(names, lower, upper, whole, missing, strict=True)
     ]
-    groups = onehot_groups(onehot_candidates(found), (part.astype(np.float64) for part in _parts(x)))
+    groups = onehot_groups(onehot_candidates(found), (_floats(part) for part in _parts(x)))
     return mark(found, options, disjoint(groups))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from modelward.adapters.data.arrays import Arrays, open_arrays
 from modelward.adapters.data.npy import MAGIC, open_npy, open_npz
 from modelward.adapters.data.options import require_column, require_valid
+from modelward.artifact.sniff import sniff
 from modelward.errors import FileDamaged, FileMissing, FormatUnknown
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["npz", "npy", "parquet", "csv.gz", "csv"]
 
 _HEAD = 4096
+_OTHER_TEXTS = ("json", "lightgbm", "xgboost-json")
 
 
 def open_data(
@@ -83,6 +86,9 @@ def open_data(
 def recognise(path: Path) -> Format:
     """The format of a file, by its first bytes.
 
+    Wider than `modelward.artifact.sniff`, which calls text csv only if its lines are alike: a table with one
+    column, quoted line ends or a damaged row is recognised here, and its reader says what is wrong with it.
+
     Raises:
         FileMissing: it does not exist, is no file or cannot be read.
         FileDamaged: it is empty or damaged.
@@ -112,9 +118,19 @@ def recognise(path: Path) -> Format:
             raise FileDamaged(f"{path}: the gzip stream is damaged") from error
         if _is_text(inner):
             return "csv.gz"
-    elif _is_text(head):
+    elif _is_text(head) and sniff(head).format not in _OTHER_TEXTS:
         return "csv"
-    raise FormatUnknown(f"{path}: its content is none of npz, npy, csv, csv.gz and parquet")
+    raise FormatUnknown(f"{path}: its content is none of npz, npy, csv, csv.gz and parquet{_named(path)}")
+
+
+def _named(path: Path) -> str:
+    """What the content is instead, if it is known."""
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        try:
+            found = sniff(content).format
+        except FileDamaged:
+            return ""
+    return "" if found in {"unknown", "compressed"} else f", but {found}"
 
 
 def _is_text(head: bytes) -> bool:
