@@ -31,7 +31,7 @@ _BRACKETS = {"inert": Bracket(1.0, 1.0), "dangerous": Bracket(0.0, 0.0), "unprov
 def judge_load(evidence: Sequence[Evidence]) -> Judgement:
     """Derive the claim and one finding per distinct problem.
 
-    The bracket is 1 where inertness is proved, 0 where a payload was found, and [0, 1] where neither succeeded.
+    The bracket is 1 where inertness is proved, 0 where a payload was found, [0, 1] where neither succeeded.
     """
     claims: list[Claim] = []
     findings: list[Finding] = []

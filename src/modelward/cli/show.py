@@ -45,5 +45,5 @@ def show(result: AuditResult, form: str, output: Path | None) -> int:
         tty = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         click.echo(to_text(result, width=shutil.get_terminal_size().columns, color=tty), nl=False)
     else:
-        sys.stdout.buffer.write(render(result, cast("Format", form)) + b"\n")
+        sys.stdout.buffer.write(render(result, cast("Format", form)))
     return 0 if result.verdict.outcome == "pass" else 1
