@@ -10,6 +10,7 @@ called. What was not reviewed is printed and left out. `--check` compares instea
 
 from __future__ import annotations
 
+import _compat_pickle
 import importlib.metadata
 import io
 import json
@@ -18,18 +19,39 @@ import sys
 import warnings
 from pathlib import Path
 
-import _compat_pickle
 import allowlist_corpus as corpus
 import allowlist_reviewed as reviewed
 
 from modelward.artifact.pickle import rules
 
 OUT = Path(__file__).parents[1] / "src/modelward/artifact/pickle/allowlist.json"
-LIBRARIES = ("joblib", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "torch", "xgboost-cpu")
+LIBRARIES = (
+    "joblib",
+    "lightgbm",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "xgboost-cpu",
+)
 TRUSTED = ("builtins", "collections", "datetime", "decimal", "fractions", "functools", "joblib", "lightgbm", "numpy", "operator", "pandas",
            "pathlib", "pyarrow", "random", "scipy", "sklearn", "torch", "types", "uuid", "xgboost", "zoneinfo", "exceptions")  # fmt: skip
-SOURCES = (corpus.standard, corpus.arrays, corpus.scientific, corpus.frames, corpus.estimators, corpus.boosted, corpus.modules)
-NEVER = {"scipy.spatial._ckdtree.cKDTree", "scipy.spatial._kdtree.KDTree", "sklearn.metrics._scorer.get_scorer"}
+SOURCES = (
+    corpus.standard,
+    corpus.arrays,
+    corpus.scientific,
+    corpus.frames,
+    corpus.estimators,
+    corpus.boosted,
+    corpus.modules,
+)
+NEVER = {
+    "scipy.spatial._ckdtree.cKDTree",
+    "scipy.spatial._kdtree.KDTree",
+    "sklearn.metrics._scorer.get_scorer",
+}
 Fields = reviewed.Fields
 
 
@@ -41,7 +63,9 @@ class Recorder(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         found = super().find_class(module, name)
         if (module, name) in _compat_pickle.NAME_MAPPING or module in _compat_pickle.IMPORT_MAPPING:
-            module, name = _compat_pickle.NAME_MAPPING.get((module, name), (_compat_pickle.IMPORT_MAPPING.get(module, module), name))
+            module, name = _compat_pickle.NAME_MAPPING.get(
+                (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
+            )
         self.seen.setdefault((module, name), found)
         return found
 
@@ -81,7 +105,10 @@ def class_entry(path: str, cls: type) -> Fields | None:
             fields["call"] = schemas
     if issubclass(cls, BaseException):
         fields["call"] = reviewed.EXCEPTIONS_CALL
-    if issubclass(cls, dict | list | tuple | str | int | float) and path.split(".")[0] != "builtins":
+    if (
+        issubclass(cls, dict | list | tuple | str | int | float)
+        and path.split(".", maxsplit=1)[0] != "builtins"
+    ):
         fields["new"] = [["data*"]]
     return fields | reviewed.CLASSES.get(path, {})
 
@@ -91,7 +118,9 @@ def build() -> dict[str, dict[str, Fields]]:
     modules: dict[str, dict[str, Fields]] = {}
 
     def put(module: str, name: str, fields: Fields) -> None:
-        modules.setdefault(module, {})[name] = {key: value for key, value in fields.items() if value not in (None, "", "none", False)}
+        modules.setdefault(module, {})[name] = {
+            key: value for key, value in fields.items() if value not in (None, "", "none", False)
+        }
 
     for (module, name), value in record().items():
         path = f"{module}.{name}"
@@ -143,10 +172,17 @@ def torch_names(put: object) -> None:
 def main() -> int:
     """Write the file, or compare it."""
     warnings.simplefilter("ignore")
-    libraries = {"python": sys.version.split()[0]} | {name: importlib.metadata.version(name) for name in LIBRARIES}
+    libraries = {"python": sys.version.split()[0]} | {
+        name: importlib.metadata.version(name) for name in LIBRARIES
+    }
     modules = build()
     head = {"schema": "modelward.pickle-allowlist/1", "version": 1, "libraries": libraries}
-    lines = [f"  {json.dumps(m)}: {{\n" + ",\n".join(f"   {json.dumps(n)}: {json.dumps(f)}" for n, f in names.items()) + "\n  }" for m, names in modules.items()]
+    lines = [
+        f"  {json.dumps(m)}: {{\n"
+        + ",\n".join(f"   {json.dumps(n)}: {json.dumps(f)}" for n, f in names.items())
+        + "\n  }"
+        for m, names in modules.items()
+    ]
     text = json.dumps(head, indent=1)[:-2] + ',\n "modules": {\n' + ",\n".join(lines) + "\n }\n}\n"
     if "--check" in sys.argv:
         return int(OUT.read_text() != text)

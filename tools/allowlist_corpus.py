@@ -57,16 +57,38 @@ def standard() -> Iterator[Named]:
     yield "namespace", types.SimpleNamespace(a=1)
 
 
-
 def arrays() -> Iterator[Named]:
     """Numpy."""
     structured = np.dtype([("a", "<f4"), ("b", "i8"), ("c", "S5"), ("d", "f4", (2,))])
     yield from (
         (f"array {code}", np.ones(3, dtype=code))
-        for code in ("?", "b", "h", "i", "l", "B", "H", "I", "L", "e", "f", "d", "g", "F", "D", "S4", "U4", "V4", ">f8", "O")
+        for code in (
+            "?",
+            "b",
+            "h",
+            "i",
+            "l",
+            "B",
+            "H",
+            "I",
+            "L",
+            "e",
+            "f",
+            "d",
+            "g",
+            "F",
+            "D",
+            "S4",
+            "U4",
+            "V4",
+            ">f8",
+            "O",
+        )
     )
     yield from ((f"scalar {code}", np.ones(1, dtype=code)[0]) for code in "?bhilBHILefdgFD")
-    yield from ((f"dtype {kind}", np.dtype(kind)) for kind in ("f4", "O", "U5", "M8[ns]", "m8[s]", structured))
+    yield from (
+        (f"dtype {kind}", np.dtype(kind)) for kind in ("f4", "O", "U5", "M8[ns]", "m8[s]", structured)
+    )
     yield from ((f"type {name}", getattr(np, name)) for name in _SCALARS)
     values = [
         np.zeros(2, structured), np.array(["2020-01-01"], "M8[D]"), np.array([1], "m8[s]"), np.asfortranarray(X),
@@ -99,7 +121,7 @@ def scientific() -> Iterator[Named]:
     import scipy.interpolate as si
     import scipy.sparse as sp
     import scipy.spatial as ss
-    import scipy.special as special
+    from scipy import special
     from scipy.optimize import OptimizeResult
     from scipy.spatial.transform import Rotation
 
@@ -113,7 +135,9 @@ def scientific() -> Iterator[Named]:
         si.PPoly(np.ones((2, 4)), grid), OptimizeResult(x=1), ss.cKDTree(X), ss.KDTree(X), Rotation.identity(),
     ]  # fmt: skip
     yield from ((f"scipy {type(value).__name__}", value) for value in values)
-    yield from ((f"special {name}", value) for name, value in vars(special).items() if isinstance(value, np.ufunc))
+    yield from (
+        (f"special {name}", value) for name, value in vars(special).items() if isinstance(value, np.ufunc)
+    )
 
 
 def frames() -> Iterator[Named]:
@@ -179,7 +203,12 @@ def _construct(cls: type) -> object:
         "VotingClassifier": {"estimators": [("a", LogisticRegression())]}, "VotingRegressor": {"estimators": [("a", LinearRegression())]},
         "StackingClassifier": {"estimators": [("a", LogisticRegression())]}, "StackingRegressor": {"estimators": [("a", LinearRegression())]},
     }  # fmt: skip
-    attempts = [special.get(cls.__name__, {}), {"estimator": LogisticRegression()}, {"estimator": fast}, {"base_estimator": fast}]
+    attempts = [
+        special.get(cls.__name__, {}),
+        {"estimator": LogisticRegression()},
+        {"estimator": fast},
+        {"base_estimator": fast},
+    ]
     for options in attempts:
         with contextlib.suppress(TypeError):
             return cls(**options)
@@ -196,24 +225,48 @@ def _fit(made: object) -> object:
     pairs = [(X, Y), (X, TARGET), (X, Y3), (X, np.column_stack([Y, Y])), (X, np.column_stack([TARGET, TARGET])),
              (TEXT, Y), (X[:, 0], TARGET), (X, X), (Y, None), ([[1, 2], [3]], None), ([{"a": 1}], None), (X > 0.5, Y)]  # fmt: skip
     for data, target in pairs:
-        with warnings.catch_warnings(), contextlib.suppress(ValueError, TypeError, AttributeError, IndexError):
+        with (
+            warnings.catch_warnings(),
+            contextlib.suppress(ValueError, TypeError, AttributeError, IndexError),
+        ):
             warnings.simplefilter("ignore")
             return made.fit(data, target)
     return None
 
 
 def _composed() -> Iterator[Named]:
-    from sklearn import compose, ensemble, feature_extraction, linear_model, naive_bayes, neighbors, pipeline, preprocessing, svm
+    from sklearn import (
+        compose,
+        ensemble,
+        feature_extraction,
+        linear_model,
+        naive_bayes,
+        neighbors,
+        pipeline,
+        preprocessing,
+        svm,
+    )
     from sklearn import gaussian_process as gp
 
     for transform in (np.log1p, np.sqrt, None):
         yield "function transformer", preprocessing.FunctionTransformer(transform).fit(X)
-    yield "text", pipeline.make_pipeline(feature_extraction.text.TfidfVectorizer(), naive_bayes.MultinomialNB()).fit(TEXT, Y)
+    yield (
+        "text",
+        pipeline.make_pipeline(feature_extraction.text.TfidfVectorizer(), naive_bayes.MultinomialNB()).fit(
+            TEXT, Y
+        ),
+    )
     table = compose.make_column_transformer((preprocessing.OneHotEncoder(), [0]), remainder="passthrough")
-    yield "table", pipeline.make_pipeline(table, ensemble.GradientBoostingClassifier(n_estimators=2)).fit(X, Y)
+    yield (
+        "table",
+        pipeline.make_pipeline(table, ensemble.GradientBoostingClassifier(n_estimators=2)).fit(X, Y),
+    )
     for loss in ("squared_error", "absolute_error", "gamma", "poisson", "quantile"):
         options = {"quantile": 0.5} if loss == "quantile" else {}
-        yield f"boosting {loss}", ensemble.HistGradientBoostingRegressor(loss=loss, max_iter=2, **options).fit(X, TARGET)
+        yield (
+            f"boosting {loss}",
+            ensemble.HistGradientBoostingRegressor(loss=loss, max_iter=2, **options).fit(X, TARGET),
+        )
     yield "boosting 3", ensemble.HistGradientBoostingClassifier(max_iter=2).fit(X, Y3)
     for loss in ("squared_error", "absolute_error", "huber", "quantile"):
         yield f"gradient {loss}", ensemble.GradientBoostingRegressor(loss=loss, n_estimators=2).fit(X, TARGET)
@@ -227,10 +280,22 @@ def _composed() -> Iterator[Named]:
         yield f"sgd {loss}", linear_model.SGDRegressor(loss=loss).fit(X, TARGET)
     for power in (0, 1, 1.5, 2, 3):
         yield f"tweedie {power}", linear_model.TweedieRegressor(power=power).fit(X, TARGET)
-    for metric in ("euclidean", "manhattan", "chebyshev", "minkowski", "canberra", "hamming", "braycurtis", "cityblock"):
+    for metric in (
+        "euclidean",
+        "manhattan",
+        "chebyshev",
+        "minkowski",
+        "canberra",
+        "hamming",
+        "braycurtis",
+        "cityblock",
+    ):
         for algorithm in ("ball_tree", "kd_tree"):
             with contextlib.suppress(ValueError):
-                yield f"{metric} {algorithm}", neighbors.KNeighborsClassifier(metric=metric, algorithm=algorithm).fit(X, Y)
+                yield (
+                    f"{metric} {algorithm}",
+                    neighbors.KNeighborsClassifier(metric=metric, algorithm=algorithm).fit(X, Y),
+                )
     yield "haversine", neighbors.BallTree(X[:, :2], metric="haversine")
     for kernel in ("rbf", "linear", "poly", "sigmoid"):
         yield f"svc {kernel}", svm.SVC(kernel=kernel, probability=False).fit(X, Y)
@@ -239,14 +304,24 @@ def _composed() -> Iterator[Named]:
              kernels.WhiteKernel(), kernels.ConstantKernel(), kernels.Exponentiation(kernels.RBF(), 2), kernels.PairwiseKernel(),
              kernels.RBF() + kernels.WhiteKernel(), kernels.RBF() * 2.0, kernels.CompoundKernel([kernels.RBF()])]  # fmt: skip
     yield from ((f"kernel {type(part).__name__}", part) for part in parts)
-    yield "process", gp.GaussianProcessRegressor(kernels.RBF() + kernels.WhiteKernel(), optimizer=None).fit(X, TARGET)
+    yield (
+        "process",
+        gp.GaussianProcessRegressor(kernels.RBF() + kernels.WhiteKernel(), optimizer=None).fit(X, TARGET),
+    )
 
 
 def _parts() -> Iterator[Named]:
     import sklearn._loss.loss as losses
-    import sklearn.metrics as metrics
     import sklearn.model_selection as ms
-    from sklearn.feature_selection import chi2, f_classif, f_regression, mutual_info_classif, mutual_info_regression, r_regression
+    from sklearn import metrics
+    from sklearn.feature_selection import (
+        chi2,
+        f_classif,
+        f_regression,
+        mutual_info_classif,
+        mutual_info_regression,
+        r_regression,
+    )
     from sklearn.utils import Bunch, all_estimators  # noqa: F401 - the module must be whole
 
     for name in metrics.__all__:
@@ -258,14 +333,21 @@ def _parts() -> Iterator[Named]:
         if name.endswith(("Fold", "Split", "Out")) and name[0].isupper():
             with contextlib.suppress(TypeError):
                 yield f"splitter {name}", getattr(ms, name)()
-    yield from ((f"selection {f.__name__}", f) for f in (chi2, f_classif, f_regression, mutual_info_classif, mutual_info_regression, r_regression))
+    yield from (
+        (f"selection {f.__name__}", f)
+        for f in (chi2, f_classif, f_regression, mutual_info_classif, mutual_info_regression, r_regression)
+    )
     yield "bunch", Bunch(a=1)
     for name in dir(losses):
         cls = getattr(losses, name)
         if isinstance(cls, type) and issubclass(cls, losses.BaseLoss) and cls is not losses.BaseLoss:
             with contextlib.suppress(TypeError, ValueError):
                 yield f"loss {name}", cls()
-    for pairwise in (metrics.pairwise.rbf_kernel, metrics.pairwise.linear_kernel, metrics.pairwise.cosine_similarity):
+    for pairwise in (
+        metrics.pairwise.rbf_kernel,
+        metrics.pairwise.linear_kernel,
+        metrics.pairwise.cosine_similarity,
+    ):
         yield f"pairwise {pairwise.__name__}", pairwise
 
 
@@ -305,13 +387,22 @@ def modules() -> Iterator[Named]:
     weight = torch.nn.Parameter(torch.ones(2))
     for name in dir(torch.optim):
         cls = getattr(torch.optim, name)
-        if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer) and cls is not torch.optim.Optimizer:
+        if (
+            isinstance(cls, type)
+            and issubclass(cls, torch.optim.Optimizer)
+            and cls is not torch.optim.Optimizer
+        ):
             with contextlib.suppress(Exception):
                 yield f"optimiser {name}", cls([weight], lr=0.1)
     yield "size", torch.Size([1, 2])
     yield "device", torch.device("cpu")
-    yield from ((f"dtype {name}", value) for name, value in vars(torch).items() if isinstance(value, torch.dtype))
-    yield "functions", [torch.nn.functional.relu, torch.relu, torch.tanh, torch.sigmoid, torch.nn.functional.gelu]
+    yield from (
+        (f"dtype {name}", value) for name, value in vars(torch).items() if isinstance(value, torch.dtype)
+    )
+    yield (
+        "functions",
+        [torch.nn.functional.relu, torch.relu, torch.tanh, torch.sigmoid, torch.nn.functional.gelu],
+    )
 
 
 def _module(cls: type) -> object:
@@ -319,7 +410,19 @@ def _module(cls: type) -> object:
 
     inner = torch.nn.Linear(2, 2)
     layer = torch.nn.TransformerEncoderLayer(4, 2, 8), torch.nn.TransformerDecoderLayer(4, 2, 8)
-    for args in ((), (2,), (2, 2), (2, 2, 2), (inner,), ([inner],), (4, 2, 8), (layer[0], 1), (layer[1], 1), (2, 4, [2]), ({"a": inner},)):
+    for args in (
+        (),
+        (2,),
+        (2, 2),
+        (2, 2, 2),
+        (inner,),
+        ([inner],),
+        (4, 2, 8),
+        (layer[0], 1),
+        (layer[1], 1),
+        (2, 4, [2]),
+        ({"a": inner},),
+    ):
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return cls(*args)

@@ -76,26 +76,66 @@ ARRAY = "#numpy.ndarray"
 FUNCTIONS: dict[str, Fields] = {
     # numpy
     "numpy._core.multiarray._reconstruct": {
-        "call": [["=numpy.ndarray|=numpy.matrix|=numpy.memmap|=numpy.rec.recarray|=numpy.recarray|=numpy.chararray", "plain", "bytes|str"]],
+        "call": [
+            [
+                "=numpy.ndarray|=numpy.matrix|=numpy.memmap|=numpy.rec.recarray|=numpy.recarray|=numpy.chararray",
+                "plain",
+                "bytes|str",
+            ]
+        ],
         "returns": "numpy.ndarray",
     },
-    "numpy._core.multiarray.scalar": {"call": [["@raw", "bytes|str"], ["@raw", ARRAY]], "returns": "numpy.scalar"},
-    "numpy._core.numeric._frombuffer": {"call": [["bytes", "#numpy.dtype", "plain", "str", "plain?"]], "returns": "numpy.ndarray"},
+    "numpy._core.multiarray.scalar": {
+        "call": [["@raw", "bytes|str"], ["@raw", ARRAY]],
+        "returns": "numpy.scalar",
+    },
+    "numpy._core.numeric._frombuffer": {
+        "call": [["bytes", "#numpy.dtype", "plain", "str", "plain?"]],
+        "returns": "numpy.ndarray",
+    },
     "numpy.ma.core._mareconstruct": {
-        "call": [["=numpy.ma.MaskedArray|=numpy.ma.core.MaskedArray", "=numpy.ndarray|=numpy.matrix", "plain", "bytes|str|#numpy.dtype"]],
+        "call": [
+            [
+                "=numpy.ma.MaskedArray|=numpy.ma.core.MaskedArray",
+                "=numpy.ndarray|=numpy.matrix",
+                "plain",
+                "bytes|str|#numpy.dtype",
+            ]
+        ],
         "returns": "numpy.ma.MaskedArray",
     },
-    "numpy.random._pickle.__bit_generator_ctor": {"call": [["str|class?"]], "returns": "numpy.random._pcg64.PCG64"},
-    "numpy.random._pickle.__generator_ctor": {"call": [["data|class?", "=numpy.random._pickle.__bit_generator_ctor?"]], "returns": "numpy.random.Generator"},
-    "numpy.random._pickle.__randomstate_ctor": {"call": [["data|class?", "=numpy.random._pickle.__bit_generator_ctor?"]], "returns": "numpy.random.Generator"},
-    "numpy.random.bit_generator.__pyx_unpickle_SeedSequence": {"call": [["class", "int", "data"]], "returns": "numpy.random.bit_generator.SeedSequence"},
-    "numpy.core._multiarray_umath._reconstruct": {"call": [["=numpy.ndarray", "plain", "bytes|str"]], "returns": "numpy.ndarray"},
+    "numpy.random._pickle.__bit_generator_ctor": {
+        "call": [["str|class?"]],
+        "returns": "numpy.random._pcg64.PCG64",
+    },
+    "numpy.random._pickle.__generator_ctor": {
+        "call": [["data|class?", "=numpy.random._pickle.__bit_generator_ctor?"]],
+        "returns": "numpy.random.Generator",
+    },
+    "numpy.random._pickle.__randomstate_ctor": {
+        "call": [["data|class?", "=numpy.random._pickle.__bit_generator_ctor?"]],
+        "returns": "numpy.random.Generator",
+    },
+    "numpy.random.bit_generator.__pyx_unpickle_SeedSequence": {
+        "call": [["class", "int", "data"]],
+        "returns": "numpy.random.bit_generator.SeedSequence",
+    },
+    "numpy.core._multiarray_umath._reconstruct": {
+        "call": [["=numpy.ndarray", "plain", "bytes|str"]],
+        "returns": "numpy.ndarray",
+    },
     "numpy.core._multiarray_umath.scalar": {"call": [["@raw", "bytes|str"]], "returns": "numpy.scalar"},
     "numpy.core._internal._convert_to_stringdtype_kwargs": {"call": [["plain*"]]},
     # pandas
-    "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked": {"call": [["class", "int", "data"]], "returns": "pandas.arrays.DatetimeArray"},
+    "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked": {
+        "call": [["class", "int", "data"]],
+        "returns": "pandas.arrays.DatetimeArray",
+    },
     "pandas._libs.internals._unpickle_block": {"call": [["data", "data", "int"]]},
-    "pandas._libs.interval.__pyx_unpickle_IntervalMixin": {"call": [["class", "int", "data"]], "returns": "pandas.Interval"},
+    "pandas._libs.interval.__pyx_unpickle_IntervalMixin": {
+        "call": [["class", "int", "data"]],
+        "returns": "pandas.Interval",
+    },
     "pandas._libs.tslibs.nattype._nat_unpickle": {"call": [["data*"]]},
     "pandas._libs.tslibs.timedeltas._timedelta_unpickle": {"call": [["int", "int"]]},
     "pandas._libs.tslibs.timestamps._unpickle_timestamp": {"call": [["int", "data", "data", "data?"]]},
@@ -110,27 +150,65 @@ FUNCTIONS: dict[str, Fields] = {
     "pyarrow.lib.type_for_alias": {"call": [["str"]]},
     "pyarrow.lib.chunked_array": {"call": [["data", "data?"]]},
     # scikit-learn
-    "sklearn._loss._loss.__pyx_unpickle_CyHalfMultinomialLoss": {"call": [["class", "int", "data"]], "returns": "sklearn._loss._loss.CyHalfMultinomialLoss"},
-    "sklearn.metrics._dist_metrics.newObj": {"call": [["class"]], "returns": "sklearn.metrics._dist_metrics.EuclideanDistance64"},
-    "sklearn.neighbors._ball_tree.newObj": {"call": [["class"]], "returns": "sklearn.neighbors._ball_tree.BallTree"},
-    "sklearn.neighbors._kd_tree.newObj": {"call": [["class"]], "returns": "sklearn.neighbors._kd_tree.KDTree"},
+    "sklearn._loss._loss.__pyx_unpickle_CyHalfMultinomialLoss": {
+        "call": [["class", "int", "data"]],
+        "returns": "sklearn._loss._loss.CyHalfMultinomialLoss",
+    },
+    "sklearn.metrics._dist_metrics.newObj": {
+        "call": [["class"]],
+        "returns": "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    },
+    "sklearn.neighbors._ball_tree.newObj": {
+        "call": [["class"]],
+        "returns": "sklearn.neighbors._ball_tree.BallTree",
+    },
+    "sklearn.neighbors._kd_tree.newObj": {
+        "call": [["class"]],
+        "returns": "sklearn.neighbors._kd_tree.KDTree",
+    },
     "sklearn.utils._bunch.Bunch": {"kind": "class", "state": "dict", "items": "dict", "call": [[]]},
     # torch: Source: torch/_utils.py, torch/serialization.py, 2.13
-    "torch._utils._rebuild_tensor": {"call": [["#torch.storage", "int", "plain", "plain"]], "returns": "torch.Tensor"},
-    "torch._utils._rebuild_tensor_v2": {"call": [["#torch.storage", "int", "plain|#torch.Size", "plain", "bool", HOOKS, "none|dict?"]], "returns": "torch.Tensor"},
-    "torch._utils._rebuild_tensor_v3": {
-        "call": [["#torch.storage", "int", "plain|#torch.Size", "plain", "bool", HOOKS, "class", "none|dict?"]],
+    "torch._utils._rebuild_tensor": {
+        "call": [["#torch.storage", "int", "plain", "plain"]],
         "returns": "torch.Tensor",
     },
-    "torch._utils._rebuild_parameter": {"call": [["#torch.Tensor", "bool", HOOKS]], "returns": "torch.Tensor"},
-    "torch._utils._rebuild_parameter_with_state": {"call": [["#torch.Tensor", "bool", HOOKS, "dict"]], "returns": "torch.Tensor"},
+    "torch._utils._rebuild_tensor_v2": {
+        "call": [["#torch.storage", "int", "plain|#torch.Size", "plain", "bool", HOOKS, "none|dict?"]],
+        "returns": "torch.Tensor",
+    },
+    "torch._utils._rebuild_tensor_v3": {
+        "call": [
+            ["#torch.storage", "int", "plain|#torch.Size", "plain", "bool", HOOKS, "class", "none|dict?"]
+        ],
+        "returns": "torch.Tensor",
+    },
+    "torch._utils._rebuild_parameter": {
+        "call": [["#torch.Tensor", "bool", HOOKS]],
+        "returns": "torch.Tensor",
+    },
+    "torch._utils._rebuild_parameter_with_state": {
+        "call": [["#torch.Tensor", "bool", HOOKS, "dict"]],
+        "returns": "torch.Tensor",
+    },
     "torch._utils._rebuild_sparse_tensor": {"call": [["any", "data"]], "returns": "torch.Tensor"},
     "torch._utils._rebuild_sparse_csr_tensor": {"call": [["any", "data"]], "returns": "torch.Tensor"},
     "torch._utils._rebuild_nested_tensor": {"call": [["#torch.Tensor*"]], "returns": "torch.Tensor"},
-    "torch._utils._rebuild_qtensor": {"call": [["#torch.storage", "int", "plain", "plain", "data", "bool", HOOKS]], "returns": "torch.Tensor"},
-    "torch._utils._rebuild_meta_tensor_no_storage": {"call": [["class", "plain", "plain", "bool"]], "returns": "torch.Tensor"},
-    "torch._utils._rebuild_device_tensor_from_numpy": {"call": [[ARRAY, "class", "str", "bool"]], "returns": "torch.Tensor"},
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": {"call": [["#torch.Tensor", "class", "str", "bool"]], "returns": "torch.Tensor"},
+    "torch._utils._rebuild_qtensor": {
+        "call": [["#torch.storage", "int", "plain", "plain", "data", "bool", HOOKS]],
+        "returns": "torch.Tensor",
+    },
+    "torch._utils._rebuild_meta_tensor_no_storage": {
+        "call": [["class", "plain", "plain", "bool"]],
+        "returns": "torch.Tensor",
+    },
+    "torch._utils._rebuild_device_tensor_from_numpy": {
+        "call": [[ARRAY, "class", "str", "bool"]],
+        "returns": "torch.Tensor",
+    },
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": {
+        "call": [["#torch.Tensor", "class", "str", "bool"]],
+        "returns": "torch.Tensor",
+    },
     "torch.serialization._get_layout": {"call": [["str"]], "returns": "torch.layout"},
     "torch.Size": {"kind": "class", "call": [["plain"]], "new": [["plain"]]},
     "torch.device": {"kind": "class", "call": [["str", "int?"]]},
@@ -141,7 +219,10 @@ FUNCTIONS: dict[str, Fields] = {
     "torch.nn.parameter.UninitializedBuffer": {"kind": "class", "call": [["bool"]], "state": "dict"},
     "torch.utils.hooks.RemovableHandle": {"kind": "class", "state": "any"},
     "types.SimpleNamespace": {"kind": "class", "call": [[]], "state": "dict"},
-    **{f"torch.jit._pickle.build_{kind}": {"call": [["data"]]} for kind in ("intlist", "doublelist", "boollist", "tensorlist")},
+    **{
+        f"torch.jit._pickle.build_{kind}": {"call": [["data"]]}
+        for kind in ("intlist", "doublelist", "boollist", "tensorlist")
+    },
     "torch.jit._pickle.build_tensor_from_id": {"call": [["data"]], "returns": "torch.Tensor"},
     "torch.jit._pickle.restore_type_tag": {"call": [["data", "str"]]},
     # joblib
@@ -152,10 +233,33 @@ FUNCTIONS: dict[str, Fields] = {
     "codecs.encode": {"call": [["str", "'latin1'|'latin-1'|'utf-8'|'ascii'"]], "returns": "builtins.bytes"},
     "operator.itemgetter": {"kind": "class", "call": [["const*"]]},
     "functools.partial": {"kind": "class", "call": [["any*"]], "state": "any"},
-    "collections.OrderedDict": {"kind": "class", "items": "dict", "state": "dict", "call": [[], ["list|tuple|dict"]], "pure": True},
-    "collections.defaultdict": {"kind": "class", "items": "dict", "state": "dict", "call": [["pure|none?"], ["pure|none", "dict"]]},
-    "collections.Counter": {"kind": "class", "items": "dict", "state": "dict", "call": [["dict?"]], "pure": True},
-    "collections.deque": {"kind": "class", "items": "list", "state": "dict", "call": [[], ["list|tuple", "int|none?"]], "pure": True},
+    "collections.OrderedDict": {
+        "kind": "class",
+        "items": "dict",
+        "state": "dict",
+        "call": [[], ["list|tuple|dict"]],
+        "pure": True,
+    },
+    "collections.defaultdict": {
+        "kind": "class",
+        "items": "dict",
+        "state": "dict",
+        "call": [["pure|none?"], ["pure|none", "dict"]],
+    },
+    "collections.Counter": {
+        "kind": "class",
+        "items": "dict",
+        "state": "dict",
+        "call": [["dict?"]],
+        "pure": True,
+    },
+    "collections.deque": {
+        "kind": "class",
+        "items": "list",
+        "state": "dict",
+        "call": [[], ["list|tuple", "int|none?"]],
+        "pure": True,
+    },
     "datetime.datetime": {"kind": "class", "call": [["bytes|str|#builtins.bytes", "data?"], ["int*"]]},
     "datetime.date": {"kind": "class", "call": [["bytes|str|#builtins.bytes"], ["int*"]]},
     "datetime.time": {"kind": "class", "call": [["bytes|str|#builtins.bytes", "data?"], ["int*"]]},
@@ -172,13 +276,16 @@ FUNCTIONS: dict[str, Fields] = {
     "pathlib._local.PosixPath": {"kind": "class", "call": [["str*"]]},
     "pathlib._local.PurePosixPath": {"kind": "class", "call": [["str*"]]},
     "uuid.SafeUUID": {"kind": "enum", "call": [["const"]]},
-    "http.HTTPStatus": {"kind": "enum", "call": [["int"]]},
     "builtins.complex": {"kind": "class", "call": [["float|int*"]], "new": [["float|int*"]], "pure": True},
     "builtins.slice": {"kind": "class", "call": [["data*"]]},
     "builtins.range": {"kind": "class", "call": [["int*"]]},
     "builtins.set": {"kind": "class", "items": "set", "call": [["list|tuple?"]], "pure": True},
     "builtins.frozenset": {"kind": "class", "call": [["list|tuple?"]], "pure": True},
-    "builtins.bytearray": {"kind": "class", "items": "list", "call": [[], ["bytes|#builtins.bytes"], ["str", "str"]]},
+    "builtins.bytearray": {
+        "kind": "class",
+        "items": "list",
+        "call": [[], ["bytes|#builtins.bytes"], ["str", "str"]],
+    },
     "builtins.bytes": {"kind": "class", "call": [[], ["bytes"], ["list"], ["str", "str"]], "pure": True},
     "builtins.int": {"kind": "class", "call": [["const*"]], "new": [["const*"]], "pure": True},
     "builtins.float": {"kind": "class", "call": [["const*"]], "pure": True},
@@ -190,10 +297,13 @@ FUNCTIONS: dict[str, Fields] = {
     "builtins.object": {"kind": "class", "call": [[]]},
     "torch._C._VariableFunctionsClass": {"kind": "enum"},
     "torch._C._VariableFunctions": {"kind": "value"},
-    "collections.UserString": {"kind": "class", "state": "dict", "call": [["const"]]},
+    "collections.UserString": {"kind": "class", "state": "dict", "call": [["const"]], "new": [["const"]]},
     "builtins.Ellipsis": {"kind": "value"},
     "builtins.NotImplemented": {"kind": "value"},
-    "builtins.type": {"kind": "function", "call": [["none"], ["=builtins.Ellipsis"], ["=builtins.NotImplemented"]]},
+    "builtins.type": {
+        "kind": "function",
+        "call": [["none"], ["=builtins.Ellipsis"], ["=builtins.NotImplemented"]],
+    },
     "builtins.getattr": {"kind": "function"},
     "copyreg._reconstructor": {"kind": "function"},
     "copyreg.__newobj__": {"kind": "function"},
@@ -212,9 +322,15 @@ CLASSES: dict[str, Fields] = {
     "numpy.random.mtrand.RandomState": {"state": "any"},
     "pandas.core.internals.managers.BlockManager": {"call": [["data", "data"]]},
     "pandas.core.internals.managers.SingleBlockManager": {"call": [["data", "data"]]},
-    "pandas.StringDtype": {"call": [["str", "data|=pandas.NA?"]]}, "pandas.PeriodDtype": {"call": [["data*"]]}, "pandas.DatetimeTZDtype": {"call": [["data*"]]},
-    "pandas.IntervalDtype": {"call": [["data*"]]}, "pandas.CategoricalDtype": {"call": [["data*"]]}, "pandas.Period": {"call": [["data*"]]},
-    "pandas.Interval": {"call": [["data*"]]}, "pandas.SparseDtype": {"call": [["data*"]]}, "numpy.ma.core.MaskedConstant": {"call": [[]]},
+    "pandas.StringDtype": {"call": [["str", "data|=pandas.NA?"]]},
+    "pandas.PeriodDtype": {"call": [["data*"]]},
+    "pandas.DatetimeTZDtype": {"call": [["data*"]]},
+    "pandas.IntervalDtype": {"call": [["data*"]]},
+    "pandas.CategoricalDtype": {"call": [["data*"]]},
+    "pandas.Period": {"call": [["data*"]]},
+    "pandas.Interval": {"call": [["data*"]]},
+    "pandas.SparseDtype": {"call": [["data*"]]},
+    "numpy.ma.core.MaskedConstant": {"call": [[]]},
     "random.Random": {"call": [["int?"]]},
 }
 """Fields added to what the generator finds out about a class."""

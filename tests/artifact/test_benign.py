@@ -106,14 +106,34 @@ def test_joblib_in_every_protocol_and_with_objects(protocol, level):
 
 def test_torch_files(tmp_path):
     torch = pytest.importorskip("torch")
-    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.ReLU(), torch.nn.Linear(2, 2), torch.nn.LSTM(2, 2))
-    checkpoint = {"model": net.state_dict(), "optimiser": torch.optim.Adam(net.parameters()).state_dict(), "epoch": 3, "loss": 0.5}
-    for value in (net.state_dict(), net, checkpoint, torch.ones(2), [torch.ones(2, dtype=torch.bfloat16)], torch.eye(3).to_sparse()):
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 3),
+        torch.nn.BatchNorm2d(2),
+        torch.nn.ReLU(),
+        torch.nn.Linear(2, 2),
+        torch.nn.LSTM(2, 2),
+    )
+    checkpoint = {
+        "model": net.state_dict(),
+        "optimiser": torch.optim.Adam(net.parameters()).state_dict(),
+        "epoch": 3,
+        "loss": 0.5,
+    }
+    for value in (
+        net.state_dict(),
+        net,
+        checkpoint,
+        torch.ones(2),
+        [torch.ones(2, dtype=torch.bfloat16)],
+        torch.eye(3).to_sparse(),
+    ):
         for new in (True, False):
             path = tmp_path / "model.bin"
             torch.save(value, path, _use_new_zipfile_serialization=new)
             report = inspect(path)
-            assert (report.verdict, report.format) == ("inert", "torch-zip" if new else "torch-legacy"), report.findings
+            assert (report.verdict, report.format) == ("inert", "torch-zip" if new else "torch-legacy"), (
+                report.findings
+            )
 
 
 def test_tensors_inside_an_ordinary_pickle():
@@ -129,8 +149,17 @@ def test_arrays_on_disk(tmp_path):
     np.save(tmp_path / "b", np.array([{}, 1], object), allow_pickle=True)
     np.savez(tmp_path / "c", x=np.ones(3), y=np.array(["a", 2], object))
     np.savez_compressed(tmp_path / "d", x=np.ones(3))
-    found = {path.name: (report.format, report.verdict) for path in sorted(tmp_path.iterdir()) for report in [inspect(path)]}
-    assert found == {"a.npy": ("npy", None), "b.npy": ("npy", "inert"), "c.npz": ("npz", "inert"), "d.npz": ("npz", None)}
+    found = {
+        path.name: (report.format, report.verdict)
+        for path in sorted(tmp_path.iterdir())
+        for report in [inspect(path)]
+    }
+    assert found == {
+        "a.npy": ("npy", None),
+        "b.npy": ("npy", "inert"),
+        "c.npz": ("npz", "inert"),
+        "d.npz": ("npz", None),
+    }
 
 
 def test_old_module_paths_are_allowed():
@@ -141,17 +170,42 @@ def test_old_module_paths_are_allowed():
 
 def test_the_two_lists_agree():
     """No automatic entry is also on the list of payloads: what is on both was reviewed by hand."""
-    both = {f"{module}.{name}" for module, names in rules.allowlist().modules.items() for name in names if rules.payload(module, name)}
+    both = {
+        f"{module}.{name}"
+        for module, names in rules.allowlist().modules.items()
+        for name in names
+        if rules.payload(module, name)
+    }
     assert both <= {f"torch.jit._pickle.{name}" for name in (
         "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "build_tensor_from_id", "restore_type_tag")}  # fmt: skip
 
 
 def test_every_schema_is_well_formed():
-    words = {"none", "bool", "int", "float", "str", "bytes", "const", "list", "tuple", "dict", "set", "plain", "data", "class", "pure", "any", "@raw"}
+    words = {
+        "none",
+        "bool",
+        "int",
+        "float",
+        "str",
+        "bytes",
+        "const",
+        "list",
+        "tuple",
+        "dict",
+        "set",
+        "plain",
+        "data",
+        "class",
+        "pure",
+        "any",
+        "@raw",
+    }
     for module, names in rules.allowlist().modules.items():
         for name, entry in names.items():
             assert entry.kind in {"class", "function", "value", "enum"}, (module, name)
-            for pattern in [part for schemas in (entry.call, entry.new) for schema in schemas or () for part in schema]:
+            for pattern in [
+                part for schemas in (entry.call, entry.new) for schema in schemas or () for part in schema
+            ]:
                 for choice in pattern.rstrip("?*").split("|"):
                     assert choice in words or choice[0] in "=#'", (module, name, choice)
 
@@ -161,5 +215,7 @@ def test_nothing_scanned_is_imported():
     import subprocess
 
     data = b"\x80\x04\x8c\x08colorsys\x8c\x0argb_to_hsv\x93\x8c\x05numpy\x8c\x07ndarray\x93\x86."
-    done = subprocess.run([sys.executable, "-c", code, data.hex()], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, data.hex()], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "unproven []\n"

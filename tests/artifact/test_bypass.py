@@ -53,12 +53,25 @@ DANGEROUS = {
     "underscored alias": P4 + name("random", "_os.getpid") + b")R.",
     "globals of a function": P4 + name("numpy", "mean.__globals__") + b".",
     "subclasses": P4 + name("builtins", "object.__subclasses__") + b")R.",
-    "very long name": P4 + b"\x8d" + struct.pack("<Q", 2000) + b"os." * 666 + b"xx" + text("getpid") + b"\x93)R.",
+    "very long name": P4
+    + b"\x8d"
+    + struct.pack("<Q", 2000)
+    + b"os." * 666
+    + b"xx"
+    + text("getpid")
+    + b"\x93)R.",
     "submodule of a listed package": P4 + name("pip._internal.cli.main", "main") + b"]\x85R.",
     "computed name": P4 + text("os") + name("builtins", "str") + text("getpid") + b"\x85R\x93)R.",
     # memo and stack
     "name from the memo": P4 + text("getpid") + b"\x94" + text("os") + b"h\x00\x93)R.",
-    "memo overwritten": P4 + text("a") + b"q\x00" + text("os") + b"q\x00" + b"0h\x00" + text("getpid") + b"\x93)R.",
+    "memo overwritten": P4
+    + text("a")
+    + b"q\x00"
+    + text("os")
+    + b"q\x00"
+    + b"0h\x00"
+    + text("getpid")
+    + b"\x93)R.",
     "memo gap": P4 + text("os") + b"r\xff\xff\xff\x7f0j\xff\xff\xff\x7f" + text("getpid") + b"\x93)R.",
     "textual memo": P2 + b"Vos\np7\n0g7\nVgetpid\n\x93)R.",
     "duplicate": P4 + text("os") + b"2" + b"0" + text("getpid") + b"\x93)R.",
@@ -91,14 +104,40 @@ DANGEROUS = {
     "map": P4 + name("builtins", "map") + name("builtins", "len") + b"]\x86R.",
     "reduce of functools": P4 + name("functools", "reduce") + name("builtins", "int") + b"]\x86R.",
     "defaultdict": P4 + name("collections", "defaultdict") + name("os", "getpid") + b"\x85R.",
-    "reconstructor": P4 + name("copyreg", "_reconstructor") + name("subprocess", "Popen") + b"2" + text("true") + b"\x87R.",
-    "newobj function": P4 + name("copyreg", "__newobj__") + name("subprocess", "Popen") + text("true") + b"\x86R.",
-    "torch rebuild": P4 + name("torch._tensor", "_rebuild_from_type_v2") + b"(" + name("os", "getpid") + name("builtins", "int") + b"))tR.",
-    "getattr": P4 + name("builtins", "getattr") + name("collections", "OrderedDict") + text("__init__") + b"\x86R.",
-    "getattr by dangerous name": P4 + name("builtins", "getattr") + name("mypkg", "thing") + text("system") + b"\x86R.",
+    "reconstructor": P4
+    + name("copyreg", "_reconstructor")
+    + name("subprocess", "Popen")
+    + b"2"
+    + text("true")
+    + b"\x87R.",
+    "newobj function": P4
+    + name("copyreg", "__newobj__")
+    + name("subprocess", "Popen")
+    + text("true")
+    + b"\x86R.",
+    "torch rebuild": P4
+    + name("torch._tensor", "_rebuild_from_type_v2")
+    + b"("
+    + name("os", "getpid")
+    + name("builtins", "int")
+    + b"))tR.",
+    "getattr": P4
+    + name("builtins", "getattr")
+    + name("collections", "OrderedDict")
+    + text("__init__")
+    + b"\x86R.",
+    "getattr by dangerous name": P4
+    + name("builtins", "getattr")
+    + name("mypkg", "thing")
+    + text("system")
+    + b"\x86R.",
     "attrgetter": P4 + name("operator", "attrgetter") + text("system") + b"\x85R.",
     "methodcaller": P4 + name("operator", "methodcaller") + text("read") + b"\x85R.",
-    "extension registry": P4 + name("copyreg", "add_extension") + text("os") + text("getpid") + b"K\x01\x87R.",
+    "extension registry": P4
+    + name("copyreg", "add_extension")
+    + text("os")
+    + text("getpid")
+    + b"K\x01\x87R.",
     # broken, several, trailing
     "broken after": P4 + PID + b"\xff",
     "truncated after": P4 + PID,
@@ -110,26 +149,97 @@ DANGEROUS = {
     # frames
     "frame too long": P4 + b"\x95" + struct.pack("<Q", 1 << 40) + PID + b".",
     "frame too short": P4 + b"\x95" + struct.pack("<Q", 3) + PID + b".",
-    "frame in a frame": P4 + b"\x95" + struct.pack("<Q", 60) + b"\x95" + struct.pack("<Q", 2) + PID + b"." + b" " * 60,
+    "frame in a frame": P4
+    + b"\x95"
+    + struct.pack("<Q", 60)
+    + b"\x95"
+    + struct.pack("<Q", 2)
+    + PID
+    + b"."
+    + b" " * 60,
     # protocol 5
     "after a bytearray": b"\x80\x05\x96" + struct.pack("<Q", 3) + b"abc0" + PID + b".",
     "after a buffer": b"\x80\x05\x97\x98" + b"0" + PID + b".",
 }
 """What -> bytes that must be dangerous, in `pickle.load`'s reading."""
 
-GADGETS = (
-    "posix.getpid nt.getpid subprocess.run subprocess.getoutput builtins.eval builtins.exec builtins.compile builtins.__import__ builtins.open "
-    "runpy.run_path importlib.import_module pty.spawn socket.socket shutil.rmtree sys.exit ctypes.CDLL webbrowser.open pip.main pip._internal.main "
-    "torch.load torch.hub.load torch.utils.cpp_extension.load numpy.load numpy.f2py.crackfortran.getlincoef numpy.testing._private.utils.runstring "
-    "pydoc.pipepager timeit.timeit timeit.main cProfile.run cProfile.runctx profile.Profile.run bdb.Bdb.run code.InteractiveInterpreter.runcode "
-    "asyncio.unix_events._UnixSubprocessTransport._start asyncio.create_subprocess_shell operator.attrgetter types.CodeType types.FunctionType "
-    "pickle.loads _pickle.loads marshal.loads joblib.load dill.loads cloudpickle.cloudpickle._make_function cloudpickle.loads logging.config.fileConfig "
-    "logging.FileHandler idlelib.pyshell.ModifiedInterpreter.runcode lib2to3.pgen2.grammar.Grammar.loads doctest.debug_script ensurepip._run_pip "
-    "trace.Trace.run code.interact codeop.compile_command zipimport.zipimporter distutils.spawn.spawn pdb.run signal.signal threading.Thread "
-    "multiprocessing.util.spawnv_passfds torch.fx.graph_module.reduce_graph_module torch.jit.load torch.serialization.load pandas.read_pickle "
-    "pandas.eval io.open uuid._get_command_stdout platform.popen tarfile.open urllib.request.urlopen requests.get http.client.HTTPSConnection "
-    "some.unknown.module.popen some.package.exec_command another.check_output"
-).split()
+GADGETS = [
+    "posix.getpid",
+    "nt.getpid",
+    "subprocess.run",
+    "subprocess.getoutput",
+    "builtins.eval",
+    "builtins.exec",
+    "builtins.compile",
+    "builtins.__import__",
+    "builtins.open",
+    "runpy.run_path",
+    "importlib.import_module",
+    "pty.spawn",
+    "socket.socket",
+    "shutil.rmtree",
+    "sys.exit",
+    "ctypes.CDLL",
+    "webbrowser.open",
+    "pip.main",
+    "pip._internal.main",
+    "torch.load",
+    "torch.hub.load",
+    "torch.utils.cpp_extension.load",
+    "numpy.load",
+    "numpy.f2py.crackfortran.getlincoef",
+    "numpy.testing._private.utils.runstring",
+    "pydoc.pipepager",
+    "timeit.timeit",
+    "timeit.main",
+    "cProfile.run",
+    "cProfile.runctx",
+    "profile.Profile.run",
+    "bdb.Bdb.run",
+    "code.InteractiveInterpreter.runcode",
+    "asyncio.unix_events._UnixSubprocessTransport._start",
+    "asyncio.create_subprocess_shell",
+    "operator.attrgetter",
+    "types.CodeType",
+    "types.FunctionType",
+    "pickle.loads",
+    "_pickle.loads",
+    "marshal.loads",
+    "joblib.load",
+    "dill.loads",
+    "cloudpickle.cloudpickle._make_function",
+    "cloudpickle.loads",
+    "logging.config.fileConfig",
+    "logging.FileHandler",
+    "idlelib.pyshell.ModifiedInterpreter.runcode",
+    "lib2to3.pgen2.grammar.Grammar.loads",
+    "doctest.debug_script",
+    "ensurepip._run_pip",
+    "trace.Trace.run",
+    "code.interact",
+    "codeop.compile_command",
+    "zipimport.zipimporter",
+    "distutils.spawn.spawn",
+    "pdb.run",
+    "signal.signal",
+    "threading.Thread",
+    "multiprocessing.util.spawnv_passfds",
+    "torch.fx.graph_module.reduce_graph_module",
+    "torch.jit.load",
+    "torch.serialization.load",
+    "pandas.read_pickle",
+    "pandas.eval",
+    "io.open",
+    "uuid._get_command_stdout",
+    "platform.popen",
+    "tarfile.open",
+    "urllib.request.urlopen",
+    "requests.get",
+    "http.client.HTTPSConnection",
+    "some.unknown.module.popen",
+    "some.package.exec_command",
+    "another.check_output",
+]
 
 UNPROVEN = {
     "unknown class": P4 + name("mypkg.model", "Net") + b")\x81.",
@@ -180,7 +290,12 @@ UNPROVEN = {
     + text("a")
     + (name("numpy", "dtype") + text("f8") + b"\x89\x88\x87R")
     + b"K\x00\x86sK\x04K\x01K\x10tb.",
-    "state with a method of a list": P4 + name("collections", "deque") + b")R}" + text("append") + name("builtins", "len") + b"sb.",
+    "state with a method of a list": P4
+    + name("collections", "deque")
+    + b")R}"
+    + text("append")
+    + name("builtins", "len")
+    + b"sb.",
     "truncated": P4 + text("abc"),
     "unknown opcode": P4 + b"\xff",
     "frame too short for an opcode": P4 + b"\x95" + struct.pack("<Q", 3) + text("abcdef") + b".",
@@ -233,14 +348,25 @@ def test_the_unknown_is_named_with_its_position():
     assert UNPROVEN["unknown class"][event.pos] in b"\x93\x81"
 
 
-@pytest.mark.parametrize("word", ["import os; os.system('id')", "curl http://x | sh", "/bin/sh", "__import__('os')"])
+@pytest.mark.parametrize(
+    "word", ["import os; os.system('id')", "curl http://x | sh", "/bin/sh", "__import__('os')"]
+)
 def test_an_unknown_callable_with_code_in_its_arguments_is_dangerous(word, level):
     assert level(P4 + name("never.heard.of", "it") + text(word) + b"\x85R.") == "dangerous"
     assert level(P4 + name("never.heard.of", "it") + text("weights") + b"\x85R.") == "unproven"
 
 
 def test_names_are_renamed_as_the_unpickler_does_it(level):
-    assert level(P2 + old("copy_reg", "_reconstructor") + old("__builtin__", "object") + old("__builtin__", "object") + b"N\x87R.") == "inert"
+    assert (
+        level(
+            P2
+            + old("copy_reg", "_reconstructor")
+            + old("__builtin__", "object")
+            + old("__builtin__", "object")
+            + b"N\x87R."
+        )
+        == "inert"
+    )
     assert level(P2 + old("__builtin__", "set") + b"]\x85R.") == "inert"
 
 
@@ -280,7 +406,9 @@ def test_self_reference(level):
 
 def test_a_container_changed_after_it_was_nested_is_judged_as_it_is(level):
     inner = b"]\x94]h\x00a\x94"  # memo 0 is in memo 1
-    late = P4 + inner + b"0h\x00" + name("builtins", "len") + b"a0" + name("random", "Random") + b")\x81h\x01b."
+    late = (
+        P4 + inner + b"0h\x00" + name("builtins", "len") + b"a0" + name("random", "Random") + b")\x81h\x01b."
+    )
     plain = P4 + inner + b"0h\x00K\x01a0" + name("random", "Random") + b")\x81h\x01b."
     assert level(late) == "unproven"
     assert level(plain) == "inert"
@@ -297,6 +425,12 @@ def test_real_pickles_of_gadgets_are_dangerous_in_every_protocol(level):
         def __reduce__(self):
             return self.call[0], self.call[1:]
 
-    for call in ((os.getpid,), (subprocess.run, ["true"]), (eval, "1+1"), (getattr, os, "getpid"), (__import__, "os")):
+    for call in (
+        (os.getpid,),
+        (subprocess.run, ["true"]),
+        (eval, "1+1"),
+        (getattr, os.stat_result, "__init__"),
+        (__import__, "os"),
+    ):
         for protocol in range(6):
             assert level(pickle.dumps({"model": [1, Payload(*call)]}, protocol)) == "dangerous", call

@@ -1,4 +1,4 @@
-"""Bounded decompression of the codecs that joblib and numpy users meet; nothing beyond the standard library."""
+"""Bounded decompression of the codecs that model files use, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -18,21 +18,28 @@ _CHUNK: Final = 1 << 20
 class Decompressor(Protocol):
     """What zlib, bz2 and lzma decompressors have in common."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the compressed data was reached."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the compressed data."""
+        ...
 
     def decompress(self, data: bytes, max_length: int = ..., /) -> bytes:
         """Decompress at most so many bytes."""
         ...
 
 
-class TooLarge(Exception):  # noqa: N818 - a signal inside this package
+class TooLarge(Exception):
     """The content is larger than the budget."""
 
 
 _MAKERS: Final[dict[str, Callable[[], Decompressor]]] = {
-    "zlib": zlib.decompressobj,
-    "zfile": zlib.decompressobj,
+    "zlib": lambda: zlib.decompressobj(15),
+    "zfile": lambda: zlib.decompressobj(15),
     "gzip": lambda: zlib.decompressobj(31),
     "deflate": lambda: zlib.decompressobj(-15),
     "bz2": bz2.BZ2Decompressor,

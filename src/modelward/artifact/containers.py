@@ -109,14 +109,25 @@ def _appended_zip(into: Collected, data: Buffer) -> None:
     if data[max(0, len(data) - 22) : len(data)].find(b"PK\x05\x06") >= 0:
         archive = Archive(data)
         if archive.members:
-            into.add("", "zip.appended", "a zip archive is appended, which some loaders would open instead", note=True)
+            into.add(
+                "",
+                "zip.appended",
+                "a zip archive is appended, which some loaders would open instead",
+                note=True,
+            )
             _zip(into, data, "torch-zip", "", 0)
 
 
 def _content(into: Collected, data: Buffer, found: Sniffed, member: str, depth: int) -> None:
     kind = found.format
     if kind in {"pickle", "joblib", "torch-legacy"}:
-        _pickle(into, data, member, loader="torch-legacy" if kind == "torch-legacy" else "pickle", joblib=kind == "joblib")
+        _pickle(
+            into,
+            data,
+            member,
+            loader="torch-legacy" if kind == "torch-legacy" else "pickle",
+            joblib=kind == "joblib",
+        )
     elif kind in {"joblib-compressed", "compressed", "csv-compressed"}:
         _compressed(into, data, member, depth)
     elif kind in {"zip", "npz", "skops", *_TORCH}:
@@ -131,7 +142,15 @@ def _content(into: Collected, data: Buffer, found: Sniffed, member: str, depth: 
         into.missed(member, "the format is unknown, so what a loader would do is unknown")
 
 
-def _pickle(into: Collected, data: Buffer, member: str, *, loader: Loader = "pickle", joblib: bool = False, start: int = 0) -> None:
+def _pickle(
+    into: Collected,
+    data: Buffer,
+    member: str,
+    *,
+    loader: Loader = "pickle",
+    joblib: bool = False,
+    start: int = 0,
+) -> None:
     result = scan(data, loader=loader, joblib=joblib, start=start)
     into.events += [(member, event) for event in result.events]
     into.streams += result.streams
@@ -140,7 +159,9 @@ def _pickle(into: Collected, data: Buffer, member: str, *, loader: Loader = "pic
         into.add(member, "pickle.budget", f"{result.dropped} further findings were not kept", note=True)
     broken = any(event.rule == "pickle.broken" for event in result.events)
     if result.unread and not broken and loader != "torch-legacy":
-        into.unread.append(f"{member + ': ' if member else ''}{result.unread} bytes after the last pickle stream are no stream")
+        into.unread.append(
+            f"{member + ': ' if member else ''}{result.unread} bytes after the last pickle stream are no stream"
+        )
     for index, inner in enumerate(result.embedded):
         name = f"{member}!storage{index}" if member else f"!storage{index}"
         _nested(into, inner, name, 1)
@@ -225,7 +246,12 @@ def _member(into: Collected, archive: Archive, member: Member, named: tuple[str,
     if member.method in _METHODS:
         content = _expand(into, content, _METHODS[member.method], name)
     if content and not member.hidden and zlib.crc32(content) != member.crc:
-        into.add(name, "zip.crc", "the checksum is wrong: some readers refuse the member, others load it", note=True)
+        into.add(
+            name,
+            "zip.crc",
+            "the checksum is wrong: some readers refuse the member, others load it",
+            note=True,
+        )
     if kind == "skops" and lower.endswith("schema.json"):
         _skops(into, content, name)
     elif kind in _TORCH and lower.endswith(".pkl"):
@@ -240,14 +266,28 @@ def _plausible(head: bytes) -> bool:
     """Whether a member that need not be a pickle starts as one, or as an archive or an object array."""
     if head[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:
         return True
-    return head.startswith((b"\x93NUMPY", b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"cos\n", b"cposix\n", b"c__builtin__\n", b"cbuiltins\n"))
+    return head.startswith(
+        (
+            b"\x93NUMPY",
+            b"PK\x03\x04",
+            b"\x1f\x8b",
+            b"BZh",
+            b"\xfd7zXZ",
+            b"cos\n",
+            b"cposix\n",
+            b"c__builtin__\n",
+            b"cbuiltins\n",
+        )
+    )
 
 
 def _opportunistic(into: Collected, content: bytes, name: str, depth: int) -> None:
     """A member that no loader need unpickle: only what is complete, or dangerous, counts."""
     trial = Collected(into.limits)
     _nested(trial, content, name, depth + 1)
-    broken = any(event.rule in {"pickle.broken", "artifact.unread", "artifact.damaged"} for _, event in trial.events)
+    broken = any(
+        event.rule in {"pickle.broken", "artifact.unread", "artifact.damaged"} for _, event in trial.events
+    )
     dangerous = [pair for pair in trial.events if pair[1].level == "dangerous"]
     into.events += dangerous if broken else trial.events
     into.streams += trial.streams

@@ -50,5 +50,9 @@ def _objects(descr: object) -> bool:
     if isinstance(descr, str):
         return "O" in descr or "object" in descr.lower()
     if isinstance(descr, list | tuple):
-        return any(_objects(part) for field in descr for part in (field[1:2] if isinstance(field, tuple) else (field,)))
+        return any(
+            _objects(part)
+            for field in descr
+            for part in (field[1:2] if isinstance(field, tuple) else (field,))
+        )
     return True

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NODES: Final = 1_000_000
-_CALLING: Final = frozenset({"FunctionNode", "PartialNode", "MethodNode", "OperatorFuncNode", "TypeNode", "ReduceNode", "ObjectNode"})
+_CALLING: Final = frozenset(
+    {"FunctionNode", "PartialNode", "MethodNode", "OperatorFuncNode", "TypeNode", "ReduceNode", "ObjectNode"}
+)
 
 
 def judge(content: bytes) -> list[Event]:
@@ -42,7 +44,17 @@ def judge(content: bytes) -> list[Event]:
 
 
 def _fundamental(module: str, name: str) -> bool:
-    return module == "builtins" and name in {"NoneType", "function", "method", "str", "int", "float", "bool", "dict", "list"}
+    return module == "builtins" and name in {
+        "NoneType",
+        "function",
+        "method",
+        "str",
+        "int",
+        "float",
+        "bool",
+        "dict",
+        "list",
+    }
 
 
 def _names(tree: object) -> Iterator[tuple[str, str, str]]:
@@ -53,7 +65,10 @@ def _names(tree: object) -> Iterator[tuple[str, str, str]]:
             return
         node = stack.pop()
         if isinstance(node, dict):
-            module, name = node.get("__module__", node.get("module_path")), node.get("__class__", node.get("function"))
+            module, name = (
+                node.get("__module__", node.get("module_path")),
+                node.get("__class__", node.get("function")),
+            )
             if isinstance(module, str) and isinstance(name, str):
                 yield module, name, str(node.get("__loader__", ""))
             stack += node.values()

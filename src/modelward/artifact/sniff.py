@@ -64,7 +64,18 @@ def sniff(data: Buffer) -> Sniffed:
     if not len(data):
         raise FileDamaged("the file is empty")
     head = bytes(data[:PREFIX])
-    for rule in (_magic, _zip, _compressed, _safetensors, _pickle, _text, _ubj, _onnx, _late_zip, _odd_pickle):
+    for rule in (
+        _magic,
+        _zip,
+        _compressed,
+        _safetensors,
+        _pickle,
+        _text,
+        _ubj,
+        _onnx,
+        _late_zip,
+        _odd_pickle,
+    ):
         found = rule(data, head)
         if found is not None:
             return found
@@ -74,7 +85,12 @@ def sniff(data: Buffer) -> Sniffed:
 def compression(head: bytes) -> str | None:
     """Name of the compression whose magic number starts the content, or None."""
     found = next((name for magic, name in COMPRESSIONS.items() if head.startswith(magic)), None)
-    if found is None and len(head) > 1 and head[0] & 0x8F == 0x08 and int.from_bytes(head[:2], "big") % 31 == 0:
+    if (
+        found is None
+        and len(head) > 1
+        and head[0] & 0x8F == 0x08
+        and int.from_bytes(head[:2], "big") % 31 == 0
+    ):
         return "zlib" if head[0] == 0x78 else None
     return found
 
@@ -97,7 +113,7 @@ def _zip(data: Buffer, head: bytes) -> Sniffed | None:
     if not head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return None
     archive = Archive(data)
-    if not archive.members and not head.startswith(b"PK\x05\x06"):
+    if not archive.directories:
         raise FileDamaged("the file starts as a zip archive and has no readable directory: it is truncated")
     return zip_kind(archive)
 
@@ -109,7 +125,11 @@ def zip_kind(archive: Archive) -> Sniffed:
     inner = {name.split("/", 1)[-1] for name in names}
     if "schema.json" in names:
         return Sniffed("skops", "a zip archive with schema.json")
-    if "constants.pkl" in leaves or any(name.startswith("code/") for name in inner) or "archive_format" in leaves:
+    if (
+        "constants.pkl" in leaves
+        or any(name.startswith("code/") for name in inner)
+        or "archive_format" in leaves
+    ):
         return Sniffed("torchscript", "a zip archive with TorchScript code, constants.pkl or archive_format")
     if any(name.startswith((".data/", "data/archive")) or "/.data/extern_modules" in name for name in names):
         return Sniffed("torch-package", "a zip archive with torch.package's folder")
@@ -147,7 +167,9 @@ def _safetensors(data: Buffer, head: bytes) -> Sniffed | None:
     if size > 100_000_000 or size < 2:
         return None
     if size + 8 > len(data):
-        raise FileDamaged(f"the file starts as safetensors and its header of {size} bytes is cut off: it is truncated")
+        raise FileDamaged(
+            f"the file starts as safetensors and its header of {size} bytes is cut off: it is truncated"
+        )
     return Sniffed("safetensors", f"a JSON header of {size} bytes after its length")
 
 
@@ -224,7 +246,11 @@ def _csv(head: bytes) -> bool:
 
 
 def _ubj(data: Buffer, head: bytes) -> Sniffed | None:
-    if head[:1] == b"{" and head[1:2] in b"LliIUV" and (b"learner" in head or b"learner" in bytes(data[-PREFIX:])):
+    if (
+        head[:1] == b"{"
+        and head[1:2] in b"LliIUV"
+        and (b"learner" in head or b"learner" in bytes(data[-PREFIX:]))
+    ):
         return Sniffed("xgboost-ubj", "universal binary JSON with a learner")
     return None
 
@@ -252,7 +278,9 @@ def _onnx(data: Buffer, head: bytes) -> Sniffed | None:
             if {1, 7} <= seen:
                 raise FileDamaged("the file starts as ONNX and its graph is cut off: it is truncated")
             return None
-    return Sniffed("onnx", "fields of an ONNX ModelProto with a graph") if 7 in seen and seen & {1, 8} else None
+    return (
+        Sniffed("onnx", "fields of an ONNX ModelProto with a graph") if 7 in seen and seen & {1, 8} else None
+    )
 
 
 def _varint(data: Buffer, pos: int) -> tuple[int | None, int]:
@@ -273,5 +301,3 @@ def _late_zip(data: Buffer, head: bytes) -> Sniffed | None:
     del head
     archive = Archive(data)
     return zip_kind(archive) if archive.members else None
-
-

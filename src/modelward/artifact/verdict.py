@@ -20,7 +20,19 @@ Severity: TypeAlias = Literal["critical", "medium", "info"]
 
 _SEVERITY: Final[dict[str, Severity]] = {"dangerous": "critical", "unproven": "medium", "note": "info"}
 PASSIVE: Final[frozenset[Format]] = frozenset(
-    {"npy", "npz", "safetensors", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm", "parquet", "csv", "csv-compressed", "json"}
+    {
+        "npy",
+        "npz",
+        "safetensors",
+        "onnx",
+        "xgboost-json",
+        "xgboost-ubj",
+        "lightgbm",
+        "parquet",
+        "csv",
+        "csv-compressed",
+        "json",
+    }
 )
 """Formats whose loaders run no code of the file, unless the file holds a pickle."""
 
@@ -134,7 +146,9 @@ def _inspect(data: bytes | mmap.mmap, name: str, limits: Limits | None) -> Artif
     except FileDamaged as error:
         raise FileDamaged(f"{name}: {error}") from error
     collected = collect(data, found, limits or Limits())
-    coverage = Coverage(len(data), collected.members, collected.streams, collected.arrays, tuple(collected.unread))
+    coverage = Coverage(
+        len(data), collected.members, collected.streams, collected.arrays, tuple(collected.unread)
+    )
     return ArtifactReport(name, found.format, _verdict(found, collected), coverage, _findings(collected))
 
 
@@ -152,7 +166,13 @@ def _verdict(found: Sniffed, collected: Collected) -> Verdict | None:
 def _findings(collected: Collected) -> tuple[Finding, ...]:
     order = {"critical": 0, "medium": 1, "info": 2}
     made = [
-        Finding(event.rule, _SEVERITY[event.level], event.message, Location(member, event.pos if event.pos >= 0 else None), event.call)
+        Finding(
+            event.rule,
+            _SEVERITY[event.level],
+            event.message,
+            Location(member, event.pos if event.pos >= 0 else None),
+            event.call,
+        )
         for member, event in collected.events
     ]
     return tuple(sorted(made, key=lambda finding: order[finding.severity]))

@@ -55,10 +55,11 @@ class Archive:
     Attributes:
         members: those of the central directory, then those that only local headers show.
         oddities: sentences on what the two readings, or two readers, disagree about.
+        directories: number of end-of-directory records; 0 in a truncated archive.
         complete: whether all members were listed.
     """
 
-    __slots__ = ("_data", "_spans", "complete", "members", "oddities")
+    __slots__ = ("_data", "_spans", "complete", "directories", "members", "oddities")
 
     def __init__(self, data: Buffer) -> None:
         self._data = data
@@ -66,7 +67,9 @@ class Archive:
         self.members: list[Member] = []
         self.oddities: list[str] = []
         self.complete = True
-        for end in self._ends():
+        ends = self._ends()
+        self.directories = len(ends)
+        for end in ends:
             self._directory(end)
         self._gaps()
         names = [member.name for member in self.members]
@@ -84,7 +87,9 @@ class Archive:
                 found.append(base + at)
             at = tail.rfind(b"PK\x05\x06", 0, at)
         if len(found) > 1:
-            self.oddities.append("there is more than one directory, and readers differ in which one they take")
+            self.oddities.append(
+                "there is more than one directory, and readers differ in which one they take"
+            )
         return found
 
     def _directory(self, end: int) -> None:
@@ -173,7 +178,9 @@ class Archive:
                 found = self._local(bytes(self._data[at : at + _LOCAL.size]), at)
                 size = found.size or max(0, start - found.start)
                 self.members.append(msgspec.structs.replace(found, size=size))
-                self.oddities.append(f"{found.name!r} is in no directory, and only readers of local headers see it")
+                self.oddities.append(
+                    f"{found.name!r} is in no directory, and only readers of local headers see it"
+                )
                 pos = at + 4
             pos = max(pos, end)
 

@@ -44,7 +44,10 @@ def body(state: State, wrapper: Obj, pos: int) -> int:
         raise Broken(message)
     if item.objects:
         return nested(state, pos)
-    if "numpy_array_alignment_bytes" in fields and match.scalar(fields["numpy_array_alignment_bytes"]) is not None:
+    if (
+        "numpy_array_alignment_bytes" in fields
+        and match.scalar(fields["numpy_array_alignment_bytes"]) is not None
+    ):
         pos = state.bound(pos + 1) + state.data[pos]
     return state.bound(pos + count_of(shape) * item.itemsize)
 

@@ -41,11 +41,12 @@ INJECTED: Final = frozenset(
 )  # fmt: skip
 """Attributes through which a state makes an object call something."""
 _BASES: Final = frozenset(
-    f"builtins.{name}" for name in ("object", "dict", "list", "tuple", "set", "frozenset", "int", "float", "str", "bytes")
+    f"builtins.{name}"
+    for name in ("object", "dict", "list", "tuple", "set", "frozenset", "int", "float", "str", "bytes")
 )
 
 
-class Broken(Exception):  # noqa: N818 - a signal inside this package, never raised to a caller
+class Broken(Exception):
     """The stream ends, or holds what no unpickler accepts."""
 
 
@@ -100,7 +101,7 @@ class Judge:
             known.times += 1
             if known.call is None and event.call is not None:
                 known.call, known.pos, known.message = event.call, event.pos, event.message
-        elif len(self.events) < EVENTS or event.level == "dangerous" and len(self.events) < 2 * EVENTS:
+        elif len(self.events) < EVENTS or (event.level == "dangerous" and len(self.events) < 2 * EVENTS):
             self.events[key] = event
         else:
             self.dropped += 1
@@ -110,13 +111,17 @@ class Judge:
     def name(self, module: str, name: str, pos: int, proto: int) -> Global:
         """An import: GLOBAL, STACK_GLOBAL or INST."""
         if len(module) + len(name) > LONGEST:
-            message = f"a name to import is {len(module) + len(name)} characters long, longer than any real one"
+            message = (
+                f"a name to import is {len(module) + len(name)} characters long, longer than any real one"
+            )
             self.record(Event("pickle.payload", "dangerous", message, pos))
             return Global(module[:40] + "...", name[:40] + "...", pos, None, "hides its name")
         raw = (module, name)
         if module in _compat_pickle.IMPORT_MAPPING or raw in _compat_pickle.NAME_MAPPING:
             # Below protocol 3 the unpickler renames; above, the raw name exists on Python 2 only.
-            module, name = _compat_pickle.NAME_MAPPING.get(raw, (_compat_pickle.IMPORT_MAPPING.get(module, module), name))
+            module, name = _compat_pickle.NAME_MAPPING.get(
+                raw, (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
+            )
         known = self._names.get((module, name))
         if known is None:
             entry = rules.find(module, name)  # reviewed, so it wins over a list of whole modules
@@ -134,7 +139,11 @@ class Judge:
 
     def _unknown_name(self, found: Global) -> None:
         why = rules.gadget(found.module, found.name)
-        text = f"{found.path} {why}" if why else f"{found.path} is not on the allow-list, so what it does is unknown"
+        text = (
+            f"{found.path} {why}"
+            if why
+            else f"{found.path} is not on the allow-list, so what it does is unknown"
+        )
         self.record(Event("pickle.unknown-name", "unproven", text, found.pos), found.path)
 
     def computed_name(self, module: Value, name: Value, pos: int) -> Obj:
@@ -216,7 +225,9 @@ class Judge:
                 continue
             value = self.match.scalar(item)
             text = value.decode("latin-1") if isinstance(value, bytes | bytearray) else value
-            if isinstance(text, str) and (word := next((w for w in rules.dangers().arguments if w in text), None)):
+            if isinstance(text, str) and (
+                word := next((w for w in rules.dangers().arguments if w in text), None)
+            ):
                 return word
         return None
 
@@ -232,7 +243,9 @@ class Judge:
             result.tainted = cls.tainted
             level: Level = "dangerous" if result.tainted else "unproven"
             text = call_text(self.data, cls, args)
-            self.record(Event("pickle.computed-call", level, "a class that is not a name is instantiated", pos, text))
+            self.record(
+                Event("pickle.computed-call", level, "a class that is not a name is instantiated", pos, text)
+            )
             return result
         entry = cls.entry
         plain = kwargs is None or (isinstance(kwargs, Map) and kwargs.whole and not kwargs.keys)
@@ -260,10 +273,20 @@ class Judge:
             self.record(Event("pickle.state", "unproven", message, pos))
         elif target.tainted:
             text = f"{render(self.data, target)} <- {render(self.data, state)}"
-            self.record(Event("pickle.patched", "dangerous", "attributes of a payload's result are overwritten", pos, text))
+            self.record(
+                Event(
+                    "pickle.patched",
+                    "dangerous",
+                    "attributes of a payload's result are overwritten",
+                    pos,
+                    text,
+                )
+            )
         elif target.entry is not None:
             check = CHECKS.get(target.entry.state)
-            problem = check(self.match, target, state) if check else f"{target.tag} is not known to take a state"
+            problem = (
+                check(self.match, target, state) if check else f"{target.tag} is not known to take a state"
+            )
             if problem is not None:
                 self.record(Event("pickle.state", "unproven", f"{target.tag}: {problem}", pos))
         if isinstance(target, Obj):
@@ -279,7 +302,9 @@ class Judge:
                     message = f"the state sets {name}, through which later opcodes call what it holds"
                     self.record(Event("pickle.injection", "dangerous", message, pos, text), name or "")
 
-    def items(self, target: Value, kind: Literal["list", "dict", "set"], items: list[Value], pos: int) -> None:
+    def items(
+        self, target: Value, kind: Literal["list", "dict", "set"], items: list[Value], pos: int
+    ) -> None:
         """APPEND(S), SETITEM(S), ADDITEMS."""
         if isinstance(target, Seq) and target.kind == kind:
             target.extend(items)
@@ -302,7 +327,9 @@ class Judge:
         """PERSID and BINPERSID: harmless only as the storages that torch writes."""
         if self.loader != "pickle" and isinstance(pid, Seq) and pid.whole and pid.kind == "tuple":
             if self.match.matches(_TORCH_IDS[self.loader], pid.items) and self._storage_or_class(pid.items):
-                return pid.items[1] if self.match.text(pid.items[0]) == "module" else Obj("torch.storage", pos)
+                return (
+                    pid.items[1] if self.match.text(pid.items[0]) == "module" else Obj("torch.storage", pos)
+                )
         text = f"persistent_load({render(self.data, pid)})"
         message = "a persistent id is resolved by the loading program, in a way the file does not state"
         self.record(Event("pickle.persistent-id", "unproven", message, pos, text))
@@ -340,7 +367,9 @@ def _reconstructor(judge: Judge, callee: Global, args: Sequence[Value], pos: int
 
 def _newobj(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
     """`copyreg.__newobj__(cls, *args)` is NEWOBJ as a function."""
-    return judge.new(args[0], Seq("tuple", list(args[1:])), pos) if args else _outside(judge, callee, args, pos)
+    return (
+        judge.new(args[0], Seq("tuple", list(args[1:])), pos) if args else _outside(judge, callee, args, pos)
+    )
 
 
 def _newobj_ex(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
@@ -353,14 +382,25 @@ def _getattr(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> V
     owner = args[0] if args else None
     name = judge.match.text(args[1]) if len(args) > 1 else None
     result = Obj("", pos, callee, args)
-    tainted = (isinstance(owner, Obj) and owner.tainted) or (isinstance(owner, Global) and owner.danger is not None)
-    inner = rules.find(owner.module, f"{owner.name}.{name}") if isinstance(owner, Global) and owner.entry is not None else None
+    tainted = (isinstance(owner, Obj) and owner.tainted) or (
+        isinstance(owner, Global) and owner.danger is not None
+    )
+    inner = (
+        rules.find(owner.module, f"{owner.name}.{name}")
+        if isinstance(owner, Global) and owner.entry is not None
+        else None
+    )
     if inner is not None and isinstance(owner, Global):
         return Global(owner.module, f"{owner.name}.{name}", pos, inner, None)
     known = rules.dangers()
     bad = name is None or name.startswith("__") or name in known.segments or name in known.callables
     result.tainted = tainted or bad
-    if not result.tainted and isinstance(owner, Global) and owner.entry is not None and owner.entry.kind == "enum":
+    if (
+        not result.tainted
+        and isinstance(owner, Global)
+        and owner.entry is not None
+        and owner.entry.kind == "enum"
+    ):
         result.tag, result.entry = owner.path, owner.entry
         return result
     text = call_text(judge.data, callee, args)
@@ -392,7 +432,9 @@ def _outside(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> O
     text = call_text(judge.data, callee, args)
     message = f"{callee.path} is called with arguments outside its schema"
     tainted = any(isinstance(arg, Global) and arg.danger is not None for arg in args)
-    judge.record(Event("pickle.arguments", "dangerous" if tainted else "unproven", message, pos, text), callee.path)
+    judge.record(
+        Event("pickle.arguments", "dangerous" if tainted else "unproven", message, pos, text), callee.path
+    )
     return judge.unknown(pos, tainted=tainted)
 
 

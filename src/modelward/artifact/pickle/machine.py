@@ -17,7 +17,7 @@ from modelward.artifact.pickle.opcodes import SLOW, VALID, State
 from modelward.artifact.pickle.values import Map, Seq
 
 if TYPE_CHECKING:
-    from modelward.artifact.pickle.values import Buffer, Value
+    from modelward.artifact.pickle.values import Value
 
 _STEP: Final = [0] * 256
 for _code, _size in {0x47: 9, 0x4B: 2, 0x4D: 3, 0x4A: 5, 0x4E: 1, 0x88: 1, 0x89: 1}.items():
@@ -76,7 +76,7 @@ def _walk(state: State, start: int) -> Walk:
     return Walk(start, cursor[0], broken, state.wrappers, value)
 
 
-def _run(state: State, pos: int, cursor: list[int]) -> None:  # noqa: PLR0915 - one loop, inlined for speed
+def _run(state: State, pos: int, cursor: list[int]) -> None:
     """The inner loop; frequent opcodes are written out, the others are functions of `SLOW`."""
     data, step_of, run_of, slow = state.data, _STEP, _RUN, SLOW.get
     try:
@@ -143,7 +143,9 @@ def _frame_end(state: State, pos: int) -> int:
     if state.limit == len(state.data):
         raise Broken("the data ends before STOP")
     if pos > state.limit:
-        message = "an opcode reaches over the end of its frame: the C and the Python unpickler read it differently"
+        message = (
+            "an opcode reaches over the end of its frame: the C and the Python unpickler read it differently"
+        )
         state.judge.record(Event("pickle.frame", "unproven", message, pos))
     state.limit = len(state.data)
     return pos
@@ -162,7 +164,11 @@ def nested(outer: State, pos: int) -> int:
 
 
 def second_reading(state: State, pos: int) -> None:
-    """Walk array bytes as opcodes, as `pickle.load` would; it usually ends at the first byte."""
+    """Walk array bytes as opcodes, as `pickle.load` would; it usually ends at the first byte.
+
+    A payload found this way counts. An unknown name does not: the pickle of a harmless array of objects
+    refers to its own memo, and in this reading picks up unrelated text instead.
+    """
     judge = state.judge
     if pos >= len(state.data) or state.data[pos] not in VALID:
         return
@@ -174,7 +180,7 @@ def second_reading(state: State, pos: int) -> None:
     known = set(judge.events)
     found = _walk(state.fork(), pos)
     judge.second_bytes += copied + found.end - pos + 64
-    for key in set(judge.events) - known if found.broken is not None else ():
+    for key in set(judge.events) - known:
         event = judge.events[key]
         if event.level == "unproven":
             event.level = "note"

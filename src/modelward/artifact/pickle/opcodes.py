@@ -240,7 +240,11 @@ def _newobj_ex(state: State, pos: int) -> int:
 
 def _instantiate(state: State, cls: Value, args: list[Value], pos: int) -> None:
     """`cls(*args)`; without arguments a class may instead be made by `cls.__new__(cls)`, so both must hold."""
-    made = state.judge.call(cls, Seq("tuple", args), pos) if args else state.judge.new(cls, Seq("tuple", []), pos)
+    made = (
+        state.judge.call(cls, Seq("tuple", args), pos)
+        if args
+        else state.judge.new(cls, Seq("tuple", []), pos)
+    )
     state.stack.append(made)
 
 
@@ -355,7 +359,7 @@ def _readonly_buffer(state: State, pos: int) -> int:
 
 
 SLOW: Final[dict[int, Handler]] = {
-    **{code: _lined for code in b"FILSV"},
+    **dict.fromkeys(b"FILSV", _lined),
     **{code: _sized(struct.Struct("<B")) for code in b"UC\x8c\x8a"},
     **{code: _sized(struct.Struct("<I")) for code in b"BX"},
     **{code: _sized(struct.Struct("<i")) for code in b"T\x8b"},

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 STEPS: Final = 2_000_000
 """How many values all checks of one stream may visit; beyond it an argument counts as not plain."""
-CALLABLE_TAGS: Final = frozenset({"functools.partial", "operator.itemgetter", "numpy.ufunc", "builtins.getattr"})
+CALLABLE_TAGS: Final = frozenset(
+    {"functools.partial", "operator.itemgetter", "numpy.ufunc", "builtins.getattr"}
+)
 """Instances that are themselves callables, which `data` does not cover."""
 BYTES_TAGS: Final = frozenset({"builtins.bytes", "builtins.bytearray"})
 """Results that hold bytes: below protocol 3 pickle writes bytes as `_codecs.encode(text, 'latin1')`."""
@@ -127,11 +129,23 @@ class Matcher:
         if isinstance(value, Obj) and value.tag in BYTES_TAGS and value.args:
             first = value.args[0]
             text = constant(self.data, first, len(self.data)) if isinstance(first, int) else self.raw(first)
-            return text.encode("latin-1", "replace") if isinstance(text, str) else bytes(text) if isinstance(text, bytes) else None
+            return (
+                text.encode("latin-1", "replace")
+                if isinstance(text, str)
+                else bytes(text)
+                if isinstance(text, bytes)
+                else None
+            )
         if not isinstance(value, int) or not self._constant_is("bytes", value):
             return None
         found = constant(self.data, value, len(self.data))
-        return found.encode("latin-1") if isinstance(found, str) else bytes(found) if isinstance(found, bytes | bytearray) else None
+        return (
+            found.encode("latin-1")
+            if isinstance(found, str)
+            else bytes(found)
+            if isinstance(found, bytes | bytearray)
+            else None
+        )
 
     def integer(self, value: Value) -> int | None:
         """The integer a value is (True is not one), or None."""

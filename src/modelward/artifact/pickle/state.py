@@ -192,13 +192,19 @@ def check_array(match: Matcher, target: Obj, state: Value) -> str | None:
     if not isinstance(state, Seq) or len(state.items) not in {4, 5, 7}:
         return "the state of a numpy.ndarray is not a tuple of five values"
     items = state.items if len(state.items) != 4 else [state.items[0], *state.items]
-    if len(items) == 7 and not match.matches_one("bytes", items[5]):  # numpy.ma adds the mask and the fill value
+    if len(items) == 7 and not match.matches_one(
+        "bytes", items[5]
+    ):  # numpy.ma adds the mask and the fill value
         return "the mask of a masked array is not given as bytes"
     shape, inner, raw = shape_of(match, items[1]), layout(match, items[2]), items[4]
     if shape is None or inner is None:
         return "the shape or the dtype in the state of a numpy.ndarray cannot be determined"
     if inner.objects:
-        return None if isinstance(raw, Seq) and raw.kind == "list" else "an array of objects is not given as a list"
+        return (
+            None
+            if isinstance(raw, Seq) and raw.kind == "list"
+            else "an array of objects is not given as a list"
+        )
     return None if match.matches_one("bytes|str", raw) else "the data of an array is not given as bytes"
 
 

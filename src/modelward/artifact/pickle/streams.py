@@ -64,8 +64,12 @@ def scan(data: Buffer, *, loader: Loader = "pickle", joblib: bool = False, start
             break
         streams, end = streams + 1, found.end
     if streams == STREAMS:
-        judge.record(Event("pickle.budget", "unproven", f"more than {STREAMS} streams follow each other", end))
-    return Scanned(list(judge.events.values()), streams, arrays, end, len(data) - end, judge.dropped, judge.embedded)
+        judge.record(
+            Event("pickle.budget", "unproven", f"more than {STREAMS} streams follow each other", end)
+        )
+    return Scanned(
+        list(judge.events.values()), streams, arrays, end, len(data) - end, judge.dropped, judge.embedded
+    )
 
 
 def _broken(judge: Judge, found: Walk, known: set[tuple[str, str]], *, first: bool) -> None:

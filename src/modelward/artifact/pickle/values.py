@@ -114,7 +114,9 @@ class Obj:
 
     __slots__ = ("args", "callee", "entry", "pos", "state", "tag", "tainted")
 
-    def __init__(self, tag: str, pos: int, callee: Value | None = None, args: Sequence[Value] | None = None) -> None:
+    def __init__(
+        self, tag: str, pos: int, callee: Value | None = None, args: Sequence[Value] | None = None
+    ) -> None:
         self.tag = tag
         self.pos = pos
         self.callee = callee
@@ -191,7 +193,11 @@ def constant(data: Buffer, pos: int, limit: int = 1 << 20) -> Constant:
         return body
     if code == 0x96:
         return bytearray(body)
-    return body.decode("utf-8", "surrogatepass" if size <= limit else "replace") if code not in PYTHON2_STRINGS else body.decode("latin-1")
+    return (
+        body.decode("utf-8", "surrogatepass" if size <= limit else "replace")
+        if code not in PYTHON2_STRINGS
+        else body.decode("latin-1")
+    )
 
 
 def _text(code: int, line: bytes) -> Constant:
@@ -246,14 +252,24 @@ def render(data: Buffer, value: Value, depth: int = 3) -> str:
         return "..."
     if isinstance(value, Seq):
         inner = ", ".join(render(data, item, depth - 1) for item in value.items[:6])
-        more = ", ..." if len(value.items) > 6 else "," if value.kind == "tuple" and len(value.items) == 1 else ""
+        more = (
+            ", ..."
+            if len(value.items) > 6
+            else ","
+            if value.kind == "tuple" and len(value.items) == 1
+            else ""
+        )
         left, right = _BRACKETS[value.kind]
         return left + inner + more + right
     if isinstance(value, Map):
         pairs = zip(value.keys[:4], value.values[:4], strict=False)
         inner = ", ".join(f"{render(data, k, depth - 1)}: {render(data, v, depth - 1)}" for k, v in pairs)
         return "{" + inner + (", ..." if len(value.keys) > 4 else "") + "}"
-    return call_text(data, value.callee, value.args, depth) if value.callee is not None else f"<{value.tag or 'unknown'}>"
+    return (
+        call_text(data, value.callee, value.args, depth)
+        if value.callee is not None
+        else f"<{value.tag or 'unknown'}>"
+    )
 
 
 def call_text(data: Buffer, callee: Value, args: Sequence[Value] | None, depth: int = 3) -> str:
