@@ -13,6 +13,7 @@ import pytest
 from modelward.core.budget import Budget, Meter
 from modelward.core.check import Settings, Subjects
 from modelward.core.data import Box, Dataset, Grouping
+from modelward.core.evidence import Cost, Evidence
 from modelward.core.model import Outputs, ProbeAnswer
 from modelward.core.subject import Subject
 
@@ -97,9 +98,25 @@ def subjects_of(model=None, data=None, train=None):
     return Subjects(model=model, data=data, train=train, attachments=MemoryStore())
 
 
+def record(check, outcome, *, n, parameters=None, cut=None, seed=3):
+    """Evidence as a check would have left it."""
+    return Evidence(
+        check=check,
+        version=1,
+        parameters={"confidence": 0.95} | (parameters or {}),
+        n=n,
+        seed=seed,
+        outcome=outcome,
+        unit="rows",
+        cost=Cost(queries=n, seconds=0.5),
+        subjects={"model": "sha256:" + "0" * 64},
+        cut=cut,
+    )
+
+
 @pytest.fixture
 def lab():
-    """Builders: ``lab.model``, ``lab.probed``, ``lab.data``, ``lab.subjects``, ``lab.run``, ``lab.two``."""
+    """Builders of models, data, subjects and evidence, and ``lab.run``, which runs one check."""
     return SimpleNamespace(
         model=FakeModel,
         probed=FakeProbeModel,
@@ -108,4 +125,5 @@ def lab():
         run=run,
         two=two,
         answer=ProbeAnswer,
+        evidence=record,
     )
