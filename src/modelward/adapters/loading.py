@@ -9,7 +9,7 @@ from modelward.errors import FormatUnknown
 if TYPE_CHECKING:
     from modelward.adapters.runtime import Runtime, RuntimeSpec
 
-SANDBOXED = frozenset({"pickle", "joblib", "skops"})
+SANDBOXED = frozenset({"pickle", "joblib", "joblib-compressed", "skops"})
 """Formats whose loading can run code: opened in the sandbox alone."""
 TORCH = frozenset({"torch-zip", "torch-legacy", "safetensors"})
 BOOSTERS = frozenset({"xgboost-json", "xgboost-ubj", "lightgbm"})
@@ -21,6 +21,7 @@ PRELOAD = {
     "lightgbm": ("lightgbm",),
     "pickle": ("joblib", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
     "joblib": ("joblib", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
+    "joblib-compressed": ("joblib", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
     "skops": ("skops.io", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
 }
 """Libraries that a sandboxed process imports before it locks itself."""

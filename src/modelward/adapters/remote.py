@@ -87,8 +87,10 @@ class RemoteRuntime:
             ModelRaised: it raised, or its process crashed.
             ModelHung: it did not answer in time.
         """
-        parts = [self._raw(x[start : start + _ROWS]) for start in range(0, max(1, len(x)), _ROWS)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if x.ndim == 0 or len(x) <= _ROWS:
+            return self._raw(x)
+        parts = [self._raw(x[start : start + _ROWS]) for start in range(0, len(x), _ROWS)]
+        return np.concatenate(parts)
 
     def _raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
         try:

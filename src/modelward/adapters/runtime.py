@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from modelward.core.model import OutputKind
+from modelward.errors import ModelRaised
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +76,17 @@ class Runtime(Protocol):
             ModelHung: it did not answer in time.
         """
         ...
+
+
+def as_numbers(x: NDArray[np.generic], dtype: type[np.generic]) -> NDArray[np.generic]:
+    """The input in the type a runtime takes, refusing what numpy would silently make numbers of.
+
+    Raises:
+        ModelRaised: it is text, complex or an object.
+    """
+    if x.dtype.kind not in "fiub":
+        raise ModelRaised(f"the model takes numbers, not {x.dtype}")
+    return x.astype(dtype, copy=False)
 
 
 def class_text(value: object) -> str:

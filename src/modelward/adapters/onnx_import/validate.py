@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
-import onnxruntime
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from torch import Tensor, fx
 
 from modelward.adapters.onnx_import.graph import Network, Node, first_line, with_outputs
+from modelward.adapters.ort import onnxruntime
+from modelward.adapters.ort import state as runtime
 from modelward.errors import FileDamaged, ModelRaised, OperatorUnsupported
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from modelward.adapters.runtime import Facts, RuntimeSpec
+from modelward.adapters.runtime import Facts, RuntimeSpec, as_numbers
 from modelward.errors import ExtraMissing, FileDamaged, ModelRaised, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class XGBoostRuntime:
         types = self._booster.feature_types
         try:
             matrix = xgboost.DMatrix(
-                np.asarray(x, dtype=np.float32),
+                as_numbers(x, np.float32),
                 feature_names=self._booster.feature_names,
                 feature_types=types,
                 enable_categorical="c" in (types or ()),
@@ -97,7 +97,7 @@ class LightGBMRuntime:
         import lightgbm
 
         try:
-            return np.asarray(self._booster.predict(np.asarray(x, dtype=np.float64), num_threads=2))
+            return np.asarray(self._booster.predict(as_numbers(x, np.float64), num_threads=2))
         except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
             raise ModelRaised(f"lightgbm refused the input: {str(error)[:300]}") from error
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from modelward.adapters.runtime import Facts, RuntimeSpec, class_text
+from modelward.adapters.runtime import Facts, RuntimeSpec, as_numbers, class_text
 from modelward.errors import FileDamaged, ModelRaised, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class OnnxRuntime:
 
     def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
         """Run the session; a fixed batch size is filled up with the last sample."""
-        batch: NDArray[np.generic] = x.astype(self._type, copy=False)
-        if self._batch is None or len(batch) == self._batch:
+        batch = as_numbers(x, self._type)
+        if self._batch is None or batch.ndim == 0 or len(batch) == self._batch:
             return self._run(batch)
         parts = []
         for start in range(0, len(batch), self._batch):
@@ -79,9 +79,11 @@ class OnnxRuntime:
         return np.concatenate(parts)
 
     def _run(self, batch: NDArray[np.generic]) -> NDArray[np.generic]:
+        from modelward.adapters.ort import ERRORS
+
         try:
             answer = self._session.run([self._output.name], {self._input.name: batch})[0]
-        except _onnx_errors() as error:
+        except ERRORS as error:
             raise ModelRaised(f"onnxruntime refused the input: {str(error).splitlines()[0][:300]}") from error
         if not self._zipmap:
             return np.asarray(answer)
@@ -97,13 +99,13 @@ def load(spec: RuntimeSpec) -> OnnxRuntime:
         FileDamaged: onnxruntime does not accept it.
         ShapeMismatch: it does not take one numeric tensor.
     """
-    import onnxruntime
+    from modelward.adapters.ort import ERRORS, onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(spec.path, options, providers=["CPUExecutionProvider"])
-    except _onnx_errors() as error:
+    except ERRORS as error:
         reason = str(error).splitlines()[0][:200]
         raise FileDamaged(f"{spec.path}: onnxruntime cannot open it ({reason})") from error
     return OnnxRuntime(session)
@@ -119,10 +121,3 @@ def _choose_output(session: onnxruntime.InferenceSession) -> onnxruntime.NodeArg
         return (1 if len(output.shape or ()) == 2 else 2) if floating else 3
 
     return min(session.get_outputs(), key=worth)
-
-
-def _onnx_errors() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    own = [v for v in vars(state).values() if isinstance(v, type) and issubclass(v, Exception)]
-    return (*own, RuntimeError, ValueError, TypeError)

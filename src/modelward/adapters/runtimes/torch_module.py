@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from modelward.adapters.runtime import Facts, RuntimeSpec
+from modelward.adapters.runtime import Facts, RuntimeSpec, as_numbers
 from modelward.errors import ConfigInvalid, ExtraMissing, FileDamaged, ModelRaised, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -45,9 +45,12 @@ class TorchRuntime:
         import torch
 
         answers = []
+        numbers = as_numbers(x, np.float32)
+        if x.ndim == 0:
+            raise ModelRaised("the model takes a batch of samples, not a single number")
         try:
             for start in range(0, max(1, len(x)), _BATCH):
-                part = np.array(x[start : start + _BATCH], dtype=np.float32)
+                part = np.array(numbers[start : start + _BATCH])
                 with torch.no_grad():
                     answers.append(self.module(torch.from_numpy(part)).numpy())
             return np.concatenate(answers)
