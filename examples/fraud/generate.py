@@ -7,10 +7,11 @@ can be held against it:
 
 - 2.5 % of the payments are fraud, at the same rate in every age group, sex and country;
 - most fraud is a *takeover*: a stranger pays from a new device, at night, large amounts, to new payees;
-- the rest is *talked into*: the customers themselves pay, from their own device and by day, so it looks almost
-  like their other payments. This is a tenth of the fraud below 35 and a third from 65 on (`TALKED_INTO`). A model
-  therefore finds less of the fraud against older people, by roughly 20 to 30 points of every hundred, although
-  it is never told the age group: the gap is in what can be seen;
+- the rest is *talked into*: the customers themselves pay, from their own device and by day, so it looks
+  almost like their other payments. This is a tenth of the fraud below 35 and almost half from 65 on
+  (`TALKED_INTO`). A model therefore finds about half of the fraud against people from 65 on and about four
+  fifths of that against people below 35, although it is never told the age group: the gap is in what can be
+  seen;
 - sex plays no role at all.
 """
 
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 FRAUD_RATE = 0.025
-TALKED_INTO = {"18-34": 0.10, "35-64": 0.18, "65+": 0.35}
+TALKED_INTO = {"18-34": 0.10, "35-64": 0.18, "65+": 0.45}
 AGE_GROUPS = {"18-34": (18, 35, 0.35), "35-64": (35, 65, 0.40), "65+": (65, 91, 0.25)}
 """First age, age after the last, and share of the customers."""
 COUNTRIES = ("AT", "BE", "DE", "ES", "FR", "IT")

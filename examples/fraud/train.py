@@ -11,13 +11,16 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lightgbm
-import pandas as pd
 from generate import LABEL, generate
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 HERE = Path(__file__).parent
-ROWS = {"train": 40_000, "test": 30_000}
+ROWS = {"train": 40_000, "test": 60_000}
 CATEGORIES = ["merchant", "channel", "country"]
 GROUPS_ONLY = ["age_group", "sex"]
 SETTINGS = {
