@@ -33,7 +33,7 @@ class CallableModel:
     """A function of a batch; counts rows, and can be told to raise on some inputs."""
 
     def __init__(self, answer, classes, kind):
-        self.answer, self.asked, self.largest = answer, 0, 0
+        self.answer, self.asked = answer, 0
         self.subject = Subject(kind="model", name="callable", digest="sha256:model")
         self.outputs = Outputs(kind=kind, classes=classes, origin="stated")
 
@@ -51,8 +51,7 @@ class TorchModel(CallableModel):
         self.net = module.eval()
         self.tolerance = tolerance
         self.forward = self.backward = 0
-        own = lambda x: self._quiet(x)  # noqa: E731 - bound late, on purpose
-        CallableModel.__init__(self, runtime or own, classes, kind)
+        CallableModel.__init__(self, runtime or self._quiet, classes, kind)
         self._watch = True
 
         def count(_, args):

@@ -183,6 +183,8 @@ class Reach:
 
     def size(self, x: NDArray[np.generic], index: IntArray) -> FloatArray:
         """The size of each change in the threat's norm and the box's unit, (m,) float64."""
+        if len(x) == 0:
+            return np.zeros(0)
         units = self._units(x.astype(np.float64), self.points[index].astype(np.float64))
         return distance(units, np.zeros_like(units), self.threat.norm)
 
@@ -197,7 +199,7 @@ class Reach:
         same = (value == origin) | (np.isnan(value) & np.isnan(origin))
         boxed = (value >= np.minimum(self.lower, origin)) & (value <= np.maximum(self.upper, origin))
         typed = ~self.whole | (value == np.rint(value))
-        fine = np.where(self.free, same | (boxed & typed), same).reshape(len(value), -1).all(axis=1)
+        fine = np.where(self.free, same | (boxed & typed), same).all(axis=tuple(range(1, value.ndim)))
         for group in self.groups:
             fine &= _exactly_one(value[:, group]) | same[:, group].all(axis=1)
         return np.asarray(fine & (self.size(x, index) <= self.threat.eps))

@@ -7,13 +7,16 @@ the new values lie anywhere in the ball and not only on its corners, and categor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from modelward.numeric.types import BoolArray, FloatArray, IntArray
     from modelward.threats.evasion.reach import Reach
+
+_SMALLEST_STEP: Final = 0.05
+"""L2 steps are log-uniform between this and 1, in units of eps."""
 
 
 @final
@@ -73,17 +76,18 @@ class Subsets:
         return np.where(chosen, self._reach.threat.eps * values, change)
 
     def _shift(self, change: FloatArray, chosen: BoolArray, size: int) -> FloatArray:
-        """L2: give the squared length of another subset, and what is unused, to the chosen one."""
+        """L2: either move squared length between subsets, as the Square attack does, or step on the sphere."""
+        eps = self._reach.threat.eps
         giving = self._choose(len(change), size)[:, : change.shape[1]]
-        kept = np.where(chosen | giving, 0.0, change)
-        left = self._reach.threat.eps**2 - np.square(kept).sum(axis=1, keepdims=True)
-        room = np.sqrt(np.maximum(0.0, left))
         direction = np.where(chosen, self._random.standard_normal(change.shape), 0.0)
-        length = np.sqrt(np.square(direction).sum(axis=1, keepdims=True))
-        full, shares = self._random.random((2, len(change), 1))
-        inside = np.where(full < 0.5, 1.0, shares)
+        length = _length(direction)
         unit = np.divide(direction, length, out=np.zeros_like(direction), where=length > 0)
-        return np.asarray(kept + unit * room * inside)
+        kept = np.where(chosen | giving, 0.0, change)
+        moved = kept + unit * np.sqrt(np.maximum(0.0, eps**2 - np.square(kept).sum(axis=1, keepdims=True)))
+        coin, step = self._random.random((2, len(change), 1))
+        stepped = change + eps * _SMALLEST_STEP**step * unit
+        stepped *= np.minimum(1.0, eps / np.maximum(_length(stepped), eps * _SMALLEST_STEP))
+        return np.where(coin < 0.5, moved, stepped)
 
     def _choose(self, n: int, size: int) -> BoolArray:
         """(n, units) mask with `size` random units per row."""
@@ -93,3 +97,8 @@ class Subsets:
     @staticmethod
     def _flat(x: FloatArray) -> FloatArray:
         return x.reshape(len(x), -1)
+
+
+def _length(change: FloatArray) -> FloatArray:
+    """Euclidean length of each row, (m, 1)."""
+    return np.asarray(np.sqrt(np.square(change).sum(axis=1, keepdims=True)))
