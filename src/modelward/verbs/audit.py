@@ -11,7 +11,7 @@ import msgspec
 
 from modelward.adapters.data import open_data
 from modelward.adapters.data.options import DataOptions
-from modelward.adapters.opening import ModelOptions, Opened, open_file, open_live
+from modelward.adapters.opening import ModelOptions, open_file, open_live
 from modelward.adapters.outputs import OutputOptions
 from modelward.artifact.verdict import inspect
 from modelward.core.budget import Budget, parse_budget
@@ -36,9 +36,11 @@ from modelward.verbs.store import record
 from modelward.verbs.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from modelward.artifact.verdict import ArtifactReport
     from modelward.core.canonical import JSON
+    from modelward.core.check import Need
     from modelward.core.claim import Claim
     from modelward.engine.outcome import CheckRun
 
@@ -70,24 +72,19 @@ def audit(
     """
     options = options or AuditOptions()
     settings, budget = _settings(options)
-    policy = options.policy or BASELINE
-    validate(policy, [entry.id for entry in CLAIMS])
+    validate(options.policy or BASELINE, [entry.id for entry in CLAIMS])
     select(options.checks)
     ledger = Ledger.open(options.store)
     try:
-        blobs = Blobs(options.store / "blobs")
-        opened, artifact = _open(model, data, options)
-        subjects = Subjects(
-            artifact=artifact, model=opened.model, data=opened.data, train=opened.train, attachments=blobs
-        )
-        plan = make_plan(subjects, settings, prefixes=options.checks, absent=opened.absent)
+        subjects, absent = _open(model, data, options)
+        plan = make_plan(subjects, settings, prefixes=options.checks, absent=absent)
         journal = Journal(ledger, _identity(subjects, plan, settings, options), fresh=options.fresh)
         outcomes = run_plan(
             plan, subjects, journal=journal, budget=budget, seed=options.seed, observer=observer or Quiet()
         )
         claims, findings = judge(outcomes)
         finished = [outcome.check for outcome in outcomes if outcome.state == "finished"]
-        verdict = judge_policy(policy, claims, findings, finished)
+        verdict = judge_policy(options.policy or BASELINE, claims, findings, finished)
         result = AuditResult(
             ledger_head=ledger.head().root,
             run=journal.run,
@@ -164,9 +161,8 @@ def _settings(options: AuditOptions) -> tuple[Settings, Budget]:
     return settings, parse_budget(options.budget) if options.budget else Budget()
 
 
-def _open(
-    model: object, data: object | None, options: AuditOptions
-) -> tuple[Opened, tuple[Path, Subject] | None]:
+def _open(model: object, data: object | None, options: AuditOptions) -> tuple[Subjects, Mapping[Need, str]]:
+    """Everything to look at, and why what checks may need is not there."""
     stated = DataOptions(
         label=options.label, sensitive=options.sensitive, immutable=options.immutable, bounds=options.bounds
     )
@@ -177,11 +173,25 @@ def _open(
     )
     samples = None if data is None else _data(data, "data", stated)
     train = None if options.train is None else _data(options.train, "train", stated)
-    if not isinstance(model, str | Path):
-        if samples is None:
-            raise ConfigInvalid("a live model can only be examined on data")
-        return open_live(model, samples, train, model_options), None
-    path = Path(model)
+    artifact = None
+    if isinstance(model, str | Path):
+        report, artifact = _inspect(Path(model))
+        opened = open_file(Path(model), report, samples, train, model_options)
+    elif samples is None:
+        raise ConfigInvalid("a live model can only be examined on data")
+    else:
+        opened = open_live(model, samples, train, model_options)
+    subjects = Subjects(
+        artifact=artifact,
+        model=opened.model,
+        data=opened.data,
+        train=opened.train,
+        attachments=Blobs(options.store / "blobs"),
+    )
+    return subjects, opened.absent
+
+
+def _inspect(path: Path) -> tuple[ArtifactReport, tuple[Path, Subject]]:
     if not path.is_file():
         raise FileMissing(
             f"{path}: {'is a folder, not a model file' if path.is_dir() else 'there is no such file'}"
@@ -194,7 +204,7 @@ def _open(
         format=report.format,
         details={"loading": report.verdict, "bytes": path.stat().st_size},
     )
-    return open_file(path, report, samples, train, model_options), (path, subject)
+    return report, (path, subject)
 
 
 def _data(given: object, name: str, options: DataOptions) -> Dataset:
@@ -223,11 +233,10 @@ def _identity(subjects: Subjects, plan: Plan, settings: Settings, options: Audit
         "outputs": options.outputs,
         "classes": list(options.classes),
     }
-    stated: dict[str, JSON] = msgspec.to_builtins(settings)
     return {
         "subjects": dict(subjects.digests()),
         "checks": checks,
-        "settings": {key: list(v) if isinstance(v, tuple) else v for key, v in stated.items()},
+        "settings": msgspec.json.decode(msgspec.json.encode(settings)),
         "options": chosen,
         "budget": options.budget,
         "seed": options.seed,
