@@ -146,16 +146,18 @@ def test_classes_that_do_not_fit(files):
 
 
 def test_a_model_that_answers_nan(files, tmp_path):
-    np.savez(tmp_path / "nan.npz", x=np.full((5, 1, 4, 4), np.nan, np.float32), y=np.arange(5) % 3)
-    path = files / "net.pt"
-    samples = open_data(tmp_path / "nan.npz", DataOptions(bounds=(0, 1)))
+    x = np.random.default_rng(0).normal(size=(5, 4))
+    x[2, 1] = np.nan  # a missing value, which a table may have and this model cannot take
+    np.savez(tmp_path / "nan.npz", x=x, y=np.arange(5) % 2)
+    path = files / "logit.pt"
+    samples = open_data(tmp_path / "nan.npz", DataOptions())
     with pytest.raises(ModelNonFinite, match="unmodified"):
         open_file(
             path,
             inspect(path),
             samples,
             None,
-            ModelOptions(factory="factory_module:build", import_from=str(files)),
+            ModelOptions(factory="factory_module:one_logit", import_from=str(files)),
         )
 
 

@@ -221,3 +221,12 @@ def test_progress(npz):
     open_data(npz(x=image(n=5)), DataOptions(), observe=lambda *call: calls.append(call))
     open_data(npz(x=np.zeros((7, 2))), DataOptions(), observe=lambda *call: calls.append(call))
     assert calls == [(5, 5), (7, 7)]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_image_that_is_not_finite_is_one_sentence_in_any_precision(bad):
+    for dtype in (np.float16, np.float32, np.float64):
+        x = np.zeros((4, 1, 2, 2), dtype)
+        x[2, 0, 1, 1] = bad
+        with pytest.raises(InputError, match="row 3"):
+            from_arrays(x, [0, 1, 0, 1])

@@ -145,7 +145,9 @@ def _image_box(
     for part in _parts(x):
         least, most = float(part.min()), float(part.max())
         if not (least >= -LARGEST and most <= LARGEST):  # both are NaN for a part that holds one
-            at = done + int(np.flatnonzero(~(np.abs(part) <= LARGEST).reshape(len(part), -1).all(axis=1))[0])
+            # In float64, because LARGEST does not fit into float32.
+            fits = (np.abs(part.astype(np.float64)) <= LARGEST).reshape(len(part), -1).all(axis=1)
+            at = done + int(np.flatnonzero(~fits)[0])
             raise InputError(
                 f"x holds an infinity, a NaN or a number beyond {LARGEST:g} in row {at + 1}",
                 advice="Remove or repair the sample.",
