@@ -38,6 +38,8 @@ def content(judgement):
     for thing in (*judgement.claims, *judgement.findings):
         plain = to_json(thing)
         plain["evidence"] = sorted(plain["evidence"])
+        if "cost" in plain:
+            plain["cost"]["seconds"] = round(plain["cost"]["seconds"], 6)  # a sum of floats depends on its order
         said.append(canonical(plain))
     return sorted(said)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -30,7 +31,8 @@ SECONDS = 10.0
 ROWS = 2
 """Rows per question, except for the empty and the huge batch."""
 
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
+_PATH = re.compile(r"(?<![\w.])(?:/[^\s/:'\"]+){2,}")
 
 
 @final
@@ -66,7 +68,9 @@ class InputsCheck:
         x = data.x[uniform_sample(len(data), ROWS, data.subject.digest)]
         listed = list(cases(x, data.box, feature=_feature(x, seed)))
         probes: list[JSON] = []
-        with model.probe(SECONDS) as probe:
+        with warnings.catch_warnings(), model.probe(SECONDS) as probe:
+            # A live model may warn about what it is sent; the answer is what counts.
+            warnings.simplefilter("ignore", RuntimeWarning)
             if not budget.take(queries=len(x)):
                 return
             _require_sound(probe.ask(x.copy()))
@@ -132,5 +136,10 @@ def _record(case: Case, sent: NDArray[np.generic], answer: ProbeAnswer) -> JSON:
 
 
 def _tidy(detail: str) -> str:
-    """At most 200 characters that JSON holds, without memory addresses, which differ from run to run."""
-    return _ADDRESS.sub("0x…", detail).encode("utf-8", "replace").decode()[:200]
+    """The first line, at most 200 characters, without what differs between machines (addresses, folders).
+
+    Libraries print the offending rows below their first line; evidence must not hold them.
+    """
+    line = (detail.splitlines() or [""])[0]
+    line = _PATH.sub("/…", _ADDRESS.sub("0x…", line))
+    return line.encode("utf-8", "replace").decode()[:200]
