@@ -1,3 +1,4 @@
+# ruff: noqa: D102, RUF012 - a script run by hand; its tables keep one fact per line
 """Generate src/modelward/artifact/pickle/allowlist.json from the libraries installed here.
 
     PYTHONPATH=src python tools/allowlist.py [--check]

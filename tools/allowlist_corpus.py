@@ -1,3 +1,4 @@
+# ruff: noqa: ICN001, S311, SLF001 - a script run by hand; its tables keep one fact per line
 """Objects of real libraries whose pickles show which names appear in harmless model files.
 
 Each function yields ``(what, object)``. Objects are fitted on tiny data; what matters is which classes and

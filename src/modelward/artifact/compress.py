@@ -106,9 +106,14 @@ def _member(worker: Decompressor, data: Buffer, pos: int, limit: int) -> tuple[l
                 raise TooLarge
             made.append(piece)
             block = getattr(worker, "unconsumed_tail", b"")
-            if not block and (worker.eof or getattr(worker, "needs_input", len(piece) < _CHUNK)):
+            if not block and _waits(worker, piece):
                 break
     return made, pos - len(worker.unused_data)
+
+
+def _waits(worker: Decompressor, piece: bytes) -> bool:
+    """Whether the worker holds no more output of what it was given."""
+    return worker.eof or bool(getattr(worker, "needs_input", len(piece) < _CHUNK))
 
 
 def first_bytes(data: Buffer, codec: str, count: int) -> bytes | None:

@@ -160,7 +160,7 @@ def _pickle(
     broken = any(event.rule == "pickle.broken" for event in result.events)
     if result.unread and not broken and loader != "torch-legacy":
         into.unread.append(
-            f"{member + ': ' if member else ''}{result.unread} bytes after the last pickle stream are no stream"
+            f"{member + ': ' if member else ''}{result.unread} bytes after the last stream are no stream"
         )
     for index, inner in enumerate(result.embedded):
         name = f"{member}!storage{index}" if member else f"!storage{index}"

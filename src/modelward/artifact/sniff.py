@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
 
 Format: TypeAlias = Literal[
-    "pickle", "joblib", "joblib-compressed", "torch-zip", "torch-legacy", "torchscript", "torch-package", "npy", "npz",
-    "safetensors", "skops", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm", "hdf5", "parquet", "csv", "csv-compressed",
-    "json", "zip", "tar", "compressed", "unknown",
+    "pickle", "joblib", "joblib-compressed", "torch-zip", "torch-legacy", "torchscript", "torch-package",
+    "npy", "npz", "safetensors", "skops", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm", "hdf5",
+    "parquet", "csv", "csv-compressed", "json", "zip", "tar", "compressed", "unknown",
 ]  # fmt: skip
 
 PREFIX: Final = 1 << 16

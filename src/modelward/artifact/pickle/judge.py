@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 Level: TypeAlias = Literal["dangerous", "unproven", "note"]
 Loader: TypeAlias = Literal["pickle", "torch", "torch-legacy"]
 
+_RANK: Final[dict[Level, int]] = {"note": 0, "unproven": 1, "dangerous": 2}
 EVENTS: Final = 200
-"""Distinct events kept per file; further ones are counted."""
+"""Distinct events kept; further ones are counted."""
 LONGEST: Final = 1000
 """Longest name to import, in characters; real ones have fewer than 200."""
 EMBEDDED: Final = 10_000
@@ -34,9 +35,10 @@ EMBEDDED: Final = 10_000
 INJECTED: Final = frozenset(
     f"__{name}__"
     for name in (
-        "setstate", "class", "reduce", "reduce_ex", "getattr", "getattribute", "setattr", "call", "init", "new",
-        "del", "dict", "bases", "code", "globals", "builtins", "getstate", "init_subclass", "set_name", "defaults",
-        "closure", "get", "set", "iter", "next", "enter", "exit", "import", "loader", "spec", "path", "file",
+        "setstate", "class", "reduce", "reduce_ex", "getattr", "getattribute", "setattr", "call", "init",
+        "new", "del", "dict", "bases", "code", "globals", "builtins", "getstate", "init_subclass", "set_name",
+        "defaults", "closure", "get", "set", "iter",
+        "next", "enter", "exit", "import", "loader", "spec", "path", "file",
     )
 )  # fmt: skip
 """Attributes through which a state makes an object call something."""
@@ -77,11 +79,22 @@ class Judge:
     Attributes:
         events: what was not proven harmless, by rule and subject, in order of occurrence.
         dropped: how many distinct events were not kept.
+        levels: levels of which an event was kept.
         embedded: byte strings that are given to torch.load while the stream is loaded.
         second_bytes: work spent on second readings of array bodies.
     """
 
-    __slots__ = ("_names", "data", "dropped", "embedded", "events", "loader", "match", "second_bytes")
+    __slots__ = (
+        "_names",
+        "data",
+        "dropped",
+        "embedded",
+        "events",
+        "levels",
+        "loader",
+        "match",
+        "second_bytes",
+    )
 
     def __init__(self, data: Buffer, loader: Loader = "pickle") -> None:
         self.data = data
@@ -90,21 +103,32 @@ class Judge:
         self.events: dict[tuple[str, str], Event] = {}
         self.dropped = 0
         self.second_bytes = 0
+        self.levels: set[Level] = set()
         self.embedded: list[bytes] = []
         self._names: dict[tuple[str, str], tuple[Entry | None, str | None]] = {}
 
     def record(self, event: Event, subject: str = "") -> None:
-        """Keep an event, once per rule and subject; a later one with a call completes an earlier one without."""
+        """Keep an event, once per rule and subject: the worst, or the one whose call is known."""
         key = (event.rule, subject or event.message)
         known = self.events.get(key)
         if known is not None:
-            known.times += 1
-            if known.call is None and event.call is not None:
-                known.call, known.pos, known.message = event.call, event.pos, event.message
-        elif len(self.events) < EVENTS or (event.level == "dangerous" and len(self.events) < 2 * EVENTS):
+            worse = _RANK[event.level] > _RANK[known.level]
+            if worse or (event.level == known.level and known.call is None and event.call is not None):
+                event.times = known.times + 1
+                self.events[key] = event
+            else:
+                known.times += 1
+            self.levels.add(event.level)
+        elif self._room(event.level):
             self.events[key] = event
+            self.levels.add(event.level)
         else:
             self.dropped += 1
+
+    def _room(self, level: Level) -> bool:
+        """Whether one more event is kept; the first of each level always is, so that none is lost."""
+        count = len(self.events)
+        return count < EVENTS or level not in self.levels or (level == "dangerous" and count < 2 * EVENTS)
 
     # --- names ---------------------------------------------------------------------------------------------
 
@@ -149,9 +173,9 @@ class Judge:
     def computed_name(self, module: Value, name: Value, pos: int) -> Obj:
         """STACK_GLOBAL with a name that is not a constant; the unpickler refuses all but strings."""
         for part in (module, name):
-            if not isinstance(part, Obj) or part.tag not in {"", "builtins.str"}:
-                if self.match.text(part) is None:
-                    raise Broken("a name to import is not a string")
+            text_like = isinstance(part, Obj) and part.tag in {"", "builtins.str"}
+            if not text_like and self.match.text(part) is None:
+                raise Broken("a name to import is not a string")
         text = f"{render(self.data, module)}.{render(self.data, name)}"
         message = "a name to import is computed while the file is loaded, which no pickler writes"
         self.record(Event("pickle.computed-name", "dangerous", message, pos, text))
@@ -185,11 +209,10 @@ class Judge:
         if callee.danger is None:
             if args is not None and (special := _SPECIAL.get(path)) is not None:
                 return special(self, callee, args, pos)
-            if entry is not None and entry.call is not None and args is not None:
-                if self.match.matches(entry.call, args):
-                    result.tag = entry.returns or path
-                    result.entry = _entry_of(result.tag) if entry.returns else entry
-                    return result
+            if entry is not None and args is not None and self.match.matches(entry.call or (), args):
+                result.tag = entry.returns or path
+                result.entry = _entry_of(result.tag) if entry.returns else entry
+                return result
         text = call_text(self.data, callee, args)
         if callee.danger is not None:
             result.tainted = True
@@ -249,10 +272,10 @@ class Judge:
             return result
         entry = cls.entry
         plain = kwargs is None or (isinstance(kwargs, Map) and kwargs.whole and not kwargs.keys)
-        if entry is not None and entry.kind == "class" and args is not None and plain:
-            if not args or (entry.new is not None and self.match.matches(entry.new, args)):
-                result.tag, result.entry = cls.path, entry
-                return result
+        known = entry is not None and entry.kind == "class" and args is not None and plain
+        if known and entry is not None and (not args or self.match.matches(entry.new or (), args)):
+            result.tag, result.entry = cls.path, entry
+            return result
         text = call_text(self.data, cls, args)
         if cls.danger is not None:
             result.tainted = True
@@ -325,11 +348,10 @@ class Judge:
 
     def persistent(self, pid: Value, pos: int) -> Value:
         """PERSID and BINPERSID: harmless only as the storages that torch writes."""
-        if self.loader != "pickle" and isinstance(pid, Seq) and pid.whole and pid.kind == "tuple":
-            if self.match.matches(_TORCH_IDS[self.loader], pid.items) and self._storage_or_class(pid.items):
-                return (
-                    pid.items[1] if self.match.text(pid.items[0]) == "module" else Obj("torch.storage", pos)
-                )
+        schemas = _TORCH_IDS.get(self.loader, ())
+        items = pid.items if isinstance(pid, Seq) and pid.whole and pid.kind == "tuple" else []
+        if self.match.matches(schemas, items) and self._storage_or_class(items):
+            return items[1] if self.match.text(items[0]) == "module" else Obj("torch.storage", pos)
         text = f"persistent_load({render(self.data, pid)})"
         message = "a persistent id is resolved by the loading program, in a way the file does not state"
         self.record(Event("pickle.persistent-id", "unproven", message, pos, text))
@@ -357,7 +379,7 @@ def _entry_of(path: str) -> Entry | None:
 
 
 def _reconstructor(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
-    """`copyreg._reconstructor(cls, base, state)`: `base.__new__(cls, state)`, then `base.__init__(obj, state)`."""
+    """`copyreg._reconstructor(cls, base, state)`: `base.__new__(cls, state)`, `base.__init__(obj, state)`."""
     if len(args) == 3 and isinstance(args[1], Global) and args[1].path in _BASES:
         result = judge.new(args[0], Seq("tuple", []), pos)
         if isinstance(result, Obj) and judge.match.matches_one("data", args[2]):

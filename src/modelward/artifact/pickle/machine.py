@@ -8,16 +8,13 @@ reports covers what each of them would do.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from modelward.artifact.pickle.judge import Broken, Event, Judge
 from modelward.artifact.pickle.opcodes import SLOW, VALID, State
 from modelward.artifact.pickle.values import Map, Seq
-
-if TYPE_CHECKING:
-    from modelward.artifact.pickle.values import Value
 
 _STEP: Final = [0] * 256
 for _code, _size in {0x47: 9, 0x4B: 2, 0x4D: 3, 0x4A: 5, 0x4E: 1, 0x88: 1, 0x89: 1}.items():
@@ -41,14 +38,12 @@ class Walk(msgspec.Struct, frozen=True):
         end: offset after STOP, or where the walk ended.
         broken: why it ended without STOP, or None.
         wrappers: number of joblib array wrappers met.
-        value: the symbolic result, or None.
     """
 
     start: int
     end: int
     broken: str | None
     wrappers: int
-    value: Value | None
 
 
 def walk(judge: Judge, start: int = 0, *, joblib: bool = False) -> Walk:
@@ -72,8 +67,7 @@ def _walk(state: State, start: int) -> Walk:
         broken = str(error)
     except IndexError:
         broken = "the stream ends early, or takes more values from its stack than it has"
-    value = state.stack[-1] if broken is None and state.stack else None
-    return Walk(start, cursor[0], broken, state.wrappers, value)
+    return Walk(start, cursor[0], broken, state.wrappers)
 
 
 def _run(state: State, pos: int, cursor: list[int]) -> None:
@@ -117,7 +111,7 @@ def _run(state: State, pos: int, cursor: list[int]) -> None:
                     push = stack.append
                     push(made)
                     pos += 1
-                elif op == 0x29 or op == 0x5D:
+                elif op in {0x29, 0x5D}:
                     push(Seq("tuple" if op == 0x29 else "list", []))
                     pos += 1
                 elif op == 0x7D:
@@ -177,11 +171,12 @@ def second_reading(state: State, pos: int) -> None:
         message = "array bytes that pickle.load would read as opcodes were not all walked"
         judge.record(Event("pickle.budget", "unproven", message, pos))
         return
-    known = set(judge.events)
+    kept, judge.events = judge.events, {}
     found = _walk(state.fork(), pos)
+    seen, judge.events = judge.events, kept
     judge.second_bytes += copied + found.end - pos + 64
-    for key in set(judge.events) - known:
-        event = judge.events[key]
+    for (_, subject), event in seen.items():
         if event.level == "unproven":
             event.level = "note"
             event.message = f"if pickle.load instead of joblib.load read the file: {event.message}"
+        judge.record(event, subject if event.level == "dangerous" else "")

@@ -68,8 +68,8 @@ class State:
     def line(self, pos: int) -> tuple[str, int]:
         """Text up to the newline, and the position after it."""
         end = self.data.find(b"\n", pos)
-        if end < 0:
-            raise Broken("a line of text does not end")
+        if end < 0:  # as CPython does: the end of the data ends the line, and its last byte is dropped
+            return self.data[pos : max(pos, len(self.data) - 1)].decode("utf-8", "replace"), len(self.data)
         return self.data[pos:end].decode("utf-8", "replace"), end + 1
 
     def bound(self, end: int) -> int:
@@ -113,7 +113,9 @@ def _frame(state: State, pos: int) -> int:
     start = state.bound(pos + 9)
     end = start + int.from_bytes(state.data[pos + 1 : start], "little")
     if end > len(state.data) or state.limit not in {len(state.data), pos}:
-        message = "frames overlap or reach beyond the data: the C and the Python unpickler read this stream differently"
+        message = (
+            "frames overlap or reach beyond the data: the C and the Python unpickler read them differently"
+        )
         state.judge.record(Event("pickle.frame", "unproven", message, pos))
     state.limit = min(end, len(state.data))
     return start
@@ -239,7 +241,7 @@ def _newobj_ex(state: State, pos: int) -> int:
 
 
 def _instantiate(state: State, cls: Value, args: list[Value], pos: int) -> None:
-    """`cls(*args)`; without arguments a class may instead be made by `cls.__new__(cls)`, so both must hold."""
+    """`cls(*args)`; without arguments, a class is made by `cls.__new__(cls)`."""
     made = (
         state.judge.call(cls, Seq("tuple", args), pos)
         if args

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _TYPE: Final = re.compile(r"[<>=|]?([?bBhHiIlLqQefdgFDGSaUVOMmc])(\d*)(\[[^\]]{1,24}\])?")
 _ITEMSIZE: Final = {
-    "?": 1, "b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "l": 8, "L": 8, "q": 8, "Q": 8, "e": 2, "f": 4, "d": 8,
-    "g": 16, "F": 8, "D": 16, "G": 32, "S": 0, "a": 0, "U": 0, "V": 0, "O": 8, "M": 8, "m": 8, "c": 1,
+    "?": 1, "b": 1, "B": 1, "h": 2, "H": 2, "i": 4, "I": 4, "l": 8, "L": 8, "q": 8, "Q": 8, "e": 2, "f": 4,
+    "d": 8, "g": 16, "F": 8, "D": 16, "G": 32, "S": 0, "a": 0, "U": 0, "V": 0, "O": 8, "M": 8, "m": 8, "c": 1,
 }  # fmt: skip
 _SIZED: Final = {"b": 1, "i": 8, "u": 8, "f": 16, "c": 32}
 _OBJECT_FLAGS: Final = 0x07  # holds references, is pickled as a list, is a pointer
@@ -90,7 +90,7 @@ def _parse(text: str) -> Layout | None:
 
 
 def _with_state(match: Matcher, base: Layout, state: Value) -> Layout | None:
-    """Layout after `dtype.__setstate__((version, endian, subdtype, names, fields, elsize, align, flags[, meta]))`."""
+    """Layout after `__setstate__((version, endian, subdtype, names, fields, elsize, align, flags, ...))`."""
     if not isinstance(state, Seq) or not state.whole or not 6 <= len(state.items) <= 9:
         return None
     items = state.items
@@ -223,7 +223,7 @@ def check_dict(match: Matcher, target: Obj, state: Value) -> str | None:
         for key in part.keys:
             name = match.text(key)
             if name is None or (name.startswith("__") and name.endswith("__")):
-                return f"the state sets the attribute {name or 'of a name that is not a string'}, which may be called"
+                return f"the state sets {name or 'an attribute whose name is no string'}, which may be called"
             if items and name in {"append", "extend", "add", "update"}:
                 return f"the state replaces the method {name}, which item opcodes call"
     return None

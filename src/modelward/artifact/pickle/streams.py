@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
 
 LEGACY_STREAMS: Final = 5
-"""torch.save before 1.6 wrote five pickles (magic number, version, system, object, storage keys), then raw storages."""
+"""torch.save before 1.6 wrote magic number, version, system, object and storage keys, then raw storages."""
 
 
 class Scanned(msgspec.Struct, frozen=True):
@@ -79,5 +79,5 @@ def _broken(judge: Judge, found: Walk, known: set[tuple[str, str]], *, first: bo
         judge.record(Event("pickle.broken", "unproven", message, found.end))
         return
     for key in set(judge.events) - known:
-        if judge.events[key].level != "dangerous" and judge.events[key].rule not in {"pickle.unknown-name"}:
+        if judge.events[key].level != "dangerous" and judge.events[key].rule != "pickle.unknown-name":
             del judge.events[key]

@@ -24,7 +24,7 @@ KEPT: Final = 64
 KEYS_KEPT: Final = 4096
 """How many entries of a dictionary are kept before its keys count as unknown."""
 
-Constant: TypeAlias = None | bool | int | float | str | bytes | bytearray
+Constant: TypeAlias = bool | int | float | str | bytes | bytearray | None
 Kind: TypeAlias = Literal["none", "bool", "int", "float", "str", "bytes", "bytearray"]
 
 
@@ -233,7 +233,7 @@ def children(value: Value) -> Iterator[Value]:
             yield value.state
 
 
-_BRACKETS: Final = {"list": "[]", "tuple": "()", "set": "{}", "frozenset": "{}"}
+_BRACKETS: Final = {"list": ("[", "]"), "tuple": ("(", ")"), "set": ("{", "}"), "frozenset": ("{", "}")}
 
 
 def render(data: Buffer, value: Value, depth: int = 3) -> str:

@@ -1,0 +1,290 @@
+"""The machine against CPython: same opcodes, same names, never a crash; harmless values are inert."""
+
+import collections
+import datetime as dt
+import decimal
+import io
+import itertools
+import pickle
+import pickletools
+import random
+import uuid
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modelward.artifact.pickle import machine, opcodes
+from modelward.artifact.pickle.judge import Judge
+from modelward.artifact.pickle.memo import Sparse, has, put
+from modelward.artifact.pickle.streams import scan
+from modelward.artifact.pickle.values import constant, kind
+from modelward.artifact.verdict import inspect_bytes
+from modelward.errors import FileDamaged
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=300) | st.binary(max_size=300)
+    | st.dates() | st.datetimes() | st.timedeltas() | st.decimals(allow_nan=False) | st.uuids() | st.complex_numbers(allow_nan=False)
+)  # fmt: skip
+hashable = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.tuples(st.integers(), st.text(max_size=5))
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=8)
+        | st.tuples(inner, inner)
+        | st.lists(inner, max_size=5).map(tuple)
+        | st.dictionaries(hashable, inner, max_size=8)
+        | st.sets(hashable, max_size=8)
+        | st.frozensets(hashable, max_size=8)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=4).map(collections.OrderedDict)
+        | st.lists(inner, max_size=4).map(collections.deque)
+        | st.binary(max_size=20).map(bytearray)
+        | inner.map(lambda value: [value, value])
+    ),
+    max_leaves=40,
+)
+SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@SETTINGS
+@given(values, st.integers(0, 5))
+def test_plain_values_are_inert_and_end_where_cpython_ends(value, protocol):
+    data = pickle.dumps(value, protocol)
+    result = scan(data)
+    assert result.events == []
+    assert (result.streams, result.end, result.unread) == (1, len(data), 0)
+    assert inspect_bytes(data, "x").verdict == "inert"
+
+
+class Recorder(pickle._Unpickler):
+    """Notes the names it is asked for and gives harmless stand-ins."""
+
+    def __init__(self, data):
+        super().__init__(io.BytesIO(data))
+        self.names = set()
+
+    def find_class(self, module, name):
+        self.names.add((module, name))
+        return Stub
+
+    def persistent_load(self, pid):
+        return Stub()
+
+
+class Stub:
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+    def append(self, item):
+        pass
+
+    def extend(self, items):
+        pass
+
+    def add(self, item):
+        pass
+
+    def __setitem__(self, key, value):
+        pass
+
+
+class Listening:
+    """Collects what the machine asks its judge about names."""
+
+    def __init__(self, monkeypatch):
+        self.names = set()
+        original = Judge.name
+
+        def name(judge, module, qualname, pos, proto):
+            self.names.add((module, qualname))
+            return original(judge, module, qualname, pos, proto)
+
+        monkeypatch.setattr(Judge, "name", name)
+
+
+def mutated(data, seed):
+    rng = random.Random(seed)
+    raw = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(raw))
+        action = rng.randrange(3)
+        if action == 0:
+            raw[at] = rng.choice(sorted(opcodes.VALID))
+        elif action == 1:
+            del raw[at]
+        else:
+            raw.insert(at, rng.randrange(256))
+    return bytes(raw)
+
+
+SEEDS = [
+    {
+        "a": dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
+        "b": decimal.Decimal(1),
+        "c": collections.OrderedDict(x=[1, 2]),
+    },
+    [uuid.UUID(int=1), {1, 2}, frozenset({"a"}), complex(1, 2), "x" * 300, collections.Counter("aab")],
+]
+
+
+def test_names_that_cpython_looks_up_are_names_the_machine_judges(monkeypatch):
+    """On thousands of mutated pickles: whatever the unpickler gets to before it fails, the machine saw too."""
+    heard = Listening(monkeypatch)
+    looked_up = 0
+    for seed in range(3000):
+        data = mutated(pickle.dumps(SEEDS[seed % 2], seed % 6), seed)
+        heard.names.clear()
+        scan(data)
+        recorder = Recorder(data)
+        try:
+            recorder.load()
+        except Exception:
+            assert True
+        looked_up += len(recorder.names)
+        assert recorder.names <= heard.names, data
+    assert looked_up > 3000
+
+
+def test_opcode_positions_agree_with_pickletools():
+    """Each handler and fast path consumes exactly what CPython's own table says an opcode takes."""
+    for value in (
+        *SEEDS,
+        list(range(300)),
+        [0.5] * 9,
+        [2**40, -(2**70), 2**2100],
+        ["é" * 200, b"x" * 300, bytearray(5)],
+        [None, True] * 4,
+    ):
+        for protocol in range(6):
+            data = pickle.dumps(value, protocol)
+            positions = [pos for _, _, pos in pickletools.genops(data)]
+            for pos, following in itertools.pairwise(positions):
+                handler = opcodes.SLOW.get(data[pos])
+                step = machine._STEP[data[pos]]
+                if step:
+                    assert pos + step == following
+                elif handler in {
+                    opcodes._lined,
+                    *(opcodes.SLOW[code] for code in b"UC\x8c\x8aBXT\x8b\x8d\x8e\x96"),
+                }:
+                    assert handler(opcodes.State(data, Judge(data)), pos) == following
+
+
+def test_every_opcode_of_pickletools_is_known():
+    assert {ord(op.code) for op in pickletools.opcodes} == opcodes.VALID
+
+
+def test_constants_decode_as_cpython_decodes_them():
+    for value in (
+        0,
+        1,
+        255,
+        256,
+        65535,
+        65536,
+        -1,
+        2**31,
+        -(2**40),
+        2**2100,
+        1.5,
+        -0.0,
+        "a",
+        "é\n\\",
+        "x" * 300,
+        None,
+        True,
+        False,
+        b"ab",
+        b"x" * 300,
+    ):
+        for protocol in range(6):
+            data = pickle.dumps(value, protocol)
+            if isinstance(value, bytes) and protocol < 3:
+                continue
+            start = next(pos for op, _, pos in pickletools.genops(data) if op.name not in {"PROTO", "FRAME"})
+            assert constant(data, start) == value
+            assert kind(data, start) == {type(None): "none"}.get(type(value), type(value).__name__)
+
+
+@SETTINGS
+@given(st.binary(max_size=400))
+def test_random_bytes_never_crash(data):
+    scan(data)
+    scan(data, joblib=True, loader="torch-legacy")
+    try:
+        inspect_bytes(data, "x")
+    except FileDamaged:
+        assert True
+
+
+@SETTINGS
+@given(st.lists(st.sampled_from(sorted(opcodes.VALID)), max_size=200), st.binary(max_size=50))
+def test_random_opcodes_never_crash(codes, tail):
+    scan(bytes(codes) + tail)
+    scan(b"\x80\x04" + bytes(codes) + tail, joblib=True)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        b"PK\x03\x04",
+        b"\x93NUMPY\x01\x00",
+        b"PK\x05\x06",
+        b"\x1f\x8b\x08\x00",
+        b"\x04\x22\x4d\x18",
+        b"{L",
+        b"\x08\x07",
+        b"\x80\x02",
+        b"x\x9c",
+    ],
+)
+def test_damaged_files_of_every_kind_never_crash(prefix):
+    rng, refused = random.Random(0), 0
+    for size in (0, 1, 3, 17, 40, 200, 1000):
+        for _ in range(20):
+            try:
+                assert inspect_bytes(prefix + rng.randbytes(size), "x").verdict in {
+                    "inert",
+                    "dangerous",
+                    "unproven",
+                    None,
+                }
+            except FileDamaged:
+                refused += 1
+    assert refused < 7 * 20
+
+
+def test_the_memo_counts_like_cpythons():
+    memo = put([], 0, 5)
+    memo = put(memo, 1, 6)
+    assert memo == [5, 6]
+    memo = put(memo, 9, 7)
+    assert isinstance(memo, Sparse)
+    memo.append(8)
+    assert (len(memo), memo[0], memo[9], memo[3], has(memo, 4)) == (4, 5, 7, 8, False)
+    fork = Sparse(memo)
+    fork[0] = 1
+    assert (fork[0], memo[0], fork[9]) == (1, 5, 7)
+
+
+def test_wide_containers_are_bounded_in_memory_and_too_wide_a_state_is_unproven(level):
+    wide = {f"a{i}": i for i in range(9000)}
+    assert level(pickle.dumps(wide)) == "inert"
+    stated = (
+        b"\x80\x04\x8c\x0csklearn.base\x8c\x01x0\x8c\x14sklearn.svm._classes\x8c\x03SVC\x93)\x81"
+        + pickle.dumps(wide)[11:-1]
+        + b"b."
+    )
+    assert level(stated) == "unproven"
