@@ -24,6 +24,7 @@ SETTINGS = Settings(limit=12, eps=(0.05,))
 SEED = 20_240_229
 WEIGHTS = np.array([0.02, 0.4, 1.5, 0.8, -0.8, 2.0], np.float32)
 BIAS = np.float32(-2.6)
+PICTURE_WEIGHTS = np.tile(np.repeat(np.array([0.5, -0.5], np.float32), 4), 8)
 
 
 def array_digest(*arrays):
@@ -36,9 +37,10 @@ def array_digest(*arrays):
 class PlainModel:
     """A linear classifier that can only be asked, and counts the rows it is asked about."""
 
-    def __init__(self):
+    def __init__(self, weights=WEIGHTS, bias=BIAS, shape=(6,)):
         self.asked = self.forwarded = 0
-        self.subject = Subject(kind="model", name="linear", digest=array_digest(WEIGHTS), format="callable")
+        self.weights, self.bias, self.shape = weights, bias, shape
+        self.subject = Subject(kind="model", name="linear", digest=array_digest(weights), format="callable")
         self.outputs = Outputs(kind="logits", classes=("no", "yes"), origin="stated")
 
     def scores(self, x):
@@ -46,7 +48,7 @@ class PlainModel:
         return self.answer(x)
 
     def answer(self, x):
-        score = np.asarray(x, np.float32) @ WEIGHTS + BIAS
+        score = np.asarray(x, np.float32).reshape(len(x), len(self.weights)) @ self.weights + self.bias
         return np.column_stack([np.zeros_like(score), score]).astype(np.float64)
 
 
@@ -55,15 +57,15 @@ class LinearModel(PlainModel):
 
     tolerance = 1e-5
 
-    def __init__(self):
+    def __init__(self, weights=WEIGHTS, bias=BIAS, shape=(6,)):
         import torch
 
-        super().__init__()
-        layer = torch.nn.Linear(len(WEIGHTS), 2)
+        super().__init__(weights, bias, shape)
+        layer = torch.nn.Linear(len(weights), 2)
         with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(np.stack([0 * WEIGHTS, WEIGHTS])))
-            layer.bias.copy_(torch.tensor([0.0, float(BIAS)]))
-        self._module = torch.nn.Sequential(layer).eval()
+            layer.weight.copy_(torch.from_numpy(np.stack([0 * weights, weights])))
+            layer.bias.copy_(torch.tensor([0.0, float(bias)]))
+        self._module = torch.nn.Sequential(torch.nn.Flatten(), layer).eval()
         self._module.register_forward_pre_hook(self._count)
 
     def _count(self, module, inputs):
@@ -78,7 +80,7 @@ class LinearModel(PlainModel):
 
     def ask(self, x):
         self.asked += len(x) if x.ndim else 1
-        if x.dtype.kind not in "fiub" or x.ndim != 2 or x.shape[1] != len(WEIGHTS):
+        if x.dtype.kind not in "fiub" or x.shape[1:] != self.shape:
             return ProbeAnswer(kind="raised", detail="ValueError: not a table of numbers")
         with np.errstate(all="ignore"):
             flat = self.answer(x).ravel()[:64]
@@ -127,6 +129,36 @@ def table(n, seed, *, labels=("no", "yes")):
         columns=columns,
         box=Box(lower=lower, upper=upper, scale=upper - lower, unit="training range", source="stated"),
         groupings=groupings,
+    )
+
+
+def pictures(n, seed):
+    """Images of 8 x 8 whose label is whether the left half is brighter, with noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.random((n, 1, 8, 8)).astype(np.float32)
+    y = (x.reshape(n, -1) @ PICTURE_WEIGHTS + rng.normal(0, 1, n) > 0).astype(np.int64)
+    edge = np.zeros((1, 1, 1))
+    return Dataset(
+        subject=Subject(kind="dataset", name=f"pictures-{seed}", digest=array_digest(x)),
+        x=x,
+        y=y,
+        labels=("no", "yes"),
+        rows=np.arange(n, dtype=np.int64),
+        total=n,
+        box=Box(lower=edge, upper=edge + 1, scale=edge + 1, unit="box width", source="stated"),
+        groupings=(Grouping(name="sex", codes=rng.integers(0, 2, n), levels=("f", "m")),),
+    )
+
+
+@pytest.fixture(scope="session")
+def picture_subjects(artifact):
+    """The same kinds of subject for images."""
+    return Subjects(
+        artifact=artifact,
+        model=LinearModel(PICTURE_WEIGHTS, np.float32(0), (1, 8, 8)),
+        data=pictures(160, 3),
+        train=pictures(120, 4),
+        attachments=CountingStore(),
     )
 
 

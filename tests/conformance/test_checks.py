@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from modelward.core.budget import Budget
+from modelward.core.budget import Budget, Meter
 from modelward.core.canonical import canonical
-from modelward.core.catalogue import CHECKS, CLAIMS, check_entry, load_check
+from modelward.core.catalogue import CHECKS, CLAIMS, check_entry, load_check, load_judge
 from modelward.core.check import Settings
 from modelward.core.evidence import Evidence, to_json
 
@@ -57,6 +57,21 @@ def test_measures_the_subjects_and_says_so(whole, check_id):
         assert item.cut is None
         assert set(item.subjects.values()) <= set(result.subjects.digests().values())
         assert item.subjects == {role: result.subjects.digests()[role] for role in item.subjects}
+
+
+@every
+def test_measures_images_too(picture_subjects, check_id):
+    check = load_check(check_entry(check_id))(Settings(limit=8, eps=(0.02,)))
+    assert check.declines(picture_subjects) is None
+    meter = Meter()
+    evidence = list(check.run(picture_subjects, budget=meter, seed=1))
+    assert evidence
+    for item in evidence:
+        canonical(to_json(item))
+        assert item.n >= 1
+        assert item.cut is None
+    for claim in (claim for claim in CLAIMS if claim.id in check_entry(check_id).feeds):
+        assert load_judge(claim)(evidence).claims
 
 
 @every

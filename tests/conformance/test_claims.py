@@ -39,7 +39,9 @@ def content(judgement):
         plain = to_json(thing)
         plain["evidence"] = sorted(plain["evidence"])
         if "cost" in plain:
-            plain["cost"]["seconds"] = round(plain["cost"]["seconds"], 6)  # a sum of floats depends on its order
+            plain["cost"]["seconds"] = round(
+                plain["cost"]["seconds"], 6
+            )  # a sum of floats depends on its order
         said.append(canonical(plain))
     return sorted(said)
 
