@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.reach import Reach
 
 _TILES: Final = 5
+_FLAT: Final = 1e-9
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
@@ -94,20 +95,24 @@ class Squares:
         change = (x - origin) / unit
         into, out = self._window(x, side), self._window(x, side)
         unused = max(0.0, self._eps**2 - float(np.square(change).sum()))
-        both = np.zeros(change.shape[1:], np.bool_)
+        mass = np.square(change).sum(axis=0)
+        if mass[into[1:]].sum() + mass[out[1:]].sum() + unused < _FLAT * self._eps**2:
+            out = _around(
+                mass, side
+            )  # both windows are empty and nothing is left: take from the fullest place
+        both = np.zeros(mass.shape, np.bool_)
         both[into[1:]] = both[out[1:]] = True
         available = np.sqrt(np.square(change).sum(axis=(1, 2), where=both) + unused / channels)
         old = change[into]
         size = np.sqrt(np.square(old).sum(axis=(1, 2), keepdims=True))
         eta = _halves(side)
         eta = eta if self._random.random() < 0.5 else eta.T
-        shape = self._signs((channels, 1, 1)) * eta + np.divide(
-            old, size, out=np.zeros_like(old), where=size > 0
-        )
+        signed = self._signs((channels, 1, 1)) * eta
+        shape = signed + np.divide(old, size, out=np.zeros_like(old), where=size > 0)
         length = np.sqrt(np.square(shape).sum(axis=(1, 2), keepdims=True))
+        shape = np.where(length > _FLAT, shape / np.maximum(length, _FLAT), signed)  # old and new may cancel
         change[out] = 0.0
-        change[into] = np.divide(shape, length, out=np.zeros_like(shape), where=length > 0)
-        change[into] *= available[:, None, None]
+        change[into] = shape * available[:, None, None]
         x[:] = origin + change * self._unit[0]
 
     def _window(self, x: FloatArray, side: int) -> tuple[slice, slice, slice]:
@@ -128,6 +133,13 @@ class Squares:
     def _samples(self, planes: FloatArray) -> FloatArray:
         """Back from planes to the samples' own shape."""
         return planes[:, 0] if self._axis is None else np.moveaxis(planes, 1, self._axis + 1)
+
+
+def _around(mass: FloatArray, side: int) -> tuple[slice, slice, slice]:
+    """The window that holds the largest entry of a plane."""
+    row, column = np.unravel_index(int(mass.argmax()), mass.shape)
+    top, left = min(int(row), mass.shape[0] - side), min(int(column), mass.shape[1] - side)
+    return slice(None), slice(top, top + side), slice(left, left + side)
 
 
 def _bump(side: int, height: int | None = None) -> FloatArray:

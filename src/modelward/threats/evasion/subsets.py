@@ -56,8 +56,11 @@ class Subsets:
         cut = len(self._numbers)
         move = self._scatter if self._reach.threat.norm == "linf" else self._shift
         change = (new - origin)[:, self._numbers] / self._scale
-        change = move(np.nan_to_num(change), chosen[:, :cut], size)
-        new[:, self._numbers] = origin[:, self._numbers] + change * self._scale
+        moved = move(np.nan_to_num(change), chosen[:, :cut], size)
+        # A move to where the sample already is would waste a query; its mirror image is not there.
+        idle = np.isclose(moved, change, atol=0).all(axis=1, keepdims=True)
+        moved = np.where(idle & chosen[:, :cut], -moved, moved)
+        new[:, self._numbers] = origin[:, self._numbers] + moved * self._scale
         upper = self._flat(self._reach.upper[None])[0]
         for column, mask in zip(self._codes, chosen[:, cut:].T, strict=False):
             codes = self._random.integers(0, int(upper[column]) + 1, len(new))
@@ -76,7 +79,7 @@ class Subsets:
         return np.where(chosen, self._reach.threat.eps * values, change)
 
     def _shift(self, change: FloatArray, chosen: BoolArray, size: int) -> FloatArray:
-        """L2: either move squared length between subsets, as the Square attack does, or step on the sphere."""
+        """L2: move squared length between subsets, as the Square attack does, or step on the sphere."""
         eps = self._reach.threat.eps
         giving = self._choose(len(change), size)[:, : change.shape[1]]
         direction = np.where(chosen, self._random.standard_normal(change.shape), 0.0)
@@ -87,7 +90,7 @@ class Subsets:
         coin, step = self._random.random((2, len(change), 1))
         stepped = change + eps * _SMALLEST_STEP**step * unit
         stepped *= np.minimum(1.0, eps / np.maximum(_length(stepped), eps * _SMALLEST_STEP))
-        return np.where(coin < 0.5, moved, stepped)
+        return np.asarray(np.where(coin < 0.5, moved, stepped))
 
     def _choose(self, n: int, size: int) -> BoolArray:
         """(n, units) mask with `size` random units per row."""
