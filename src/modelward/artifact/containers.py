@@ -5,7 +5,6 @@ One corrupt member never ends the walk, and whatever was not read is listed.
 
 from __future__ import annotations
 
-import tarfile
 import zlib
 from typing import TYPE_CHECKING, Final, final
 
@@ -313,6 +312,7 @@ def _npy(into: Collected, data: Buffer, member: str) -> None:
 
 def _tar(into: Collected, data: Buffer, prefix: str, depth: int) -> None:
     import io
+    import tarfile
 
     if depth >= into.limits.depth:
         into.missed(prefix, f"nested deeper than {into.limits.depth} levels")

@@ -19,10 +19,11 @@ from modelward.artifact.pickle.values import Map, Seq
 _STEP: Final = [0] * 256
 for _code, _size in {0x47: 9, 0x4B: 2, 0x4D: 3, 0x4A: 5, 0x4E: 1, 0x88: 1, 0x89: 1}.items():
     _STEP[_code] = _size
-_RUN: Final = [
-    re.compile(b"(?:" + re.escape(bytes([code])) + b".{%d})++" % max(0, step - 1), re.DOTALL)
+_RUN: Final = {
+    code: re.compile(b"(?:" + re.escape(bytes([code])) + b".{%d})++" % (step - 1), re.DOTALL)
     for code, step in enumerate(_STEP)
-]
+    if step
+}
 """Per opcode of a number, None or a bool: a run of the same opcode, which costs one match however long."""
 STREAMS: Final = 10_000
 """Most streams walked in one buffer."""

@@ -253,14 +253,16 @@ def _instantiate(state: State, cls: Value, args: list[Value], pos: int) -> None:
 def _inst(state: State, pos: int) -> int:
     module, middle = state.line(pos + 1)
     name, end = state.line(middle)
-    args = state.pop_mark()
-    _instantiate(state, state.judge.name(module, name, pos, state.proto), args, pos)
+    cls = state.judge.name(module, name, pos, state.proto)  # before the mark, as Lib/pickle.py does
+    _instantiate(state, cls, state.pop_mark(), pos)
     return end
 
 
 def _obj(state: State, pos: int) -> int:
-    cls, *args = state.pop_mark()
-    _instantiate(state, cls, args, pos)
+    items = state.pop_mark()
+    if not items:
+        raise Broken("an object is made of nothing")
+    _instantiate(state, items[0], items[1:], pos)
     return pos + 1
 
 
