@@ -150,6 +150,23 @@ class TestSharedRows:
         assert in_train.tolist() == [True, True]
         assert in_data.tolist() == [True, False, True]
 
+    def test_agree_with_comparing_all_bytes(self, lab):
+        rng = np.random.default_rng(5)
+        left, right = rng.integers(0, 3, (5000, 8)), rng.integers(0, 3, (3000, 8))
+        kinds = (left.astype(np.uint8), right.astype(np.float32))
+        in_train, in_data = shared_rows(lab.data(kinds[0]), lab.data(kinds[1]))
+        both = {tuple(row) for row in left.tolist()} & {tuple(row) for row in right.tolist()}
+        assert in_train.tolist() == [tuple(row) in both for row in left.tolist()]
+        assert in_data.tolist() == [tuple(row) in both for row in right.tolist()]
+        assert 0 < in_data.sum() < len(in_data)
+
+    def test_the_place_of_a_number_counts(self, lab):
+        left, right = (
+            lab.data(np.array([[1.0, 2.0], [0.0, 0.0]])),
+            lab.data(np.array([[2.0, 1.0], [0.0, 1e-300]])),
+        )
+        assert not shared_rows(left, right)[0].any()
+
 
 class TestBudget:
     @pytest.mark.parametrize("queries", [2, 10, 101])

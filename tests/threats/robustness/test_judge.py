@@ -41,30 +41,35 @@ class TestVerdict:
     @pytest.mark.parametrize(("family", "valid"), list(itertools.product(FAMILIES, [True, False])))
     def test_what_does_not_depend_on_the_input(self, family, valid):
         common = {"family": family, "valid": valid}
-        assert verdict(probed("crashed", **common), False) == "crash"
-        assert verdict(probed("raised", **common), False) == "refused"
-        assert verdict(probed("non-finite", **common), True) == "non-finite"
-        assert verdict(probed("hung", **common), False) == ("slow" if family == "size" else "hang")
+        assert verdict(probed("crashed", **common), missing_by_design=False) == "crash"
+        assert verdict(probed("raised", **common), missing_by_design=False) == "refused"
+        assert verdict(probed("non-finite", **common), missing_by_design=True) == "non-finite"
+        assert verdict(probed("hung", **common), missing_by_design=False) == (
+            "slow" if family == "size" else "hang"
+        )
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_an_answer_is_fine_for_valid_inputs_only(self, family):
-        assert verdict(probed("finite", family=family, valid=True), False) == "answered"
-        assert verdict(probed("finite", family=family, valid=False), False) == "silent"
+        assert verdict(probed("finite", family=family, valid=True), missing_by_design=False) == "answered"
+        assert verdict(probed("finite", family=family, valid=False), missing_by_design=False) == "silent"
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_design_excuses_missing_values_only(self, family):
         expected = "by design" if family == "missing" else "silent"
-        assert verdict(probed("finite", family=family, valid=False), True) == expected
+        assert verdict(probed("finite", family=family, valid=False), missing_by_design=True) == expected
 
     def test_no_rows_must_give_no_numbers(self):
         empty = {"family": "size", "shape": (0, 3)}
-        assert verdict(probed("finite", numbers=0, **empty), False) == "answered"
-        assert verdict(probed("finite", numbers=2, **empty), False) == "silent"
-        assert verdict(probed("hung", **empty), False) == "hang"
-        assert verdict(probed("raised", **empty), False) == "refused"
+        assert verdict(probed("finite", numbers=0, **empty), missing_by_design=False) == "answered"
+        assert verdict(probed("finite", numbers=2, **empty), missing_by_design=False) == "silent"
+        assert verdict(probed("hung", **empty), missing_by_design=False) == "hang"
+        assert verdict(probed("raised", **empty), missing_by_design=False) == "refused"
 
     def test_a_number_without_axes_is_judged_like_a_shape(self):
-        assert verdict(probed("finite", family="shape", valid=False, shape=()), False) == "silent"
+        assert (
+            verdict(probed("finite", family="shape", valid=False, shape=()), missing_by_design=False)
+            == "silent"
+        )
 
 
 class TestClaim:

@@ -42,9 +42,8 @@ def judge_inputs(evidence: Sequence[Evidence]) -> Judgement:
         probes = cast("list[Probed]", item.outcome["probes"])
         sorted_out: dict[Verdict, list[Probed]] = {}
         for probed in probes:
-            sorted_out.setdefault(verdict(probed, bool(item.parameters["missing by design"])), []).append(
-                probed
-            )
+            kind = verdict(probed, missing_by_design=bool(item.parameters["missing by design"]))
+            sorted_out.setdefault(kind, []).append(probed)
         found = (
             _crash(item, sorted_out),
             _hang(item, sorted_out),
@@ -56,7 +55,7 @@ def judge_inputs(evidence: Sequence[Evidence]) -> Judgement:
     return Judgement(tuple(claims), tuple(findings))
 
 
-def verdict(probed: Probed, missing_by_design: bool) -> Verdict:  # noqa: FBT001  # two facts, in one order
+def verdict(probed: Probed, *, missing_by_design: bool) -> Verdict:
     """What one recorded probe amounts to.
 
     Args:
