@@ -68,7 +68,7 @@ SETSTATE: dict[str, str] = {
 state. `scipy.spatial.cKDTree` is left out: its native nodes carry unchecked indices."""
 
 TRUSTED_SETSTATE_MODULES = ("torch.nn.modules.", "torch.optim.")
-"""Modules in which each `__setstate__` was read and stores attributes with defaults for missing ones."""
+"""Modules whose `__setstate__` methods store attributes, with defaults for missing ones; not yet checked one by one."""
 
 HOOKS = "#collections.OrderedDict"
 ARRAY = "#numpy.ndarray"
