@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _FIRST = 16
 """Unmodified samples that are asked before anything is measured."""
-_SECONDS = 60.0
-"""How long a live model may take for them."""
 
 
 class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +39,16 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
         import_from: folder that the factory's module may be imported from.
         outputs: meaning of the outputs and class order.
         name: what a live object is called.
+        seconds: how long the first answers to unmodified samples may take, above 0.
+        gradients: whether a differentiable copy is wanted; making one costs the import of torch.
     """
 
     factory: str | None = None
     import_from: str | None = None
     outputs: OutputOptions = OutputOptions()
     name: str | None = None
+    seconds: float = 60.0
+    gradients: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,9 @@ def _pair(
         train = fit_features(train, runtime.facts)
         data = with_training_range(data, train)
     first = data.x[:_FIRST]
-    raw = within(_SECONDS, runtime, first) if spec is None else runtime.raw(first)
+    # A sandboxed process has its own clock.
+    watched = spec is None or spec.format not in SANDBOXED
+    raw = within(options.seconds, runtime, first) if watched else runtime.raw(first)
     if raw.dtype.kind in "fc" and not np.isfinite(raw).all():
         raise ModelNonFinite(f"{subject.name}: answers NaN or an infinity to unmodified rows")
     reading = read_outputs(raw, len(first), runtime.facts, options.outputs)
@@ -162,7 +166,9 @@ def _pair(
     )
     model = RuntimeModel(described, runtime, reading, classes=classes, spec=spec)
     model.scores(first)  # a label outside the classes shows here, not in the middle of a check
-    copy, reason = _differentiable(model, reading, data)
+    copy, reason = (
+        _differentiable(model, reading, data) if options.gradients else (None, "none was asked for")
+    )
     absent: dict[Need, str] = {} if copy is not None else {"gradients": reason}
     return Opened(model=copy or model, data=data, train=train, absent=absent)
 

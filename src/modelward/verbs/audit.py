@@ -76,7 +76,7 @@ def audit(
     select(options.checks)
     ledger = Ledger.open(options.store)
     try:
-        subjects, absent = _open(model, data, options)
+        subjects, absent = _open(model, data, options, budget.seconds)
         plan = make_plan(subjects, settings, prefixes=options.checks, absent=absent)
         journal = Journal(ledger, _identity(subjects, plan, settings, options), fresh=options.fresh)
         outcomes = run_plan(
@@ -161,7 +161,9 @@ def _settings(options: AuditOptions) -> tuple[Settings, Budget]:
     return settings, parse_budget(options.budget) if options.budget else Budget()
 
 
-def _open(model: object, data: object | None, options: AuditOptions) -> tuple[Subjects, Mapping[Need, str]]:
+def _open(
+    model: object, data: object | None, options: AuditOptions, seconds: float | None
+) -> tuple[Subjects, Mapping[Need, str]]:
     """Everything to look at, and why what checks may need is not there."""
     stated = DataOptions(
         label=options.label, sensitive=options.sensitive, immutable=options.immutable, bounds=options.bounds
@@ -170,6 +172,8 @@ def _open(model: object, data: object | None, options: AuditOptions) -> tuple[Su
         factory=options.factory,
         import_from=None if options.import_from is None else str(options.import_from.absolute()),
         outputs=OutputOptions(outputs=options.outputs, classes=options.classes),
+        seconds=min(60.0, seconds or 60.0),
+        gradients=any("gradients" in entry.needs for entry in select(options.checks)),
     )
     samples = None if data is None else _data(data, "data", stated)
     train = None if options.train is None else _data(options.train, "train", stated)
