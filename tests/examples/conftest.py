@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
-FOLDERS = ("medical", "images", "fraud")
 NEEDED = ("torch", "safetensors", "onnx", "sklearn", "skops", "joblib", "xgboost", "lightgbm", "pandas")
 
 
@@ -26,15 +29,17 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def train():
-    """Run one example's train.py as a user would, with warnings as errors."""
+    """Run train.py of several examples at the same time, as a user would, with warnings as errors."""
 
-    def run(folder: str, out: Path) -> None:
-        subprocess.run(
-            [sys.executable, "-W", "error", EXAMPLES / folder / "train.py", "--out", out],
-            check=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            timeout=300,
-        )
+    def run(folders: Sequence[str], out: Path) -> None:
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-W", "error", EXAMPLES / folder / "train.py", "--out", out / folder],
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+            for folder in folders
+        ]
+        assert [process.wait(timeout=300) for process in running] == [0] * len(running)
 
     return run
 
@@ -43,8 +48,15 @@ def train():
 def trained(train, tmp_path_factory):
     """The folder that all examples were trained into."""
     out = tmp_path_factory.mktemp("demo")
-    for folder in FOLDERS:
-        train(folder, out / folder)
+    train(("medical", "images", "fraud"), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def retrained(train, tmp_path_factory):
+    """A second training of those that take seconds."""
+    out = tmp_path_factory.mktemp("again")
+    train(("medical", "fraud"), out)
     return out
 
 
