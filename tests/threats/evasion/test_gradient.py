@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from modelward.core.budget import Budget
+from modelward.core.budget import Budget, Meter
 from modelward.core.check import Settings, Subjects
 from modelward.errors import ModelNonFinite, ModelRaised
 from modelward.threats.evasion.gradient import GradientCheck
@@ -92,8 +95,6 @@ def test_the_module_is_left_as_it_was(room):
     before = {name: value.clone() for name, value in net.state_dict().items()}
     modes = [part.training for part in net.modules()]
     subjects = Subjects(model=model, data=points, attachments=None)
-    from modelward.core.budget import Meter
-
     meter = Meter(Budget(passes=500))
     model.answer = lambda x: np.eye(2)[
         points.y[: len(x)]
@@ -246,3 +247,14 @@ def test_what_cannot_be_attacked_is_declined(room):
     assert "no rows" in reason(model, room.data(np.zeros((0, 6), np.float32), []))
     assert "label '2'" in reason(model, room.data(np.zeros((2, 6), np.float32), [0, 1], classes=3))
     assert "one row of numbers" in reason(model, room.data(np.array(["a", "b"]), [0, 1]))
+
+
+def test_importing_the_checks_and_the_judge_loads_no_torch():
+    code = (
+        "import sys\n"
+        "import modelward.threats.evasion.gradient, modelward.threats.evasion.query\n"
+        "import modelward.threats.evasion.certified, modelward.threats.evasion.judge\n"
+        "print([name for name in ('torch', 'sklearn', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PHASES: Final = ((20, 0, False), (40, 3, True))
 """(steps, targets, random start): what is easily broken goes first, then the three likeliest classes."""
 _STEP: Final = 1.0
-_MOMENTUM: Final = 0.75
+_MOMENTUM: Final = 0.5
 
 
 @final

@@ -83,11 +83,9 @@ def convolution(
     x: Enclosure,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | tuple[int, ...] = 1,
-    padding: int | str | tuple[int, ...] = 0,
-    *args: int | tuple[int, ...],
+    *args: int | str | tuple[int, ...],
     axes: int,
-    **kwargs: int | tuple[int, ...],
+    **kwargs: int | str | tuple[int, ...],
 ) -> Enclosure:
     """Conv1d, 2d and 3d with constant weights."""
     function: Callable[..., Tensor] = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}[axes]
@@ -95,7 +93,7 @@ def convolution(
     b = None if bias is None else exact(bias).reshape(-1, *[1] * axes)
 
     def apply(values: Tensor, weights: Tensor) -> Tensor:
-        return function(values, weights, None, stride, padding, *args, **kwargs)
+        return function(values, weights, None, *args, **kwargs)
 
     return products(x, apply, w, b, math.prod(w.shape[1:]) + 1)
 
@@ -110,20 +108,18 @@ def affine(x: Enclosure, factor: Tensor, offset: Tensor, operations: int) -> Enc
     return Enclosure(low - slack, high + slack, ball and ball.affine(factor, offset, operations))
 
 
-def batch_norm(  # noqa: PLR0917 - torch's own order of positional arguments
+def batch_norm(
     x: Enclosure,
     running_mean: Tensor,
     running_var: Tensor,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    training: bool = False,  # noqa: FBT001, FBT002 - as in torch
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+    **options: float,
 ) -> Enclosure:
-    """Batch normalisation with fixed statistics."""
-    del momentum
-    if training:
+    """Batch normalisation with fixed statistics; options are torch's training, momentum and eps."""
+    if options.get("training"):
         raise refused("batch normalisation with the batch's own statistics")
+    eps = options.get("eps", 1e-5)
     shape = (-1, *[1] * (len(x.shape) - 2))
     mean, variance = exact(running_mean), exact(running_var)
     factor = (exact(weight) if weight is not None else 1.0) / torch.sqrt(variance + eps)
