@@ -69,10 +69,9 @@ def test_a_function_that_raises_on_unmodified_data(data):
         open_live(broken, data, None, ModelOptions())
 
 
-def test_a_function_that_hangs_on_unmodified_data(data, monkeypatch):
-    monkeypatch.setattr("modelward.adapters.opening._SECONDS", 0.1)
+def test_a_function_that_hangs_on_unmodified_data(data):
     with pytest.raises(ModelHung, match=r"0\.1 s"):
-        open_live(lambda x: time.sleep(2), data, None, ModelOptions())
+        open_live(lambda x: time.sleep(2), data, None, ModelOptions(seconds=0.1))
 
 
 def test_probes_of_a_live_object(data):

@@ -28,9 +28,10 @@ def digest(*arrays):
 class FakeModel:
     """Answers with a function of the whole batch and remembers how many rows it was asked."""
 
-    def __init__(self, answer, *, classes=("0", "1"), kind="probabilities", form="callable"):
+    def __init__(self, answer, *, classes=("0", "1"), kind="probabilities", missing=False):
         self.answer, self.asked = answer, 0
-        self.subject = Subject(kind="model", name="fake", digest="sha256:" + "0" * 64, format=form)
+        details = {"takes_missing": missing}
+        self.subject = Subject(kind="model", name="fake", digest="sha256:" + "0" * 64, details=details)
         self.outputs = Outputs(kind=kind, classes=classes, origin="stated")
 
     def scores(self, x):

@@ -161,6 +161,7 @@ def _pair(
             "outputs_known_from": reading.origin,
             "classes": list(classes[:100]),
             "sample_shape": list(data.x.shape[1:]),
+            "takes_missing": runtime.facts.missing,
             **({"factory": options.factory} if options.factory else {}),
         },
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -66,9 +67,7 @@ class XGBoostRuntime:
             )
             answer = self._booster.predict(matrix)
         except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
-            raise ModelRaised(
-                f"xgboost refused the input: {str(error).strip().splitlines()[-1][:300]}"
-            ) from error
+            raise ModelRaised(f"xgboost refused the input: {_sentence(error)[:300]}") from error
         return answer.astype(np.int64) if self._facts.kind == "labels" else np.asarray(answer)
 
 
@@ -120,8 +119,7 @@ def load_xgboost(spec: RuntimeSpec) -> XGBoostRuntime:
         with open(spec.path, "rb") as stream:  # noqa: PTH123  (spec.path is text because it crosses processes)
             booster.load_model(bytearray(stream.read()))
     except (xgboost.core.XGBoostError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1][:200]
-        raise FileDamaged(f"{spec.path}: xgboost cannot open it ({reason})") from error
+        raise FileDamaged(f"{spec.path}: xgboost cannot open it ({_sentence(error)[:200]})") from error
     return XGBoostRuntime(booster)
 
 
@@ -151,3 +149,10 @@ def load_lightgbm(spec: RuntimeSpec) -> LightGBMRuntime:
     except (lightgbm.basic.LightGBMError, ValueError) as error:
         raise FileDamaged(f"{spec.path}: lightgbm cannot open it ({str(error)[:200]})") from error
     return LightGBMRuntime(booster, objective, classes)
+
+
+def _sentence(error: Exception) -> str:
+    """What XGBoost means, without the time and source line before it and the C++ stack below it."""
+    lines = [line for line in str(error).splitlines() if line.strip() and "[bt]" not in line]
+    said = [line for line in lines if not line.startswith("Stack trace")]
+    return re.sub(r"^\[[\d:]+\] \S+?:\d+: ", "", said[0]).strip() if said else type(error).__name__

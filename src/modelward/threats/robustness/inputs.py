@@ -105,9 +105,8 @@ def _feature(x: NDArray[np.generic], seed: int) -> int:
 
 
 def _takes_missing(subjects: Subjects, data: Dataset) -> bool:
-    """Boosted trees send NaN down a learned branch; a data set with gaps needs a model that takes them."""
-    form = subjects.model.subject.format if subjects.model else ""
-    if "xgboost" in form or "lightgbm" in form:
+    """Whether the model says so (boosted trees have a branch for NaN), or the data has gaps itself."""
+    if subjects.model is not None and subjects.model.subject.details.get("takes_missing") is True:
         return True
     return bool(np.issubdtype(data.x.dtype, np.floating) and np.isnan(data.x).any())
 
