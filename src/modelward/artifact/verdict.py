@@ -15,7 +15,7 @@ from modelward.artifact.containers import Collected, Limits, collect
 from modelward.artifact.sniff import Format, Sniffed, sniff
 from modelward.errors import FileDamaged, FileMissing
 
-Verdict: TypeAlias = Literal["inert", "dangerous", "unproven"]
+Verdict: TypeAlias = Literal["inert", "dangerous", "unproven", "error"]
 Severity: TypeAlias = Literal["critical", "medium", "info"]
 
 _SEVERITY: Final[dict[str, Severity]] = {"dangerous": "critical", "unproven": "medium", "note": "info"}

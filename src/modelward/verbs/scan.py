@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelward.artifact.verdict import inspect
-from modelward.errors import FileMissing
+from modelward.artifact.verdict import ArtifactReport, Coverage, Finding, Location, inspect
+from modelward.errors import FileMissing, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from modelward.artifact.verdict import ArtifactReport
 
 
 def scan(*paths: str | Path) -> tuple[ArtifactReport, ...]:
@@ -31,8 +29,18 @@ def scan_each(paths: Sequence[Path]) -> Iterator[ArtifactReport]:
             files = [p for p in sorted(path.rglob("*")) if p.is_file() and not p.is_symlink()]
             if not files:
                 raise FileMissing(f"{path}: holds no file")
-            yield from map(inspect, files)
+            yield from map(_inspect_member, files)
         elif path.exists():
             yield inspect(path)
         else:
             raise FileMissing(f"{path}: there is no such file")
+
+
+def _inspect_member(path: Path) -> ArtifactReport:
+    """One bad file among many is reported and never ends the scan."""
+    try:
+        return inspect(path)
+    except InputError as error:
+        finding = Finding("file.unreadable", "medium", str(error), Location("", None))
+        nothing = Coverage(0, 0, 0, 0, ("the whole file",))
+        return ArtifactReport(str(path), "unknown", "error", nothing, (finding,))

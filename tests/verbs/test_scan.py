@@ -1,0 +1,82 @@
+import json
+import pickle
+
+import pytest
+
+from modelward import scan
+from modelward.errors import FileDamaged, FileMissing
+from modelward.reporting.scan_report import scan_json, scan_sarif, scan_text
+
+EVIL = b"cos\nsystem\n(Vid\ntR."
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "good.pkl").write_bytes(pickle.dumps({"a": [1.0, "x"]}))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "evil\x1b[31m.bin").write_bytes(EVIL)
+    (tmp_path / "unknown.pkl").write_bytes(b"\x80\x04cmypkg.model\nNet\n.")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "link.pkl").symlink_to(tmp_path / "good.pkl")
+    return tmp_path
+
+
+def verdicts(reports):
+    return {report.path.rsplit("/", 1)[-1]: report.verdict for report in reports}
+
+
+def test_a_folder_is_walked_whole(folder):
+    assert verdicts(scan(folder)) == {
+        "good.pkl": "inert",
+        "evil\x1b[31m.bin": "dangerous",
+        "unknown.pkl": "unproven",
+        "empty.pt": "error",
+    }
+
+
+def test_a_named_file_that_cannot_be_read_is_an_error(folder, tmp_path):
+    with pytest.raises(FileDamaged, match="empty"):
+        scan(folder / "empty.pt")
+    with pytest.raises(FileMissing, match="no such file"):
+        scan(folder / "absent")
+    (tmp_path / "hollow").mkdir()
+    with pytest.raises(FileMissing, match="holds no file"):
+        scan(tmp_path / "hollow")
+
+
+def test_json_follows_the_contract(folder):
+    content = json.loads(scan_json(scan(folder)))
+    assert content["schema"] == "modelward.scan/1"
+    assert content["summary"] == {
+        "files": 4,
+        "verdicts": {"inert": 1, "dangerous": 1, "unproven": 1, "error": 1},
+    }
+    (evil,) = [a for a in content["artifacts"] if a["verdict"] == "dangerous"]
+    assert set(evil) >= {"path", "format", "verdict", "coverage", "findings"}
+    assert set(evil["findings"][0]) >= {"rule", "severity", "message", "location"}
+    assert any(f.get("call") == "os.system('id')" for f in evil["findings"])
+
+
+def test_text_is_safe_for_a_terminal(folder):
+    text = scan_text(scan(folder))
+    assert "\x1b" not in text
+    assert "DANGEROUS" in text
+    assert "os.system('id')" in text
+    assert text.splitlines()[-1] == "4 files, 3 not proven harmless"
+
+
+def test_sarif_fingerprints_do_not_depend_on_the_folder(folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "evil.bin").write_bytes(EVIL)
+    prints = [
+        {
+            r["partialFingerprints"]["modelward/v1"]
+            for r in json.loads(scan_sarif(scan(path)))["runs"][0]["results"]
+        }
+        for path in (other / "evil.bin", next((folder / "sub").iterdir()))
+    ]
+    assert prints[0] == prints[1] != set()
+    run = json.loads(scan_sarif(scan(folder)))["runs"][0]
+    known = {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    assert {result["ruleId"] for result in run["results"]} == known
