@@ -190,10 +190,10 @@ def valley(x: Enclosure, function: Callable[[Tensor], Tensor], bottom: tuple[flo
     Args:
         x: the argument.
         function: applied in float64.
-        bottom: where it is lowest, and a value that it does not fall below by more than 1e-9.
+        bottom: where it is lowest, to 1e-6, and a value that it does not fall below by more than 1e-9.
     """
     ends = (function(x.lower), function(x.upper))
-    inside = (x.lower <= bottom[0] + 1e-9) & (x.upper >= bottom[0] - 1e-9)
+    inside = (x.lower <= bottom[0] + 1e-6) & (x.upper >= bottom[0] - 1e-6)
     low = torch.where(inside, torch.full_like(ends[0], bottom[1] - 1e-9), torch.minimum(*ends))
     # The factors cancel where the result is small, so the error is measured on the argument too.
     scale = torch.maximum(x.largest, torch.maximum(ends[0].abs(), ends[1].abs()))
