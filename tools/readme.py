@@ -16,8 +16,8 @@ from modelward.cli.main import root
 from modelward.core.catalogue import CHECKS, CLAIMS
 
 TOP = Path(__file__).parents[1]
-BLOCK = re.compile(r"(?P<head><!-- help: (?P<words>[a-z ]*)-->\n).*?(?P<tail>\n<!-- end -->)", re.DOTALL)
-TABLE = re.compile(r"(?P<head><!-- table: (?P<name>[a-z]+) -->\n).*?(?P<tail>\n<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(?P<head><!-- help: (?P<words>[a-z ]*)-->\n)(?:(?!<!--).)*?(?P<tail><!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(?P<head><!-- table: (?P<name>[a-z]+) -->\n)(?:(?!<!--).)*?(?P<tail><!-- end -->)", re.DOTALL)
 
 
 def help_text(words: list[str]) -> str:
@@ -32,7 +32,7 @@ def with_help(text: str) -> str:
     def block(match: re.Match[str]) -> str:
         words = match["words"].split()
         command = " ".join(["modelward", *words, "--help"])
-        return f"{match['head']}```console\n$ {command}\n{help_text(words)}\n```{match['tail']}"
+        return f"{match['head']}```console\n$ {command}\n{help_text(words)}\n```\n{match['tail']}"
 
     return BLOCK.sub(block, text)
 
@@ -47,7 +47,7 @@ def with_tables(text: str) -> str:
     claims = ["| claim | what it says |", "|---|---|"]
     claims += [f"| `{claim.id}` | {claim.summary} |" for claim in CLAIMS]
     tables = {"checks": "\n".join(checks), "claims": "\n".join(claims)}
-    return TABLE.sub(lambda match: match["head"] + tables[match["name"]] + match["tail"], text)
+    return TABLE.sub(lambda match: match["head"] + tables[match["name"]] + "\n" + match["tail"], text)
 
 
 def main() -> None:
