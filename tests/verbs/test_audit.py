@@ -54,7 +54,7 @@ def test_the_bracket_closes_on_a_linear_model(result, linear):
 
 
 def test_accuracy_of_a_perfect_model(result):
-    found = claim(result, "accuracy", metric="accuracy")
+    found = claim(result, "accuracy")
     assert found.value == 1.0
     assert found.interval.lower > 0.9
 
@@ -105,9 +105,7 @@ def test_what_matters_is_part_of_the_identity(result, linear, options, change):
 
 def test_the_policy_is_not_part_of_the_identity(result, linear, options):
     net, x, y, _ = linear
-    policy = Policy(
-        name="strict", require=(Threshold(claim="accuracy", scope={"metric": "accuracy"}, at_least=0.999),)
-    )
+    policy = Policy(name="strict", require=(Threshold(claim="accuracy", at_least=0.999),))
     strict = modelward.audit(net, (x, y), msgspec.structs.replace(options, policy=policy))
     assert strict.run == result.run
     assert strict.verdict.outcome == "unknown"  # the interval reaches below 0.999

@@ -35,7 +35,7 @@ required-checks = ["quality"]
 [[policy.require]]
 claim = "accuracy"
 at-least = 0.9
-scope = { metric = "accuracy" }
+scope = { norm = "linf" }
 """
 
 
@@ -64,7 +64,7 @@ def test_every_key_is_read(tmp_path):
     assert options.policy == Policy(
         max_severity="low",
         required_checks=("quality",),
-        require=(Threshold(claim="accuracy", at_least=0.9, scope={"metric": "accuracy"}),),
+        require=(Threshold(claim="accuracy", at_least=0.9, scope={"norm": "linf"}),),
     )
 
 

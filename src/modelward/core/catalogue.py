@@ -68,7 +68,7 @@ CHECKS: tuple[CheckEntry, ...] = (
         path="modelward.threats.quality.check:QualityCheck",
         summary="Accuracy, AUC and calibration with intervals: the baseline of every other number.",
         needs=("model", "data", "labels"),
-        feeds=("accuracy",),
+        feeds=("accuracy", "auc", "calibration-error"),
     ),
     CheckEntry(
         id="evasion.gradient",
@@ -131,6 +131,16 @@ CLAIMS: tuple[ClaimEntry, ...] = (
         id="accuracy",
         path="modelward.threats.quality.judge:judge_accuracy",
         summary="Share of samples the model gets right.",
+    ),
+    ClaimEntry(
+        id="auc",
+        path="modelward.threats.quality.judge:judge_auc",
+        summary="How often a row of a class scores above one of another class.",
+    ),
+    ClaimEntry(
+        id="calibration-error",
+        path="modelward.threats.quality.judge:judge_calibration",
+        summary="Average distance between stated confidence and frequency of being right.",
     ),
     ClaimEntry(
         id="robust-accuracy",

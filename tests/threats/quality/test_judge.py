@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from modelward.core.claim import Judgement
 from modelward.numeric.calibration import calibration_interval, expected_calibration_error, reliability
 from modelward.numeric.proportion import clopper_pearson
 from modelward.numeric.roc import auc_interval
-from modelward.threats.quality.judge import judge_accuracy
+from modelward.threats.quality.judge import judge_accuracy, judge_auc, judge_calibration
 
 
 @pytest.fixture
@@ -21,8 +22,13 @@ def counts(lab):
     return make
 
 
+def judge_all(evidence):
+    parts = [judge(evidence) for judge in (judge_accuracy, judge_auc, judge_calibration)]
+    return Judgement(tuple(c for p in parts for c in p.claims), tuple(f for p in parts for f in p.findings))
+
+
 def metric(judgement, name):
-    return next(claim for claim in judgement.claims if claim.scope["metric"] == name)
+    return next(claim for claim in judgement.claims if claim.id == name)
 
 
 class TestAccuracy:
@@ -31,7 +37,7 @@ class TestAccuracy:
     )
     def test_share_and_interval(self, counts, truth, hits):
         item = counts(truth, hits)
-        claim = metric(judge_accuracy([item]), "accuracy")
+        claim = metric(judge_all([item]), "accuracy")
         assert claim.value == sum(hits) / sum(truth)
         assert (claim.interval.lower, claim.interval.upper) == clopper_pearson(sum(hits), sum(truth), 0.95)
         assert claim.evidence == (item.digest,)
@@ -39,19 +45,19 @@ class TestAccuracy:
 
     def test_several_runs_are_judged_one_by_one(self, counts):
         items = [counts([50, 50], [40, 40]), counts([60, 60], [30, 30])]
-        claims = judge_accuracy(items).claims
+        claims = judge_all(items).claims
         assert sorted(claim.value for claim in claims) == [0.5, 0.8]
-        assert judge_accuracy(items[::-1]) == judge_accuracy(items)
+        assert judge_all(items[::-1]) == judge_all(items)
 
     @pytest.mark.parametrize("cut", ["seconds", "queries", "interrupted"])
     def test_a_cut_is_said_in_the_note(self, counts, cut):
-        claim = metric(judge_accuracy([counts([50, 50], [40, 40], cut=cut)]), "accuracy")
+        claim = metric(judge_all([counts([50, 50], [40, 40], cut=cut)]), "accuracy")
         assert claim.note == f"Cut short by {cut}: a uniform sample of the rows."
 
 
 class TestMajority:
     def rules(self, *items):
-        return [(f.rule, f.severity, f.confidence) for f in judge_accuracy(items).findings]
+        return [(f.rule, f.severity, f.confidence) for f in judge_all(items).findings]
 
     def test_better_than_the_majority(self, counts):
         assert self.rules(counts([500, 500], [450, 450])) == []
@@ -68,7 +74,7 @@ class TestMajority:
         assert self.rules(counts([70, 30], [20, 10])) == [("quality.no-better-than-majority", "high", "high")]
 
     def test_message_counts_the_rows_that_decide(self, counts):
-        message = judge_accuracy([counts([70, 30], [60, 12])]).findings[0].message
+        message = judge_all([counts([70, 30], [60, 12])]).findings[0].message
         assert "right 12 times and wrong 10 times (n = 100)" in message
         assert "'a'" in message
 
@@ -85,19 +91,15 @@ class TestAuc:
     def test_pairs_by_hand(self, counts):
         # Positives at 1, 2, 2; negatives at 0, 1: pairs above 2 + 1, 2 + 1 ..., ties half: (1.5 + 2 + 2) / 6.
         item = counts([2, 3], [1, 2], ranking=self.ranking([0, 1, 2], [1, 1, 0]))
-        claim = metric(judge_accuracy([item]), "auc")
+        claim = metric(judge_all([item]), "auc")
         assert claim.value == pytest.approx(5.5 / 6)
         expected = auc_interval([1, 2, 2], [0, 1], 0.95)
         assert (claim.interval.lower, claim.interval.upper) == pytest.approx(expected)
 
     def test_hidden_order_widens_the_interval_by_half_the_ties(self, counts):
         ups, downs = [20, 60, 80], [90, 60, 10]
-        known = metric(
-            judge_accuracy([counts([160, 160], [150, 140], ranking=self.ranking(ups, downs))]), "auc"
-        )
-        blurred = judge_accuracy(
-            [counts([160, 160], [150, 140], ranking=self.ranking(ups, downs, exact=False))]
-        )
+        known = metric(judge_all([counts([160, 160], [150, 140], ranking=self.ranking(ups, downs))]), "auc")
+        blurred = judge_all([counts([160, 160], [150, 140], ranking=self.ranking(ups, downs, exact=False))])
         wide = metric(blurred, "auc")
         blur = (20 * 90 + 60 * 60 + 80 * 10) / (2 * 160 * 160)
         assert wide.value == known.value
@@ -108,7 +110,7 @@ class TestAuc:
 
     def test_without_both_kinds_there_is_no_auc(self, counts):
         item = counts([5, 0], [5, 0], ranking=self.ranking([0], [5]))
-        assert [claim.scope["metric"] for claim in judge_accuracy([item]).claims] == ["accuracy"]
+        assert [claim.id for claim in judge_all([item]).claims] == ["accuracy"]
 
 
 class TestCalibration:
@@ -123,8 +125,8 @@ class TestCalibration:
             "stated": levels.tolist(),
         }
         claim = metric(
-            judge_accuracy([counts([1500, 1500], [1200, 1200], calibration=recorded)]),
-            "expected-calibration-error",
+            judge_all([counts([1500, 1500], [1200, 1200], calibration=recorded)]),
+            "calibration-error",
         )
         table = reliability(stated, correct)
         assert claim.value == pytest.approx(expected_calibration_error(table))

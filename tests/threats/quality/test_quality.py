@@ -3,20 +3,26 @@ import pytest
 
 from modelward.core.budget import Budget
 from modelward.core.check import Settings
+from modelward.core.claim import Judgement
 from modelward.errors import ModelNonFinite
 from modelward.numeric.proportion import clopper_pearson
 from modelward.numeric.roc import auc, auc_interval
 from modelward.threats.quality.check import GROUPS, QualityCheck, neighbours
-from modelward.threats.quality.judge import judge_accuracy
+from modelward.threats.quality.judge import judge_accuracy, judge_auc, judge_calibration
+
+
+def judge_all(evidence):
+    parts = [judge(evidence) for judge in (judge_accuracy, judge_auc, judge_calibration)]
+    return Judgement(tuple(c for p in parts for c in p.claims), tuple(f for p in parts for f in p.findings))
 
 
 def metric(judgement, name):
-    return next((claim for claim in judgement.claims if claim.scope["metric"] == name), None)
+    return next((claim for claim in judgement.claims if claim.id == name), None)
 
 
 def judged(lab, model, data, **options):
     found = lab.run(QualityCheck, lab.subjects(model, data), **options)
-    return found, judge_accuracy(found)
+    return found, judge_all(found)
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ class TestAccuracy:
         x, y = np.arange(10.0)[:, None], np.zeros(10)
         model = lab.model(lambda x: lab.two(np.zeros(len(x))))
         found = lab.run(QualityCheck, lab.subjects(model, lab.data(x, y)), settings=Settings(confidence=0.8))
-        assert metric(judge_accuracy(found), "accuracy").interval.confidence == 0.8
+        assert metric(judge_all(found), "accuracy").interval.confidence == 0.8
 
     def test_labels_are_matched_by_name_not_by_position(self, lab):
         x = np.array([[0.0], [1.0]] * 50)
@@ -77,7 +83,7 @@ class TestAuc:
         assert claim.interval.lower <= lower + 1e-4  # widened by what grouping may hide
         assert claim.interval.upper >= upper - 1e-4
         assert claim.interval.upper - claim.interval.lower < upper - lower + 3e-3
-        assert claim.scope == {"metric": "auc", "positive": "1"}
+        assert claim.scope == {"positive": "1"}
 
     def test_few_distinct_scores_are_exact(self, lab):
         rng = np.random.default_rng(0)
@@ -122,7 +128,7 @@ class TestCalibration:
     def test_a_calibrated_model_is_not_accused(self, lab, noisy):
         x, y, _ = noisy
         judgement = judged(lab, lab.model(lambda x: lab.two(x[:, 0])), lab.data(x, y))[1]
-        claim = metric(judgement, "expected-calibration-error")
+        claim = metric(judgement, "calibration-error")
         assert claim.better == "lower"
         assert claim.value < 0.05
         assert claim.interval.lower < 0.01
@@ -133,7 +139,7 @@ class TestCalibration:
         y = np.array([1] * 600 + [0] * 400)
         data = lab.data(np.arange(1000.0)[:, None], y)
         judgement = judged(lab, lab.model(lambda x: lab.two(np.full(len(x), 0.9))), data)[1]
-        claim = metric(judgement, "expected-calibration-error")
+        claim = metric(judgement, "calibration-error")
         assert claim.value == pytest.approx(0.3)
         assert claim.interval.lower < 0.3 < claim.interval.upper
         finding = next(f for f in judgement.findings if f.rule == "quality.miscalibrated")
@@ -151,7 +157,7 @@ class TestCalibration:
     def test_labels_alone_state_no_confidence(self, lab):
         model = lab.model(lambda x: np.eye(2)[(x[:, 0] > 0).astype(int)], kind="labels")
         judgement = judged(lab, model, lab.data(np.array([[-1.0], [1.0]] * 20), [0, 1] * 20))[1]
-        assert [claim.scope["metric"] for claim in judgement.claims] == ["accuracy"]
+        assert [claim.id for claim in judgement.claims] == ["accuracy"]
 
 
 class TestMajority:

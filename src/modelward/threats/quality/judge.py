@@ -29,20 +29,40 @@ BINS = 15
 
 
 def judge_accuracy(evidence: Sequence[Evidence]) -> Judgement:
-    """Accuracy, and where the model states scores its AUC and expected calibration error.
+    """Share of rows that are answered right, and whether that beats a constant answer.
 
     Args:
         evidence: of the check ``quality``, in any order.
     """
-    claims: list[Claim] = []
-    findings: list[Finding] = []
-    for item in sorted(evidence, key=lambda e: e.digest):
-        accuracy, area, error = _accuracy(item), _auc(item), _calibration(item)
-        claims += [claim for claim in (accuracy, area, error) if claim is not None]
-        findings += [
-            f for f in (_majority(item, accuracy, area), _miscalibrated(item, error)) if f is not None
-        ]
-    return Judgement(tuple(claims), tuple(findings))
+    items = _ordered(evidence)
+    claims = tuple(_accuracy(item) for item in items)
+    findings = (_majority(item, claim, _auc(item)) for item, claim in zip(items, claims, strict=True))
+    return Judgement(claims, tuple(f for f in findings if f is not None))
+
+
+def judge_auc(evidence: Sequence[Evidence]) -> Judgement:
+    """How well the scores rank, where the model states scores.
+
+    Args:
+        evidence: of the check ``quality``, in any order.
+    """
+    claims = (_auc(item) for item in _ordered(evidence))
+    return Judgement(tuple(claim for claim in claims if claim is not None))
+
+
+def judge_calibration(evidence: Sequence[Evidence]) -> Judgement:
+    """Expected calibration error, where the model states probabilities.
+
+    Args:
+        evidence: of the check ``quality``, in any order.
+    """
+    found = [(item, claim) for item in _ordered(evidence) if (claim := _calibration(item)) is not None]
+    findings = (_miscalibrated(item, claim) for item, claim in found)
+    return Judgement(tuple(claim for _, claim in found), tuple(f for f in findings if f is not None))
+
+
+def _ordered(evidence: Sequence[Evidence]) -> list[Evidence]:
+    return sorted(evidence, key=lambda item: item.digest)
 
 
 def _counts(item: Evidence, key: str) -> list[int]:
@@ -65,7 +85,7 @@ def _accuracy(item: Evidence) -> Claim:
     return Claim(
         id="accuracy",
         statement=f"The model gets {hits} of {item.n} rows right.",
-        scope={"metric": "accuracy"},
+        scope={},
         value=hits / item.n,
         interval=Interval(lower, upper, level),
         n=item.n,
@@ -103,7 +123,7 @@ def _auc(item: Evidence) -> Claim | None:
     # The standard deviation of a mean is at most the mean of the standard deviations, whatever the
     # dependence, so the mean of the ends is a conservative interval of the mean.
     value, lower, upper = (float(number) for number in np.mean(areas, axis=0))
-    scope: dict[str, JSON] = {"metric": "auc"}
+    scope: dict[str, JSON] = {}
     if len(rankings) == 1:
         scope["positive"] = next(iter(rankings))
         statement = (
@@ -117,7 +137,7 @@ def _auc(item: Evidence) -> Claim | None:
     absent = len(rankings) - len(areas)
     note = f"Classes without rows, left out: {absent}." if absent else ""
     return Claim(
-        id="accuracy",
+        id="auc",
         statement=statement,
         scope=scope,
         value=value,
@@ -147,9 +167,9 @@ def _calibration(item: Evidence) -> Claim | None:
     root = f"{max(0.0, squared) ** 0.5:.3g}" if np.isfinite(squared) else "unknown"
     note = f"Without the bias that sampling adds, the root mean square error is {root}."
     return Claim(
-        id="accuracy",
+        id="calibration-error",
         statement=f"Stated confidence and frequency of being right differ by {value:.3g} on average.",
-        scope={"metric": "expected-calibration-error", "bins": BINS, "binning": "equal mass"},
+        scope={"bins": BINS, "binning": "equal mass"},
         value=value,
         interval=Interval(lower, upper, level),
         n=item.n,
