@@ -193,3 +193,56 @@ def test_probes_run_in_the_sandbox(files):
         assert "3 features" in wrong.detail
         assert probe.ask(np.array([["a"] * 4])).kind == "raised"
         assert probe.ask(np.float64(3)).kind == "raised"
+
+
+def test_two_factories_of_the_same_name_are_two_modules(files, tmp_path):
+    torch = pytest.importorskip("torch")
+    (tmp_path / "factory_module.py").write_text(
+        "from torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))\n"
+    )
+    torch.save(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)).state_dict(), tmp_path / "other.pt"
+    )
+    first = opened(files, "net.pt", "images.npz", factory="factory_module:build")
+    samples = open_data(files / "images.npz", DataOptions())
+    stated = ModelOptions(factory="factory_module:build", import_from=str(tmp_path))
+    second = open_file(tmp_path / "other.pt", inspect(tmp_path / "other.pt"), samples, None, stated)
+    again = opened(files, "net.pt", "images.npz", factory="factory_module:build")
+    assert len(list(first.model.module().parameters())) == 4
+    assert len(list(second.model.module().parameters())) == 2
+    assert len(list(again.model.module().parameters())) == 4
+
+
+def test_a_pipeline_on_texts_gets_the_training_sets_texts(tmp_path):
+    """Test data that lacks a category of the training data must not shift the codes of the others."""
+    joblib = pytest.importorskip("joblib")
+    import pandas as pd
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    colours = ["amber", "blue", "cyan", "dark"] * 10
+    train = pd.DataFrame(
+        {"colour": colours, "size": np.arange(40.0), "y": [int(c in {"cyan", "dark"}) for c in colours]}
+    )
+    test = train[train.colour != "amber"]
+    pipe = make_pipeline(
+        make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["colour"])),
+        LogisticRegression(C=1e3),
+    ).fit(train[["colour", "size"]], train.y)
+    joblib.dump(pipe, tmp_path / "pipe.joblib")
+    train.to_csv(tmp_path / "train.csv", index=False)
+    test.to_csv(tmp_path / "test.csv", index=False)
+    label = DataOptions(label="y")
+    path = tmp_path / "pipe.joblib"
+    found = open_file(
+        path,
+        inspect(path),
+        open_data(tmp_path / "test.csv", label),
+        open_data(tmp_path / "train.csv", label),
+        ModelOptions(),
+    )
+    expected = pipe.predict_proba(test[["colour", "size"]])
+    np.testing.assert_allclose(found.model.scores(found.data.x), expected)
+    assert (expected.argmax(1) == found.data.y).all()

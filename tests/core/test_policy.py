@@ -124,3 +124,11 @@ def test_a_prefix_is_not_a_substring():
     policy = Policy(required_checks=("evasion",))
     assert judge_policy(policy, [], [], ["evasions.other"]).outcome == "unknown"
     assert judge_policy(policy, [], [], ["evasion.query"]).outcome == "pass"
+
+
+def test_reasons_say_which_of_several_claims_they_mean():
+    claims = [claim("group-gap", {"metric": "m", "columns": [name]}, value=0.5) for name in ("age", "sex")]
+    policy = Policy(require=(Threshold(claim="group-gap", at_most=0.1, scope={"metric": "m"}),))
+    verdict = judge_policy(policy, claims, [], [])
+    assert [r.detail.split(":")[0] for r in verdict.reasons] == ["columns age", "columns sex"]
+    assert {r.requirement for r in verdict.reasons} == {"group-gap (metric m) at most 0.1"}

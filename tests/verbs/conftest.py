@@ -1,18 +1,40 @@
+"""A linear rule on two clouds of points, as a function."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
+import modelward
+
 
 @pytest.fixture(scope="session")
-def linear():
-    """A linear classifier as a torch module, its data, and the share of points each radius leaves standing."""
-    torch = pytest.importorskip("torch")
+def points():
+    """(60, 3) float64 and labels 0 or 1; the sign of the sum tells them apart."""
     rng = np.random.default_rng(0)
-    x = rng.uniform(0, 1, size=(60, 6)).astype(np.float32)
-    weight = np.array([1.0, -1.0, 0.5, 0.0, 0.0, 0.0], np.float32)
-    margin = (x - 0.5) @ weight
-    y = (margin > 0).astype(np.int64)
-    net = torch.nn.Linear(6, 2)
-    with torch.no_grad():
-        net.weight.copy_(torch.from_numpy(np.stack([-weight, weight]) / 2))
-        net.bias.copy_(torch.from_numpy(np.array([1, -1], np.float32) * 0.5 * weight.sum() / 2))
-    return net, x, y, np.abs(margin) / np.abs(weight).sum()
+    y = np.arange(60) % 2
+    return rng.normal(size=(60, 3)) + 2.0 * (2 * y[:, None] - 1), y
+
+
+@pytest.fixture
+def rule():
+    """Scores of the two classes; counts the rows it was asked about."""
+
+    def rule(x):
+        rule.asked += len(x)
+        total = np.asarray(x, dtype=np.float64).sum(axis=1)
+        return np.stack([-total, total], axis=1)
+
+    rule.asked = 0
+    return rule
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Two cheap checks, in a store of the test's own."""
+
+    def options(**changes):
+        stated = {"checks": ("quality", "evasion.query"), "limit": 5, "norms": ("linf",), "eps": (0.1,)}
+        return modelward.AuditOptions(**{**stated, "store": tmp_path / ".modelward", **changes})
+
+    return options

@@ -1,7 +1,7 @@
-"""The whole composition, on models whose right answers are known."""
+from __future__ import annotations
 
-import json
-import pickle
+import shlex
+import stat
 
 import msgspec
 import numpy as np
@@ -9,219 +9,300 @@ import pytest
 
 import modelward
 from modelward.core.policy import Policy, Threshold
+from modelward.engine.outcome import CheckRun
 from modelward.errors import (
     BudgetInvalid,
     ConfigInvalid,
     FileMissing,
     LedgerTampered,
+    ModelHung,
+    ModelNonFinite,
+    ModelRaised,
+    OutputUnwritable,
     PolicyInvalid,
     PolicyRefused,
 )
 from modelward.ledger.store import Ledger, find_all
-from modelward.verbs.report import render, verify_store
+from modelward.verbs.audit import command_line, judge
+from modelward.verbs.report import render, verify_store, write_report
 from modelward.verbs.store import recall
+from modelward.verbs.versions import versions
 from modelward.verbs.witnesses import save_witnesses
 
-EPS = 0.1
+
+def numbers(result):
+    return [(c.id, c.scope, c.value, c.bracket, c.interval, c.n) for c in result.claims]
 
 
-@pytest.fixture
-def options(tmp_path):
-    return modelward.AuditOptions(store=tmp_path / "store", bounds=(0, 1), norms=("linf",), eps=(EPS,))
-
-
-@pytest.fixture
-def result(linear, options):
-    net, x, y, _ = linear
-    return modelward.audit(net, (x, y), options)
-
-
-def claim(result, kind, **scope):
-    (found,) = [
-        c for c in result.claims if c.id == kind and all(c.scope.get(k) == v for k, v in scope.items())
-    ]
-    return found
-
-
-def test_the_bracket_closes_on_a_linear_model(result, linear):
-    radius = linear[3]
-    bracket = claim(result, "robust-accuracy").bracket
-    # Points whose distance is within float rounding of eps may stay undecided.
-    sure, lost = np.mean(radius > EPS * 1.001), np.mean(radius < EPS * 0.999)
-    assert bracket.lower >= sure - 1e-9
-    assert bracket.upper <= 1 - lost + 1e-9
-    assert bracket.lower <= bracket.upper
-
-
-def test_accuracy_of_a_perfect_model(result):
-    found = claim(result, "accuracy")
-    assert found.value == 1.0
-    assert found.interval.lower > 0.9
-
-
-def test_everything_is_accounted_for(result):
-    looked = {o.check for o in result.checks} | {s.check for s in result.skipped}
-    assert len(looked) == 9
-    assert {s.check for s in result.skipped} == {"artifact.pickle", "leakage.membership", "bias.groups"}
+def test_a_live_function_is_audited(rule, points, options):
+    result = modelward.audit(rule, points, options())
+    accuracy = next(c for c in result.claims if c.id == "accuracy" and c.scope["metric"] == "accuracy")
+    x, y = points
+    assert accuracy.value == np.mean((x.sum(axis=1) > 0) == y)
+    assert accuracy.n == 60
+    assert {outcome.check for outcome in result.checks} == {"quality", "evasion.query"}
     assert result.complete
+    model = next(subject for subject in result.subjects if subject.kind == "model")
+    assert model.identity == "asserted"
 
 
-def test_the_head_names_the_store(result, options):
-    assert verify_store(options.store, result.ledger_head).root == result.ledger_head
+def test_everything_not_selected_is_left_out_and_everything_selected_accounted_for(rule, points, options):
+    result = modelward.audit(rule, points, options(checks=()))
+    from modelward.core.catalogue import CHECKS
+
+    ran = {outcome.check for outcome in result.checks}
+    left = {skipped.check for skipped in result.skipped}
+    assert ran | left == {entry.id for entry in CHECKS}
+    assert not ran & left
+    assert all(skipped.reason for skipped in result.skipped)
 
 
-def test_results_come_back_from_the_store(result, options):
-    assert recall(options.store) == result
-    assert modelward.report(options.store, result.run[:8]) == result
-    with pytest.raises(ConfigInvalid, match="no run"):
-        modelward.report(options.store, "ffff")
+def test_the_second_audit_asks_only_to_open_the_model(rule, points, options):
+    first = modelward.audit(rule, points, options())
+    asked = rule.asked
+    second = modelward.audit(rule, points, options())
+    assert all(outcome.resumed for outcome in second.checks)
+    assert numbers(second) == numbers(first)
+    assert rule.asked - asked <= 3 * 16
 
 
-def test_a_second_run_repeats_nothing_and_says_the_same(result, linear, options):
-    net, x, y, _ = linear
-    again = modelward.audit(net, (x, y), options)
-    assert all(o.resumed for o in again.checks)
-    assert (again.claims, again.findings, again.run) == (result.claims, result.findings, result.run)
-    records = list(Ledger.open_read_only(options.store).records())
-    assert len(find_all(records, kind="decision")) == 2
-    assert len(find_all(records, kind="run")) == 1
-
-
-def test_the_same_seed_gives_the_same_evidence_in_another_store(result, linear, options, tmp_path):
-    net, x, y, _ = linear
-    other = modelward.audit(net, (x, y), msgspec.structs.replace(options, store=tmp_path / "other"))
-    assert [[e.outcome for e in o.evidence] for o in other.checks] == [
-        [e.outcome for e in o.evidence] for o in result.checks
-    ]
+def test_fresh_asks_again_and_finds_the_same(rule, points, options):
+    first = modelward.audit(rule, points, options())
+    again = modelward.audit(rule, points, options(fresh=True))
+    assert not any(outcome.resumed for outcome in again.checks)
+    assert again.run == first.run
+    assert numbers(again) == numbers(first)
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 5}, {"eps": (0.2,)}, {"budget": "100q"}, {"limit": 10}, {"checks": ("quality",)}]
+    "change",
+    [
+        {"seed": 1},
+        {"limit": 6},
+        {"eps": (0.2,)},
+        {"norms": ("l2",)},
+        {"budget": "9q"},
+        {"bounds": (-9.0, 9.0)},
+    ],
+    ids=lambda change: next(iter(change)),
 )
-def test_what_matters_is_part_of_the_identity(result, linear, options, change):
-    net, x, y, _ = linear
-    assert modelward.audit(net, (x, y), msgspec.structs.replace(options, **change)).run != result.run
+def test_what_can_change_a_number_changes_the_identity(rule, points, options, change):
+    first = modelward.audit(rule, points, options(checks=("quality",)))
+    other = modelward.audit(rule, points, options(checks=("quality",), **change))
+    assert other.run != first.run
+    assert not any(outcome.resumed for outcome in other.checks)
 
 
-def test_the_policy_is_not_part_of_the_identity(result, linear, options):
-    net, x, y, _ = linear
-    policy = Policy(name="strict", require=(Threshold(claim="accuracy", at_least=0.999),))
-    strict = modelward.audit(net, (x, y), msgspec.structs.replace(options, policy=policy))
-    assert strict.run == result.run
-    assert strict.verdict.outcome == "unknown"  # the interval reaches below 0.999
-    with pytest.raises(PolicyRefused, match="strict"):
-        strict.verdict.enforce()
+def test_the_policy_is_no_part_of_the_identity(rule, points, options):
+    strict = Policy(name="strict", require=(Threshold(claim="accuracy", at_least=1.1),))
+    mild = Policy(name="mild", required_checks=("quality",))
+    first = modelward.audit(rule, points, options(checks=("quality",), policy=strict))
+    second = modelward.audit(rule, points, options(checks=("quality",), policy=mild))
+    assert (first.verdict.outcome, second.verdict.outcome) == ("fail", "pass")
+    assert second.run == first.run
+    assert second.checks[0].resumed
+    second.verdict.enforce()
+    with pytest.raises(PolicyRefused, match=r"policy 'strict': .*accuracy at least 1\.1"):
+        first.verdict.enforce()
 
 
-def test_witnesses_are_wrong_within_the_ball(result, linear, options, tmp_path):
-    torch = pytest.importorskip("torch")
-    net, x, y, _ = linear
-    count = save_witnesses(result, options.store, tmp_path / "w.npz")
-    with np.load(tmp_path / "w.npz", allow_pickle=False) as stored:
-        found = dict(stored)
-    assert count == len(found["index"]) > 0
-    with torch.no_grad():
-        answers = net(torch.from_numpy(found["x"].astype(np.float32))).argmax(1).numpy()
-    np.testing.assert_array_equal(answers, found["prediction"])
-    assert (answers != y[found["index"]]).all()
-    assert np.abs(found["x"] - x[found["index"]]).max() <= EPS * (1 + 1e-6)
-    assert found["x"].min() >= 0
-    assert found["x"].max() <= 1
+def test_a_required_check_that_was_not_looked_at_is_unknown(rule, points, options):
+    policy = Policy(name="wants proof", required_checks=("evasion.certified",))
+    result = modelward.audit(rule, points, options(checks=(), policy=policy, limit=2))
+    assert result.verdict.outcome == "unknown"
 
 
-@pytest.mark.parametrize("form", ["text", "json", "sarif", "html"])
-def test_every_format_names_head_and_verdict(result, form):
-    content = render(result, form).decode()
-    assert result.ledger_head[:8] in content
-    if form != "sarif":
-        assert result.verdict.outcome in content.lower()
+def test_a_dataset_may_be_read_once_and_used_twice(rule, points, options):
+    from modelward.adapters.data import from_arrays
+    from modelward.adapters.data.options import DataOptions
+
+    data = from_arrays(*points, name="mine", options=DataOptions())
+    result = modelward.audit(rule, data, options(checks=("quality",)))
+    assert "mine" in {subject.name for subject in result.subjects}
 
 
-def test_json_keeps_its_contract(result):
-    content = json.loads(render(result, "json"))
-    assert content["schema"] == "modelward.audit/1"
-    assert set(content) >= {"ledger_head", "subjects", "claims", "findings", "skipped", "verdict"}
-    assert set(content["claims"][0]) >= {
-        "id", "statement", "scope", "value", "bracket", "interval", "basis", "status", "n", "cost", "evidence",
+@pytest.mark.parametrize(
+    ("model", "error", "sentence"),
+    [
+        (lambda x: 1 / 0, ModelRaised, "ZeroDivisionError"),
+        (lambda x: np.full((len(x), 2), np.nan), ModelNonFinite, "NaN or an infinity"),
+        (lambda x: np.ones((3, 2)), ModelRaised, "3"),
+    ],
+)
+def test_a_model_that_fails_on_unmodified_rows(points, options, model, error, sentence):
+    with pytest.raises(error, match=sentence):
+        modelward.audit(model, points, options())
+
+
+def test_a_model_that_hangs_is_given_up_after_the_budget(points, options):
+    import threading
+
+    never = threading.Event()
+    with pytest.raises(ModelHung, match=r"within 0\.2 s"):
+        modelward.audit(lambda x: never.wait(30), points, options(budget="0.2s"))
+    never.set()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        ({"seed": -1}, ConfigInvalid, "seed -1"),
+        ({"seed": 2**53}, ConfigInvalid, "2\\*\\*53"),
+        ({"limit": 0}, ConfigInvalid, "at least 1"),
+        ({"eps": (0.0,)}, ConfigInvalid, "above 0"),
+        ({"eps": (float("inf"),)}, ConfigInvalid, "finite"),
+        ({"norms": ()}, ConfigInvalid, "norm"),
+        ({"budget": "soon"}, BudgetInvalid, "'soon'"),
+        ({"checks": ("evasoin",)}, ConfigInvalid, "did you mean 'evasion'"),
+        ({"policy": Policy()}, PolicyInvalid, "accept every model"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(rule, points, options, change, error, sentence):
+    stated = options(**change)
+    with pytest.raises(error, match=sentence):
+        modelward.audit(rule, points, stated)
+    assert rule.asked == 0
+    assert not stated.store.exists()
+
+
+def test_a_live_model_needs_data(rule, options):
+    with pytest.raises(ConfigInvalid, match="only be examined on data"):
+        modelward.audit(rule, None, options())
+
+
+def test_a_path_must_be_a_file(tmp_path, points, options):
+    with pytest.raises(FileMissing, match="no such file"):
+        modelward.audit(tmp_path / "nowhere.onnx", points, options())
+    with pytest.raises(FileMissing, match="is a folder"):
+        modelward.audit(tmp_path, points, options())
+
+
+def test_the_command_repeats_the_audit(options):
+    words = shlex.split(
+        command_line(
+            "my model.onnx", "test.npz", options(train="tr.npz", sensitive=("a", "b"), budget="9q", seed=4)
+        )
+    )
+    assert words[:5] == ["modelward", "audit", "my model.onnx", "--data", "test.npz"]
+    pairs = dict(zip(words[5::2], words[6::2], strict=True))
+    assert pairs == {
+        "--train": "tr.npz", "--sensitive": "a,b", "--checks": "quality,evasion.query", "--norm": "linf",
+        "--eps": "0.1", "--limit": "5", "--budget": "9q", "--seed": "4",
     }  # fmt: skip
 
 
-def test_the_command_names_what_repeats_the_numbers(result):
-    assert "--eps 0.1" in result.command
-    assert "--seed 0" in result.command
-    assert "<live model>" in result.command
+def test_live_objects_stand_as_placeholders(rule, points, options):
+    command = command_line(rule, points, options(train=points))
+    assert command.count("<live data>") == 2
+    assert "<live model>" in command
 
 
-def test_a_payload_fails_without_being_loaded(tmp_path, linear, options):
-    canary = tmp_path / "canary"
-    path = tmp_path / "evil.pkl"
-    path.write_bytes(b"cos\nsystem\n(V" + f"touch {canary}".encode() + b"\ntR.")
-    _, x, y, _ = linear
-    result = modelward.audit(path, (x, y), options)
-    assert result.verdict.outcome == "fail"
-    assert result.findings[0].severity == "critical"
-    assert "os.system" in result.findings[0].message
-    assert claim(result, "load-is-inert").bracket.upper == 0.0
-    assert not canary.exists()
+def test_findings_are_sorted_and_claims_rest_on_recorded_evidence(rule, points, options):
+    result = modelward.audit(rule, points, options(eps=(0.9,), limit=20))
+    recorded = {item.digest for outcome in result.checks for item in outcome.evidence}
+    assert all(set(claim.evidence) <= recorded for claim in result.claims)
+    assert all(set(finding.evidence) <= recorded for finding in result.findings)
+    order = ["critical", "high", "medium", "low", "info"]
+    severities = [order.index(finding.severity) for finding in result.findings]
+    assert severities == sorted(severities)
 
 
-def test_a_model_alone_is_inspected_and_no_more(tmp_path, options):
-    path = tmp_path / "plain.pkl"
-    path.write_bytes(pickle.dumps({"a": [1, 2]}))
-    result = modelward.audit(path, None, options)
-    assert claim(result, "load-is-inert").bracket.lower == 1.0
-    assert result.verdict.outcome == "unknown"  # the baseline asks for more than that
-    assert {s.check for s in result.skipped} >= {"quality", "evasion.query"}
+def test_claims_can_be_derived_again_from_what_was_recorded(rule, points, options):
+    result = modelward.audit(rule, points, options())
+    claims, findings = judge(result.checks)
+    unjudged = tuple(msgspec.structs.replace(claim, status=None) for claim in result.claims)
+    assert claims == unjudged
+    assert findings == result.findings
+    assert judge([]) == ((), ())
+    empty = CheckRun(check="quality", summary="", state="failed", cost=result.checks[0].cost, evidence=())
+    assert judge([empty]) == ((), ())
+
+
+def test_the_stored_result_is_the_returned_one(rule, points, options):
+    stated = options()
+    result = modelward.audit(rule, points, stated)
+    stored = modelward.report(stated.store)
+    assert numbers(stored) == numbers(result)
+    assert stored.ledger_head == result.ledger_head == verify_store(stated.store).root
+    assert stored.verdict == result.verdict
+    assert [c.evidence for c in stored.checks] == [c.evidence for c in result.checks]
+
+
+def test_a_run_is_found_by_its_beginning(rule, points, options):
+    first = modelward.audit(rule, points, options(checks=("quality",)))
+    last = modelward.audit(rule, points, options(checks=("quality",), seed=9))
+    store = options().store
+    assert recall(store).run == last.run
+    assert recall(store, first.run[:12]).run == first.run
+    with pytest.raises(ConfigInvalid, match="no run in"):
+        recall(store, "zz")
+
+
+def test_a_store_without_a_result_says_so(tmp_path):
+    with pytest.raises(FileMissing, match="there is no ledger"):
+        recall(tmp_path)
+    Ledger.open(tmp_path).close()
+    with pytest.raises(FileMissing, match="holds no result"):
+        recall(tmp_path)
+
+
+def test_a_result_whose_evidence_is_gone_is_refused(tmp_path, rule, points, options):
+    stated = options()
+    modelward.audit(rule, points, stated)
+    source = Ledger.open_read_only(stated.store)
+    kept = [record for record in source.records() if record["kind"] != "evidence"]
+    source.close()
+    forged = Ledger.open(tmp_path / "forged")
+    forged.append(*kept)
+    forged.close()
+    with pytest.raises(LedgerTampered, match="does not fit its evidence"):
+        recall(tmp_path / "forged")
+
+
+def test_witnesses_are_what_the_evidence_counts(tmp_path, rule, points, options):
+    stated = options(eps=(0.9,), limit=20)
+    result = modelward.audit(rule, points, stated)
+    path = tmp_path / "w.npz"
+    count = save_witnesses(result, stated.store, path)
+    found = np.load(path)
+    assert count == len(found["index"]) > 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    answers = rule(found["x"]).argmax(axis=1)
+    assert np.array_equal(answers, found["prediction"])
+    assert np.all(answers != points[1][found["index"]])
+
+
+def test_no_witness_is_an_empty_file(tmp_path, rule, points, options):
+    stated = options(checks=("quality",))
+    result = modelward.audit(rule, points, stated)
+    assert save_witnesses(result, stated.store, tmp_path / "w.npz") == 0
+    assert len(np.load(tmp_path / "w.npz")["index"]) == 0
+    with pytest.raises(OutputUnwritable, match="the witnesses cannot be written"):
+        save_witnesses(result, stated.store, tmp_path / "nowhere" / "w.npz")
 
 
 @pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"budget": "fast"}, BudgetInvalid),
-        ({"seed": -1}, ConfigInvalid),
-        ({"seed": 2**53}, ConfigInvalid),
-        ({"limit": 0}, ConfigInvalid),
-        ({"eps": (0.0,)}, ConfigInvalid),
-        ({"eps": (float("nan"),)}, ConfigInvalid),
-        ({"norms": ()}, ConfigInvalid),
-        ({"checks": ("nonsense",)}, ConfigInvalid),
-        ({"policy": Policy()}, PolicyInvalid),
-        ({"train": "absent.npz"}, FileMissing),
-    ],
+    ("form", "beginning"), [("text", ""), ("json", "{"), ("sarif", "{"), ("html", "<!doctype html>")]
 )
-def test_bad_options_leave_no_trace_in_the_store(linear, options, change, error):
-    net, x, y, _ = linear
-    with pytest.raises(error):
-        modelward.audit(net, (x, y), msgspec.structs.replace(options, **change))
-    if options.store.exists():
-        assert verify_store(options.store).size == 0
+def test_every_format_renders(tmp_path, rule, points, options, form, beginning):
+    content = render(modelward.audit(rule, points, options(checks=("quality",))), form)
+    assert content.decode().lower().startswith(beginning)
+    write_report(tmp_path / "report", content)
+    assert (tmp_path / "report").read_bytes() == content
+    with pytest.raises(OutputUnwritable, match="cannot be written"):
+        write_report(tmp_path / "nowhere" / "report", content)
 
 
-def test_a_missing_model(tmp_path, options):
-    with pytest.raises(FileMissing, match="no such file"):
-        modelward.audit(tmp_path / "none.onnx", None, options)
-    with pytest.raises(FileMissing, match="folder"):
-        modelward.audit(tmp_path, None, options)
-    with pytest.raises(ConfigInvalid, match="on data"):
-        modelward.audit(lambda x: x, None, options)
+def test_a_run_starts_with_one_record(rule, points, options):
+    modelward.audit(rule, points, options(checks=("quality",)))
+    ledger = Ledger.open_read_only(options().store)
+    records = list(ledger.records())
+    ledger.close()
+    assert [record["kind"] for record in records] == ["run", "evidence", "check", "decision"]
+    identity = find_all(records, kind="run")[0]["identity"]
+    assert set(identity) == {"subjects", "checks", "settings", "options", "budget", "seed", "versions"}
+    assert identity["versions"] == versions()
 
 
-def test_a_budget_of_queries_is_kept(linear, options):
-    net, x, y, _ = linear
-    result = modelward.audit(net, (x, y), msgspec.structs.replace(options, budget="300q,1000p"))
-    assert sum(o.cost.queries for o in result.checks) <= 300
-    assert sum(o.cost.forward + o.cost.backward for o in result.checks) <= 1000
-    assert any(o.state == "cut" for o in result.checks)
-    assert result.verdict.outcome != "pass"
-
-
-def test_an_edited_result_is_refused(result, options):
-    import sqlite3
-
-    db = sqlite3.connect(options.store / "ledger.db")
-    db.execute("UPDATE leaf SET body = cast(replace(cast(body AS TEXT), '\"fail\"', '\"pass\"') AS BLOB)")
-    db.execute("UPDATE leaf SET body = cast(replace(cast(body AS TEXT), '\"seed\":', '\"sead\":') AS BLOB)")
-    db.commit()
-    db.close()
-    with pytest.raises(LedgerTampered):
-        modelward.report(options.store)
+def test_versions_name_what_numbers_depend_on():
+    assert {"python", "platform", "numpy", "onnxruntime"} <= set(versions())

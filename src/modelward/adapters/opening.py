@@ -92,6 +92,7 @@ def open_file(
         _refuse_unsafe(path, report)
     except UnsafeArtifact as error:
         return Opened(data=data, train=train, absent={"model": f"the model was not opened: {error}"})
+    data = _aligned(data, train)
     spec = RuntimeSpec(
         path=str(path.absolute()),
         format=report.format,
@@ -112,7 +113,15 @@ def open_live(model: object, data: Dataset, train: Dataset | None, options: Mode
     from modelward.adapters.live import live_runtime, live_subject
 
     runtime, kind = live_runtime(model)
-    return _pair(runtime, None, live_subject(model, kind, options.name), (data, train, options))
+    given = (_aligned(data, train), train, options)
+    return _pair(runtime, None, live_subject(model, kind, options.name), given)
+
+
+def _aligned(data: Dataset, train: Dataset | None) -> Dataset:
+    """Codes, labels and eps units of the training set, before anything depends on them."""
+    if len(data) == 0:
+        raise ShapeMismatch(f"{data.subject.name}: has no rows to examine the model on")
+    return data if train is None else with_training_range(data, train)
 
 
 def _runtime(spec: RuntimeSpec) -> Runtime:
@@ -137,12 +146,8 @@ def _pair(
     given: tuple[Dataset, Dataset | None, ModelOptions],
 ) -> Opened:
     data, train, options = given
-    if len(data) == 0:
-        raise ShapeMismatch(f"{data.subject.name}: has no rows to examine the model on")
     data = fit_features(data, runtime.facts)
-    if train is not None:
-        train = fit_features(train, runtime.facts)
-        data = with_training_range(data, train)
+    train = None if train is None else fit_features(train, runtime.facts)
     first = data.x[:_FIRST]
     # A sandboxed process has its own clock.
     watched = spec is None or spec.format not in SANDBOXED

@@ -95,6 +95,7 @@ def command(model: Path | None, **flags: Unpack[Flags]) -> int:
     from modelward.verbs.witnesses import save_witnesses
 
     chosen, data, options = _merge(model, flags)
+    options = msgspec.structs.replace(options, command=click.get_current_context().obj)
     with observer() as watcher:
         result = audit(chosen, data, options, observer=watcher)
     if flags["save_witnesses"] is not None:

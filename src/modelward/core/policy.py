@@ -36,7 +36,7 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbi
 
     def describe(self) -> str:
         """The threshold as one phrase."""
-        where = ", ".join(f"{key} {value}" for key, value in sorted(self.scope.items()))
+        where = ", ".join(f"{key} {_words(value)}" for key, value in sorted(self.scope.items()))
         parts = [f"at least {self.at_least:g}"] if self.at_least is not None else []
         parts += [f"at most {self.at_most:g}"] if self.at_most is not None else []
         return f"{self.claim}{f' ({where})' if where else ''} {' and '.join(parts)}"
@@ -153,7 +153,14 @@ def judge_policy(
             )
         for i in named:
             status, detail = _threshold_status(threshold, judged[i])
-            reasons.append(Reason(requirement=threshold.describe(), status=status, detail=detail))
+            where = _distinction(judged[i], [judged[other] for other in named])
+            reasons.append(
+                Reason(
+                    requirement=threshold.describe(),
+                    status=status,
+                    detail=f"{where}: {detail}" if where else detail,
+                )
+            )
             judged[i] = msgspec.structs.replace(judged[i], status=_worst([judged[i].status, status]))
     statuses = [reason.status for reason in reasons]
     outcomes: dict[Status, Outcome] = {"holds": "pass", "refuted": "fail", "unknown": "unknown"}
@@ -174,6 +181,18 @@ def _worst(statuses: Sequence[Status | None]) -> Status:
 
 def _names(threshold: Threshold, claim: Claim) -> bool:
     return claim.id == threshold.claim and all(claim.scope.get(k) == v for k, v in threshold.scope.items())
+
+
+def _words(value: JSON) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _distinction(claim: Claim, named: Sequence[Claim]) -> str:
+    """The scope entries that tell a claim from the others that the same threshold names."""
+    differing = [
+        key for key in claim.scope if any(other.scope.get(key) != claim.scope[key] for other in named)
+    ]
+    return ", ".join(f"{key} {_words(claim.scope[key])}" for key in sorted(differing) if key != "box")
 
 
 def _severity_reason(limit: Severity, findings: Sequence[Finding]) -> Reason:

@@ -104,16 +104,20 @@ def _row(index: int, entry: IndexEntry) -> dict[str, object]:
 
 
 def key_claims(claims: Sequence[Claim], limit: int = 4) -> list[Claim]:
-    """The claims an overview shows: accuracy first, then brackets, then what a policy names."""
+    """The claims an overview shows: what the policy refutes, accuracy, brackets, what the policy names."""
 
     def rank(claim: Claim) -> int:
-        return 0 if claim.id == "accuracy" else 1 if claim.bracket is not None else 2 if claim.status else 3
+        if claim.status == "refuted":
+            return 0
+        return 1 if claim.id == "accuracy" else 2 if claim.bracket is not None else 3 if claim.status else 4
 
     return sorted(claims, key=rank)[:limit]
 
 
 def _mini(ident: str, claim: Claim) -> dict[str, str]:
-    shown: dict[str, JSON] = {key: claim.scope[key] for key in ("norm", "eps") if key in claim.scope}
+    shown: dict[str, JSON] = {
+        key: claim.scope[key] for key in ("norm", "eps", "metric", "columns") if key in claim.scope
+    }
     return {
         "title": claim_title(claim.id),
         "where": clean(scope_text(shown), 60),

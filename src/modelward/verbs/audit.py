@@ -90,7 +90,7 @@ def audit(
             run=journal.run,
             seed=options.seed,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=command_line(model, data, options),
+            command=options.command or command_line(model, data, options),
             versions=versions(),
             subjects=_described(subjects),
             claims=verdict.claims,

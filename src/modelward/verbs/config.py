@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -102,6 +103,7 @@ def read_config(path: Path) -> Plan:
         seed=audit.seed,
         policy=config.policy,
         store=folder / ".modelward",
+        command=shlex.join(["modelward", "audit", "--config", str(path)]),
     )
     return Plan(
         model=None if model.path is None else folder / model.path,

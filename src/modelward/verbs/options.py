@@ -35,6 +35,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
         policy: requirements; null applies the baseline.
         store: folder of the ledger.
         fresh: start over instead of continuing.
+        command: what a report names as the command that repeats the audit; null derives it from the above.
     """
 
     train: str | Path | object | None = None
@@ -55,3 +56,4 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy | None = None
     store: Path = Path(".modelward")
     fresh: bool = False
+    command: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -14,6 +15,7 @@ from modelward.errors import ConfigInvalid, ExtraMissing, FileDamaged, ModelRais
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     import torch
     from numpy.typing import NDArray
@@ -103,10 +105,8 @@ def build(factory: str | None, import_from: str | None) -> object:
     name, _, function = factory.partition(":")
     if not name or not function:
         raise ConfigInvalid(f"--factory {factory!r} is not of the form package.module:function")
-    if import_from is not None and import_from not in sys.path:
-        sys.path.insert(0, import_from)
     try:
-        target = getattr(importlib.import_module(name), function)
+        target = getattr(_module(name, import_from), function)
     except (ImportError, AttributeError) as error:
         raise ConfigInvalid(f"--factory {factory}: {error}") from error
     try:
@@ -114,6 +114,25 @@ def build(factory: str | None, import_from: str | None) -> object:
     except TypeError as error:
         raise ConfigInvalid(f"--factory {factory} cannot be called without arguments ({error})") from error
     return built
+
+
+def _module(name: str, import_from: str | None) -> ModuleType:
+    """Import a factory's module; one of the same name from another folder makes room for it."""
+    if import_from is not None:
+        if import_from not in sys.path:
+            sys.path.insert(0, import_from)
+        wanted = Path(import_from, *name.split(".")).with_suffix(".py")
+        known = sys.modules.get(name)
+        if (
+            known is not None
+            and wanted.is_file()
+            and Path(known.__file__ or "").resolve() != wanted.resolve()
+        ):
+            sys.path.remove(import_from)
+            sys.path.insert(0, import_from)
+            del sys.modules[name]
+            importlib.invalidate_caches()
+    return importlib.import_module(name)
 
 
 def _read_state_dict(path: str) -> Mapping[str, torch.Tensor]:
