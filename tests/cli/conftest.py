@@ -6,6 +6,7 @@ import ctypes
 import os
 import pickle
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,8 @@ def start(tmp_path):
 
     def start(*words, largest=None, **variables):
         def prepare():
+            # A shell that runs the tests in its background ignores Ctrl-C, and children inherit that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             _bind_by_permissions()
             if largest is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
