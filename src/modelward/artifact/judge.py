@@ -58,7 +58,7 @@ def judge_load(evidence: Sequence[Evidence]) -> Judgement:
 
 def _finding(item: Evidence, verdict: str) -> Finding:
     details = cast("list[dict[str, JSON]]", item.outcome["findings"])
-    seen = "; ".join(str(detail["message"]) for detail in details[:5])
+    seen = "; ".join(_said(detail) for detail in details[:5])
     more = f" (and {len(details) - 5} more)" if len(details) > 5 else ""
     dangerous = verdict == "dangerous"
     return Finding(
@@ -77,6 +77,11 @@ def _finding(item: Evidence, verdict: str) -> Finding:
         techniques=_TECHNIQUES,
         controls=_CONTROLS,
     )
+
+
+def _said(detail: dict[str, JSON]) -> str:
+    call = detail.get("call")
+    return f"{detail['message']}: {call}" if call else str(detail["message"])
 
 
 def _place(detail: dict[str, JSON]) -> str:
