@@ -8,7 +8,6 @@ import torch
 from sklearn.datasets import make_blobs
 from sklearn.ensemble import RandomForestClassifier
 
-
 ARCHITECTURE = """
 import torch
 

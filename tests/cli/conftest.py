@@ -147,6 +147,8 @@ def _bind_by_permissions():
 def start(tmp_path):
     """Start the command line in the test's folder, bound by permissions; `largest` bounds file sizes."""
 
+    started = []
+
     def start(*words, largest=None, **variables):
         def prepare():
             # A shell that runs the tests in its background ignores Ctrl-C, and children inherit that.
@@ -164,7 +166,7 @@ def start(tmp_path):
             "OMP_NUM_THREADS": "1",
             **variables,
         }
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*COMMAND, *words],
             cwd=tmp_path,
             env=environment,
@@ -174,5 +176,10 @@ def start(tmp_path):
             preexec_fn=prepare,
             text=True,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

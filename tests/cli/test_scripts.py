@@ -80,7 +80,8 @@ class Runner:
             assert lines[-1].startswith("Error: ")
             return
         assert lines[0].startswith("modelward: "), lines
-        assert all(line.startswith("  ") for line in lines[1:]) and len(lines) <= 2, lines
+        assert len(lines) <= 2, lines
+        assert all(line.startswith("  ") for line in lines[1:]), lines
         assert len(lines[0]) < 400
 
     def expect(self, verb, rest):
