@@ -173,7 +173,7 @@ def start(tmp_path):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=prepare,
+            preexec_fn=prepare,  # noqa: PLW1509 (no other thread runs while a test starts a command)
             text=True,
         )
         started.append(process)
