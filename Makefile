@@ -19,7 +19,6 @@ help:
 
 demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo.py
-	@echo; echo 'The report: build/demo/report.html'
 
 install: $(VENV)/.installed
 
