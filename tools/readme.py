@@ -16,8 +16,12 @@ from modelward.cli.main import root
 from modelward.core.catalogue import CHECKS, CLAIMS
 
 TOP = Path(__file__).parents[1]
-BLOCK = re.compile(r"(?P<head><!-- help: (?P<words>[a-z ]*)-->\n)(?:(?!<!--).)*?(?P<tail><!-- end -->)", re.DOTALL)
-TABLE = re.compile(r"(?P<head><!-- table: (?P<name>[a-z]+) -->\n)(?:(?!<!--).)*?(?P<tail><!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(?P<head><!-- help: (?P<words>[a-z ]*)-->\n)(?:(?!<!--).)*?(?P<tail><!-- end -->)", re.DOTALL
+)
+TABLE = re.compile(
+    r"(?P<head><!-- table: (?P<name>[a-z]+) -->\n)(?:(?!<!--).)*?(?P<tail><!-- end -->)", re.DOTALL
+)
 
 
 def help_text(words: list[str]) -> str:
