@@ -183,3 +183,9 @@ def start(tmp_path):
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def root_folder():
+    """The top of the checkout."""
+    return ROOT
