@@ -1,10 +1,11 @@
-"""A forest and a small network on points of two clouds: something to audit with an installed wheel."""
+"""Small models of two clouds of points: something to audit with an installed wheel."""
 
 from pathlib import Path
 
 import numpy as np
 import skops.io
 import torch
+from onnx import TensorProto, helper, numpy_helper, save
 from sklearn.datasets import make_blobs
 from sklearn.ensemble import RandomForestClassifier
 
@@ -16,8 +17,25 @@ def build():
 """
 
 
+def write_onnx(network: torch.nn.Module) -> None:
+    """The same network as an ONNX graph."""
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gemm", ["x", "0.weight", "0.bias"], ["h"], transB=1),
+            helper.make_node("Relu", ["h"], ["r"]),
+            helper.make_node("Gemm", ["r", "2.weight", "2.bias"], ["scores"], transB=1),
+        ],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 4])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, 2])],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "net.onnx")
+
+
 def main() -> None:
-    """Write test.npz, train.npz, forest.skops, net.pt and its factory net.py."""
+    """Write test.npz, train.npz, forest.skops, net.pt with its factory net.py, and net.onnx."""
     x, y = make_blobs(n_samples=400, n_features=4, centers=2, cluster_std=2.0, random_state=0)
     x = x.astype(np.float32)
     np.savez("train.npz", x=x[:200], y=y[:200])
@@ -36,6 +54,7 @@ def main() -> None:
         loss.backward()
         optimiser.step()
     torch.save(network.state_dict(), "net.pt")
+    write_onnx(network)
 
 
 if __name__ == "__main__":

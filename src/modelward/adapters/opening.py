@@ -17,7 +17,14 @@ from modelward.adapters.pairing import fit_features, fit_labels, name_classes
 from modelward.adapters.runtime import Runtime, RuntimeSpec
 from modelward.core.digest import file_digest
 from modelward.core.subject import Subject
-from modelward.errors import ModelNonFinite, ModelRaised, OperatorUnsupported, ShapeMismatch, UnsafeArtifact
+from modelward.errors import (
+    ExtraMissing,
+    ModelNonFinite,
+    ModelRaised,
+    OperatorUnsupported,
+    ShapeMismatch,
+    UnsafeArtifact,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -200,7 +207,7 @@ def _differentiable(
         if statement == "probability" and imported.tail == "sigmoid":
             statement = "logit"
         return DifferentiableModel(model, _columns(imported.module, statement), imported.tolerance), ""
-    except (OperatorUnsupported, ModelRaised) as error:
+    except (ExtraMissing, OperatorUnsupported, ModelRaised) as error:
         return None, f"no differentiable copy: {error}"
 
 

@@ -1,0 +1,50 @@
+"""What works where an extra is not installed, and what is said about the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import modelward
+from modelward.adapters.onnx_import import importer
+from modelward.errors import ExtraMissing
+
+onnx = pytest.importorskip("onnx", reason="an ONNX file is written with the library onnx")
+
+
+@pytest.fixture
+def path(tmp_path):
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w"], ["scores"])],
+        "linear",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [None, 3])],
+        [helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, [None, 2])],
+        [onnx.numpy_helper.from_array(np.array([[-1, 1]] * 3, np.float32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "linear.onnx")
+    return tmp_path / "linear.onnx"
+
+
+def test_an_onnx_model_is_audited_by_queries_without_torch(path, points, options, monkeypatch):
+    def absent(*_arguments, **_options):
+        raise ExtraMissing("torch", "torch")
+
+    monkeypatch.setattr(importer, "import_onnx", absent)
+    x, y = points
+    result = modelward.audit(path, (x.astype(np.float32), y), options(checks=("quality", "evasion")))
+    assert {outcome.check for outcome in result.checks} == {"quality", "evasion.query"}
+    reasons = {skipped.check: skipped.reason for skipped in result.skipped}
+    assert set(reasons) == {"evasion.gradient", "evasion.certified"}
+    assert all("torch is not installed" in reason for reason in reasons.values())
+
+
+def test_gradients_are_not_prepared_where_no_check_wants_them(path, points, options, monkeypatch):
+    def surprised(*_arguments, **_options):
+        raise AssertionError("the graph was imported")
+
+    monkeypatch.setattr(importer, "import_onnx", surprised)
+    x, y = points
+    result = modelward.audit(path, (x.astype(np.float32), y), options(checks=("quality",)))
+    assert result.complete
