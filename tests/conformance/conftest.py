@@ -65,11 +65,15 @@ class LinearModel(PlainModel):
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(np.stack([0 * weights, weights])))
             layer.bias.copy_(torch.tensor([0.0, float(bias)]))
-        self._module = torch.nn.Sequential(torch.nn.Flatten(), layer).eval()
-        self._module.register_forward_pre_hook(self._count)
+        model = self
 
-    def _count(self, module, inputs):
-        self.forwarded += len(inputs[0])
+        class Counted(torch.nn.Sequential):
+            def forward(self, x):
+                if isinstance(x, torch.Tensor):  # not while it is traced
+                    model.forwarded += len(x)
+                return super().forward(x)
+
+        self._module = Counted(torch.nn.Flatten(), layer).eval()
 
     def module(self):
         return self._module

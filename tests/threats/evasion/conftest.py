@@ -42,6 +42,25 @@ class CallableModel:
         return np.asarray(self.answer(x), np.float64)
 
 
+class Counted(nn.Module):
+    """A module behind a counter; tracing sees through it, which it would not with a hook."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+        self.forwarded = self.backward = 0
+
+    def forward(self, x):
+        if isinstance(x, torch.Tensor):  # not while it is traced
+            self.forwarded += len(x)
+            if x.requires_grad:
+                x.register_hook(self._count_backward)
+        return self.net(x)
+
+    def _count_backward(self, gradient):
+        self.backward += len(gradient)
+
+
 class TorchModel(CallableModel):
     """A module that is its own runtime; counts every sample sent forward, apart from the runtime's."""
 
@@ -50,30 +69,23 @@ class TorchModel(CallableModel):
     def __init__(self, module, classes, kind="logits", runtime=None, tolerance=0.0):
         self.net = module.eval()
         self.tolerance = tolerance
-        self.forward = self.backward = 0
+        self.counted = Counted(self.net)
         CallableModel.__init__(self, runtime or self._quiet, classes, kind)
-        self._watch = True
 
-        def count(_, args):
-            if self._watch:
-                self.forward += len(args[0])
-                if args[0].requires_grad:
-                    args[0].register_hook(self._count_backward)
+    @property
+    def forward(self):
+        return self.counted.forwarded
 
-        module.register_forward_pre_hook(count)
-
-    def _count_backward(self, gradient):
-        self.backward += len(gradient)
+    @property
+    def backward(self):
+        return self.counted.backward
 
     def _quiet(self, x):
-        self._watch = False
         with torch.no_grad():
-            scores = self.net(torch.as_tensor(np.asarray(x, np.float32))).double().numpy()
-        self._watch = True
-        return scores
+            return self.net(torch.as_tensor(np.asarray(x, np.float32))).double().numpy()
 
     def module(self):
-        return self.net
+        return self.counted
 
 
 class Store:

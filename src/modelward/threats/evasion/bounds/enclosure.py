@@ -8,7 +8,8 @@ roundoff of float32, and for a sum of n products in any order, with or without f
 
 (Higham 2002, Accuracy and Stability of Numerical Algorithms, 2nd ed., equation 3.5). Counting two more
 operations than there are also covers the float64 rounding of the bounds themselves, which is 2**-29 of it.
-Algorithms that are not sums of these products (Winograd or FFT convolution, TF32) are outside this statement.
+None of this holds where float32 overflows, so no end is trusted beyond `LIMIT`. Algorithms that are not sums
+of these products (Winograd or FFT convolution, TF32) are outside this statement.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from modelward.numeric.intervals import gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,11 +30,20 @@ U: Final = 2.0**-24
 """Unit roundoff of float32."""
 TINY: Final = 2.0**-126
 """Smallest normal float32: bounds the absolute error of one operation that underflows or is flushed to 0."""
+LIMIT: Final = 2.0**120
+"""Magnitude up to which no float32 routine overflows, whatever it computes on its way (the largest float32
+is just below 2**128)."""
 
 
-def gamma(n: int) -> float:
-    """Relative error bound of a float32 sum of n products, with two operations to spare."""
-    return (n + 2) * U / (1 - (n + 2) * U)
+def rounding(total: Tensor, operations: int) -> Tensor:
+    """Bound on the error of a float32 sum; infinite where a partial sum could overflow.
+
+    Args:
+        total: sum of the terms' magnitudes.
+        operations: rounded operations per term, at most; two are added to spare.
+    """
+    error = gamma(operations + 2, np.float32) * total + operations * TINY
+    return torch.where(total <= LIMIT, error, torch.inf)
 
 
 @final
@@ -67,7 +80,7 @@ class Ball:
         centre = factor * self.centre + offset
         size = factor.abs()
         largest = size * (self.centre.abs() + self.scale * self.radius + self.blur) + offset.abs()
-        blur = size * self.blur + gamma(operations) * largest + operations * TINY
+        blur = size * self.blur + rounding(largest, operations)
         return Ball(centre, (size * self.scale).expand_as(centre), blur.expand_as(centre), self.radius)
 
 
@@ -130,6 +143,13 @@ class Enclosure:
     def largest(self) -> Tensor:
         """Largest magnitude of each entry."""
         return torch.maximum(self.lower.abs(), self.upper.abs())
+
+    @property
+    def held(self) -> Tensor:
+        """(n,) whether float32 holds every value of a point without overflow, or exactly an infinity."""
+        constant = (self.lower == self.upper) & self.lower.isinf()
+        inside = (self.lower >= -LIMIT) & (self.upper <= LIMIT)
+        return (inside | constant).reshape(len(inside), -1).all(dim=1)
 
     def monotone(self, function: Callable[[Tensor], Tensor], *, ulps: float = 0.0) -> Enclosure:
         """The image under a function that never decreases in any entry.
@@ -194,7 +214,7 @@ def products(
     size = weight.abs()
     offset = torch.zeros((), dtype=torch.float64) if bias is None else bias
     centre, half = (x.lower + x.upper) / 2, (x.upper - x.lower) / 2
-    slack = gamma(count) * (apply(x.largest, size) + offset.abs()) + count * TINY
+    slack = rounding(apply(x.largest, size) + offset.abs(), count)
     middle, reach = apply(centre, weight) + offset, apply(half, size) + slack
     result = Enclosure(middle - reach, middle + reach)
     if isinstance(x.form, Ball):

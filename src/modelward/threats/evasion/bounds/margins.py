@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from modelward.threats.evasion.bounds.enclosure import TINY, Affine, Ball, Enclosure, Softmax, U, gamma
+from modelward.threats.evasion.bounds.enclosure import Affine, Ball, Enclosure, Softmax, U, rounding
 
 
 def lower_margins(scores: Enclosure, target: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def lower_margins(scores: Enclosure, target: Tensor) -> Tensor:
         target: (n,) int64 columns.
 
     Returns:
-        (n, k) float64; infinite in the target's own column.
+        (n, k) float64; infinite in the target's own column, -infinite elsewhere where a score has no bound.
     """
     rows = torch.arange(len(target))
     form = scores.form
@@ -31,6 +31,8 @@ def lower_margins(scores: Enclosure, target: Tensor) -> Tensor:
         bounds = _through_softmax(form, target)
     else:
         bounds = scores.lower[rows, target][:, None] - scores.upper
+    bounded = (scores.lower.isfinite() & scores.upper.isfinite()).all(dim=1, keepdim=True)
+    bounds = torch.where(bounded, bounds, -torch.inf)
     bounds[rows, target] = torch.inf
     return bounds
 
@@ -42,7 +44,7 @@ def _folded(form: Affine, target: Tensor) -> Tensor:
     centre, half = (source.lower + source.upper) / 2, (source.upper - source.lower) / 2
     # Each score was rounded on its own: the two errors add, whatever cancels between the weights.
     count = weight.shape[1] + 1 + form.roundings
-    error = gamma(count) * (source.largest @ weight.abs().T + bias.abs()) + count * TINY
+    error = rounding(source.largest @ weight.abs().T + bias.abs(), count)
     slack = error + error.gather(1, target[:, None])
     value = torch.einsum("njd,nd->nj", difference, centre) + offset
     bounds = value - torch.einsum("njd,nd->nj", difference.abs(), half) - slack

@@ -261,3 +261,16 @@ LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
     nn.ConstantPad2d: lambda layer, x: rules.pad(x, layer.padding, value=layer.value),
     nn.ZeroPad2d: lambda layer, x: rules.pad(x, layer.padding),
 }
+
+VIEWS: Final[frozenset[object]] = frozenset(
+    {
+        *(
+            name
+            for table in (FUNCTIONS, METHODS)
+            for name, rule in table.items()
+            if rule in {_same, _cast, _item} or getattr(rule, "func", None) is _moved
+        ),
+        *(nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d),
+    }
+)
+"""Functions, methods and layers whose result may share its memory with their first argument."""

@@ -6,14 +6,17 @@ Source: Gowal et al. 2018, "On the Effectiveness of Interval Bound Propagation" 
 
 from __future__ import annotations
 
+import operator
+import random
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import fx, nn
 
 from modelward.errors import OperatorUnsupported
 from modelward.threats.evasion.bounds.enclosure import Enclosure
-from modelward.threats.evasion.bounds.operators import FUNCTIONS, LAYERS, METHODS
+from modelward.threats.evasion.bounds.operators import FUNCTIONS, LAYERS, METHODS, VIEWS
 from modelward.threats.evasion.bounds.rules import refused
 from modelward.threats.evasion.modules import as_evaluated
 
@@ -25,22 +28,36 @@ def traced(module: nn.Module) -> fx.GraphModule:
     """The module's graph; the module itself when it already is one.
 
     Raises:
-        OperatorUnsupported: its forward function depends on values, or cannot be traced for another reason.
+        OperatorUnsupported: its forward function depends on values, is replaced or completed from outside, or
+            draws random numbers, or cannot be traced for another reason.
     """
+    for part in module.modules():
+        if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):  # noqa: SLF001 - torch offers no public way to see hooks
+            raise refused(f"{type(part).__name__} with hooks or a forward function of its own")
     if isinstance(module, fx.GraphModule):
         return module
     try:
         with as_evaluated(module):
-            return fx.symbolic_trace(module)
+            before = _random_state()
+            graph = fx.symbolic_trace(module)
     except (
-        fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError
+        fx.proxy.TraceError, TypeError, ValueError, RuntimeError, NameError, AttributeError, LookupError,
+        AssertionError,
     ) as error:  # fmt: skip
         first = str(error).partition("\n")[0]
         raise OperatorUnsupported(f"the model cannot be traced ({type(error).__name__}: {first})") from error
+    if _random_state() != before:  # what was drawn now is in the graph as a constant
+        raise refused("a forward function that draws random numbers")
+    return graph
+
+
+def _random_state() -> tuple[object, ...]:
+    """Of the generators that every program shares."""
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), str(np.random.get_state())  # noqa: NPY002 - the shared generator is what is looked at
 
 
 def propagate(graph: fx.GraphModule, x: Enclosure) -> Enclosure:
-    """Enclose the scores of everything enclosed.
+    """Enclose the scores of everything enclosed; without bounds where an intermediate value may overflow.
 
     Args:
         graph: takes one input; in evaluation mode.
@@ -53,6 +70,7 @@ def propagate(graph: fx.GraphModule, x: Enclosure) -> Enclosure:
         OperatorUnsupported: names the operation without a sound rule.
     """
     values: dict[fx.Node, Any] = {}  # whatever the graph computes
+    held = x.held
     for node in graph.graph.nodes:
         args = fx.node.map_arg(node.args, values.__getitem__)
         kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)
@@ -64,13 +82,21 @@ def propagate(graph: fx.GraphModule, x: Enclosure) -> Enclosure:
                 or len(result.lower) != len(x.lower)
             ):
                 raise refused("an output that is not one row of scores per input")
-            return result
+            low, high = (
+                end.where(held[:, None], -sign * torch.inf)
+                for end, sign in ((result.lower, 1), (result.upper, -1))
+            )
+            return Enclosure(low, high, result.form)
         if node.op == "placeholder":
             if values:
                 raise refused("a model with several inputs")
             values[node] = x
         else:
-            values[node] = _value(graph, node, args, kwargs)
+            values[node] = value = _value(graph, node, args, kwargs)
+            if isinstance(value, Enclosure):
+                if len(value.lower) != len(held):
+                    raise refused("a value whose first axis is not that of the points")
+                held = held & value.held
     raise refused("a graph without an output")
 
 
@@ -80,6 +106,7 @@ def _value(
     if node.op == "get_attr":
         return _attribute(graph, str(node.target))
     depends = any(isinstance(leaf, Enclosure) for leaf in _leaves((args, tuple(kwargs.values()))))
+    _require_unshared(graph, node)
     if node.op == "call_module":
         layer = graph.get_submodule(str(node.target))
         rule = LAYERS.get(type(layer))
@@ -102,6 +129,23 @@ def _value(
     if not depends:
         return function(*args, **kwargs)
     return _applied(FUNCTIONS.get(function), name, args, kwargs)
+
+
+def _require_unshared(graph: fx.GraphModule, node: fx.Node) -> None:
+    """Refuse an operation in place whose argument, or what that is a view of, is used elsewhere too.
+
+    The rules compute new values; where others still read the old one, they would see what torch overwrote.
+    """
+    layer = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+    flag = node.kwargs.get("inplace", False) if layer is None else getattr(layer, "inplace", False)
+    if flag is False and node.target is not operator.iadd:
+        return
+    source = node.args[0] if node.args else node.kwargs.get("input")
+    while isinstance(source, fx.Node):
+        if len(source.users) > 1:
+            raise refused("an operation in place on a value that is used again")
+        kind = type(graph.get_submodule(str(source.target))) if source.op == "call_module" else source.target
+        source = source.args[0] if kind in VIEWS and source.args else None
 
 
 def _applied(

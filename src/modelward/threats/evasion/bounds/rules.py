@@ -15,13 +15,12 @@ from torch.nn import functional
 
 from modelward.errors import OperatorUnsupported
 from modelward.threats.evasion.bounds.enclosure import (
-    TINY,
     Affine,
     Ball,
     Enclosure,
     Softmax,
-    gamma,
     products,
+    rounding,
     widened,
 )
 
@@ -48,7 +47,10 @@ def exact(value: Operand) -> Tensor:
     """A constant in float64, which holds every float32 exactly."""
     if isinstance(value, Enclosure):
         raise refused("an operation on two values that both depend on the input")
-    return torch.as_tensor(value).detach().to(torch.float64)
+    tensor = torch.as_tensor(value).detach()
+    if tensor.dtype in {torch.float16, torch.bfloat16}:
+        raise refused(f"weights of {tensor.dtype}, whose rounding is coarser than that of float32")
+    return tensor.to(torch.float64)
 
 
 def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Enclosure:
@@ -102,7 +104,7 @@ def affine(x: Enclosure, factor: Tensor, offset: Tensor, operations: int) -> Enc
     """Factor * x + offset per entry, with at most so many roundings of either term."""
     ends = (factor * x.lower, factor * x.upper)
     low, high = torch.minimum(*ends) + offset, torch.maximum(*ends) + offset
-    slack = gamma(operations) * (factor.abs() * x.largest + offset.abs()) + operations * TINY
+    slack = rounding(factor.abs() * x.largest + offset.abs(), operations)
     # Where broadcasting repeats entries, they share a part of the ball's radius, and the form is lost.
     ball = x.form if isinstance(x.form, Ball) and low.shape == x.shape else None
     return Enclosure(low - slack, high + slack, ball and ball.affine(factor, offset, operations))
@@ -127,7 +129,7 @@ def batch_norm(
     centred = (-mean * factor).reshape(shape)
     result = affine(x, factor.reshape(shape), centred + offset.reshape(shape), 8)
     # The shift -mean * factor + bias may cancel, its rounding does not.
-    slack = gamma(8) * (centred.abs() + offset.abs().reshape(shape))
+    slack = rounding(centred.abs() + offset.abs().reshape(shape), 8)
     form = result.form
     if isinstance(form, Ball):
         form = Ball(form.centre, form.scale, form.blur + slack, form.radius)
@@ -279,7 +281,7 @@ def average(
     count = math.prod(x.shape[axis] for axis in axes)
     function = torch.sum if total else torch.mean
     low, high, size = (function(end, dim=axes, keepdim=keepdim) for end in (x.lower, x.upper, x.largest))
-    slack = gamma(count + 1) * size + count * TINY
+    slack = rounding(size if total else size * count, count + 1) / (1 if total else count)
     return Enclosure(low - slack, high + slack)
 
 
@@ -299,7 +301,7 @@ def extreme(
 def _axes(x: Enclosure, dim: int | tuple[int, ...] | None) -> tuple[int, ...]:
     listed = tuple(range(len(x.shape))) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     axes = tuple(axis % len(x.shape) for axis in listed)
-    if 0 in axes:
+    if 0 in axes or not axes:  # torch takes no axes for all of them
         raise refused("a reduction over the batch")
     return axes
 
@@ -307,8 +309,11 @@ def _axes(x: Enclosure, dim: int | tuple[int, ...] | None) -> tuple[int, ...]:
 def average_pool(x: Enclosure, pool: Callable[[Tensor], Tensor]) -> Enclosure:
     """A pooling whose weights are not negative and cover at most a sample's spatial axes."""
     count = math.prod(x.shape[2:]) + 1
-    slack = gamma(count) * pool(x.largest) + count * TINY
-    return Enclosure(pool(x.lower) - slack, pool(x.upper) + slack)
+    slack = rounding(pool(x.largest) * count, count) / count
+    low, high = pool(x.lower), pool(x.upper)
+    if (low > high).any():
+        raise refused("average pooling with a negative divisor")
+    return Enclosure(low - slack, high + slack)
 
 
 def power(x: Enclosure, exponent: Operand) -> Enclosure:
