@@ -27,7 +27,7 @@ BROAD = {
 }
 
 
-SHARE = 0.85
+SHARE = 0.86
 
 
 def functions(tree):
