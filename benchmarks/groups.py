@@ -4,8 +4,8 @@
 
 Both get the same rows (seed 0; three sensitive columns with 2, 5 and 6 levels). modelward reports five gaps
 with joint intervals over all intersections of the columns, Fairlearn four metrics over the finest one.
-Fairlearn's bootstrap repeats its whole computation per resample, so it runs only as many as asked for; its time
-for the 1000 that modelward draws is extrapolated linearly, and says so. CPU seconds of one process each.
+Fairlearn's bootstrap repeats its whole computation per resample, so it runs only as many as asked for; its
+time for the 1000 that modelward draws is extrapolated linearly, and says so. CPU seconds of one process each.
 """
 
 from __future__ import annotations

@@ -21,7 +21,16 @@ FILES = {
     "images": "train.npz test.npz cnn.onnx cnn.safetensors cnn-certified.safetensors cnn.py",
     "fraud": "train.csv.gz test.csv.gz test.parquet fraud.txt",
 }
-EVERY = {"accuracy", "robust-accuracy", "membership-auc", "membership-tpr", "input-faults", "shortcut"}
+EVERY = {
+    "accuracy",
+    "auc",
+    "calibration-error",
+    "robust-accuracy",
+    "membership-auc",
+    "membership-tpr",
+    "input-faults",
+    "shortcut",
+}
 AUDITS = {
     "medical/modelward.toml": (EVERY | {"load-is-inert"}, "unknown"),
     "medical/xgboost.toml": (EVERY, "unknown"),

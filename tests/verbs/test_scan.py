@@ -1,6 +1,9 @@
 import json
+import os
 import pickle
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from modelward import scan
@@ -80,3 +83,11 @@ def test_sarif_fingerprints_do_not_depend_on_the_folder(folder, tmp_path):
     run = json.loads(scan_sarif(scan(folder)))["runs"][0]
     known = {rule["id"] for rule in run["tool"]["driver"]["rules"]}
     assert {result["ruleId"] for result in run["results"]} == known
+
+
+def test_sarif_is_valid_by_the_official_schema(folder):
+    schema = os.environ.get("MODELWARD_SARIF_SCHEMA")
+    if not schema:
+        pytest.skip("MODELWARD_SARIF_SCHEMA names no copy of the official schema")
+    content = json.loads(scan_sarif(scan(folder)))
+    jsonschema.Draft7Validator(json.loads(Path(schema).read_text(encoding="utf-8"))).validate(content)
