@@ -3,7 +3,7 @@
     python benchmarks/evasion.py [--seeds 0,1,2] [--points 200]
 
 Nets: a small CNN on scikit-learn's digits, trained plainly and on attacked inputs, one per seed. Robust
-accuracy is lower for the stronger attack. Passes are samples sent forward plus backward; CPU time on one thread.
+accuracy is lower for the stronger attack. Passes are samples sent forward plus backward; CPU on one thread.
 """
 
 from __future__ import annotations
