@@ -2,11 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss
 
 from modelward.errors import InputError
 from modelward.numeric.calibration import (
-    brier_losses,
     calibration_interval,
     expected_calibration_error,
     reliability,
@@ -14,28 +12,6 @@ from modelward.numeric.calibration import (
 )
 
 rows = st.lists(st.tuples(st.integers(0, 100).map(lambda v: v / 100), st.booleans()), min_size=1, max_size=80)
-
-
-def test_brier_known_answers():
-    # Brier (1950): 0 for perfect, 2 for worst forecasting; the climatological forecast scores 1 - sum of squares.
-    assert brier_losses(np.eye(3), [0, 1, 2]).tolist() == [0, 0, 0]
-    assert brier_losses(np.eye(3), [1, 2, 0]).tolist() == [2, 2, 2]
-    share = np.array([0.5, 0.3, 0.2])
-    losses = brier_losses(np.tile(share, (10, 1)), [0] * 5 + [1] * 3 + [2] * 2)
-    assert losses.mean() == pytest.approx(1 - (share**2).sum())
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=1, max_size=20))
-def test_brier_of_two_classes_is_twice_sklearns(pairs):
-    p, y = np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])
-    losses = brier_losses(np.column_stack([1 - p, p]), y)
-    assert losses.mean() == pytest.approx(2 * brier_score_loss(y, p, pos_label=1), abs=1e-12)
-    assert np.all((losses >= -1e-12) & (losses <= 2 + 1e-12))
-
-
-def test_brier_of_three_classes_by_hand():
-    losses = brier_losses([[0.5, 0.3, 0.2], [0.0, 0.0, 1.0]], [0, 1])
-    assert losses == pytest.approx([0.25 + 0.09 + 0.04, 2.0])
 
 
 def naive_width_error(stated, hit, bins):
@@ -150,10 +126,6 @@ def test_interval_contains_the_observed_error_and_is_reproducible():
         lambda: reliability([float("nan")], [1]),
         lambda: reliability([0.5], [2]),
         lambda: reliability([0.5], [1], bins=0),
-        lambda: brier_losses([[0.5, 0.5]], [2]),
-        lambda: brier_losses([[0.5, 0.5]], [-1]),
-        lambda: brier_losses([[0.5, 0.5]], [0, 1]),
-        lambda: brier_losses([0.5, 0.5], [0, 1]),
         lambda: calibration_interval([0.5], [1], reliability([0.5], [1]), 1.0, seed=0),
         lambda: calibration_interval([0.5], [1], reliability([0.5], [1]), 0.9, draws=0, seed=0),
         lambda: calibration_interval([0.5, 0.6], [1, 0], reliability([0.5], [1]), 0.9, seed=0),
@@ -192,3 +164,22 @@ def test_overconfidence_of_a_constant_model_is_found():
     table = reliability(stated, hit)
     assert expected_calibration_error(table) == pytest.approx(0.49)
     assert calibration_interval(stated, hit, table, 0.99, seed=0)[0] > 0.4
+
+
+@pytest.mark.parametrize("n", [10, 50, 400])
+def test_coverage_where_mistakes_are_rare(n):
+    """Always 90 % sure, right 97 % of the time: samples without a mistake must not look certain."""
+    random, trials = np.random.default_rng(n), 300
+    stated, hits = np.full(n, 0.9), 0
+    for trial in range(trials):
+        correct = random.random(n) < 0.97
+        table = reliability(stated, correct)
+        lower, upper = calibration_interval(stated, correct, table, 0.95, draws=300, seed=trial)
+        hits += lower <= 0.07 <= upper
+    assert hits / trials >= 0.95 - 4 * np.sqrt(0.95 * 0.05 / trials)
+
+
+def test_two_right_answers_are_no_proof_of_modesty():
+    table = reliability([0.6, 0.6], [1, 1])
+    assert expected_calibration_error(table) == pytest.approx(0.4)
+    assert calibration_interval([0.6, 0.6], [1, 1], table, 0.95, seed=0)[0] == 0

@@ -24,8 +24,38 @@ def test_auc_known_answer():
 
 def test_delong_known_answer():
     # Stata 18 reference manual, entry roctab, same data: area 0.8932, std. err. 0.0307, 0.83295 to 0.95339.
-    assert np.sqrt(delong_variance(ABNORMAL, NORMAL)) == pytest.approx(0.0307, abs=5e-5)
-    assert auc_interval(ABNORMAL, NORMAL, 0.95) == pytest.approx((0.83295, 0.95339), abs=1e-5)
+    error = np.sqrt(delong_variance(ABNORMAL, NORMAL))
+    assert error == pytest.approx(0.0307, abs=5e-5)
+    assert auc(ABNORMAL, NORMAL) + 1.959964 * error == pytest.approx(0.95339, abs=1e-5)
+
+
+def test_interval_contains_that_of_the_logit():
+    area, error = auc(ABNORMAL, NORMAL), np.sqrt(delong_variance(ABNORMAL, NORMAL))
+    odds, factor = area / (1 - area), np.exp(1.959964 * error / (area * (1 - area)))
+    lower, upper = auc_interval(ABNORMAL, NORMAL, 0.95)
+    assert 0.8 < lower <= 1 / (1 + factor / odds) + 1e-12
+    assert 1 > upper >= 1 / (1 + 1 / (odds * factor)) - 1e-12
+
+
+@pytest.mark.parametrize(
+    ("shift", "m", "n"), [(2.5, 20, 20), (2.5, 10, 100), (3, 50, 50), (1, 5, 200), (0, 10, 10)]
+)
+def test_coverage_with_few_scores_and_near_one(shift, m, n):
+    random, trials = np.random.default_rng(m * n), 400
+    truth, hits = stats.norm.cdf(shift / np.sqrt(2)), 0
+    for _ in range(trials):
+        lower, upper = auc_interval(random.normal(shift, 1, m), random.normal(0, 1, n), 0.95)
+        hits += lower <= truth <= upper
+    assert hits / trials >= 0.94
+
+
+def test_coverage_where_few_positives_rank_lowest():
+    random, trials, hits = np.random.default_rng(0), 400, 0
+    for _ in range(trials):
+        positives = random.normal(0, 1, 100) + np.where(random.random(100) < 0.02, -10, 10)
+        lower, upper = auc_interval(positives, random.normal(0, 1, 100), 0.95)
+        hits += lower <= 0.98 <= upper
+    assert hits / trials >= 0.92
 
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=30))
@@ -84,12 +114,18 @@ def test_separation_and_constant_scores_are_not_certainty(pos, neg):
     assert wide[1] - wide[0] > upper - lower
 
 
-def test_separated_classes_solve_the_score_equation():
+def test_constant_scores_solve_the_score_equation():
+    lower, upper = auc_interval([1.0] * 10, [1.0] * 14, 0.95)
+    for a in (lower, upper):
+        variance = a * (1 - a) * (1 + 11.0 * ((1 - a) / (2 - a) + a / (1 + a))) / 140
+        assert (a - 0.5) ** 2 == pytest.approx(1.959963984540054**2 * variance, rel=1e-9)
+
+
+def test_separated_classes_leave_room_for_a_share_not_seen():
+    """A class of 10 may hold 31 % of another kind and show none of it once in forty times."""
     lower, upper = auc_interval([1.0] * 10, [0.0] * 14, 0.95)
-    a, mean_size = lower, 11.0
-    variance = a * (1 - a) * (1 + mean_size * ((1 - a) / (2 - a) + a / (1 + a))) / 140
-    assert (1 - a) ** 2 == pytest.approx(1.959963984540054**2 * variance, rel=1e-9)
-    assert upper == 1.0
+    assert (lower, upper) == (pytest.approx(0.025**0.1), 1.0)
+    assert auc_interval([0.0] * 10, [1.0] * 14, 0.95) == (0.0, pytest.approx(1 - 0.025**0.1))
 
 
 def test_one_positive_still_has_an_interval():

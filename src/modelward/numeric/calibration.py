@@ -36,30 +36,6 @@ class Reliability:
     frequency: FloatArray
 
 
-def brier_losses(probabilities: ArrayLike, labels: ArrayLike) -> FloatArray:
-    """Squared distance of predicted distribution and outcome, per row; the Brier score is their mean.
-
-    Args:
-        probabilities: shape (n, k), rows sum to 1.
-        labels: class indices, shape (n,), in 0..k-1.
-
-    Returns:
-        Shape (n,), in [0, 2]. For k = 2 this is twice the squared error of one class's probability.
-
-    Raises:
-        InputError: shapes do not fit or a label is out of range.
-
-    Source: Brier (1950), Monthly Weather Review 78(1), 1-3.
-    """
-    table, classes = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if table.ndim != 2 or classes.shape != table.shape[:1]:
-        raise InputError(f"probabilities of shape {table.shape} do not fit labels of shape {classes.shape}")
-    if classes.size and not (classes.min() >= 0 and classes.max() < table.shape[1]):
-        raise InputError(f"labels {classes.min()}..{classes.max()} are outside the {table.shape[1]} classes")
-    hit = np.take_along_axis(table, classes.astype(np.int64)[:, None], axis=1)[:, 0]
-    return np.asarray(np.square(table).sum(axis=1) - 2.0 * hit + 1.0)
-
-
 def reliability(
     confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, scheme: Scheme = "mass"
 ) -> Reliability:
@@ -141,8 +117,9 @@ def calibration_interval(
     A percentile interval of the error itself fails near 0, where resampling only ever adds error. So the
     vector of signed bin gaps, a mean over rows, is simulated instead from its normal limit (a parametric
     bootstrap, O(n) once and then independent of n): with r the `level` quantile of its L1 deviation, the
-    true vector lies within r of the observed one, hence the true error within r of the observed error.
-    Conservative, also for a perfectly calibrated model.
+    true vector lies within r of the observed one, hence the true error within r of the observed error. Each
+    bin's variance is that of its rows and one right and one wrong answer more, so that a bin without a
+    mistake keeps its width (after Agresti and Coull's interval).
 
     Args:
         stated: the confidences that `table` was made from, shape (n,).
@@ -159,7 +136,8 @@ def calibration_interval(
         InputError: shapes do not fit, level or draws out of range.
 
     Source: multivariate central limit theorem: van der Vaart (1998), Asymptotic Statistics, Example 2.18;
-    triangle inequality in L1. The error itself: Naeini et al. (2015), AAAI.
+    triangle inequality in L1; Agresti and Coull (1998), The American Statistician 52(2), 119-126. The error
+    itself: Naeini et al. (2015), AAAI.
     """
     if not 0.0 < level < 1.0:
         raise InputError(f"a confidence of {level} is not between 0 and 1")
@@ -170,8 +148,11 @@ def calibration_interval(
         raise InputError(f"{gap.shape} predictions do not fit a table of {table.bin_of.shape}")
     n, size = gap.size, table.count.size
     centre = np.bincount(table.bin_of, gap, minlength=size) / n
+    # One right and one wrong answer more per bin: a bin that was always right must not look certain.
+    added = table.confidence**2 + (1.0 - table.confidence) ** 2
     # Per row the gap stands in one bin only, so the second moments are diagonal.
-    covariance = np.diag(np.bincount(table.bin_of, gap**2, minlength=size) / n) - np.outer(centre, centre)
+    second = np.diag((np.bincount(table.bin_of, gap**2, minlength=size) + added) / n)
+    covariance = second - np.outer(centre, centre)
     rng = np.random.default_rng(seed)
     deviation = rng.multivariate_normal(np.zeros(size), covariance / n, size=draws, method="eigh")
     radius = float(np.quantile(np.abs(deviation).sum(axis=1), level, method="higher"))

@@ -107,11 +107,13 @@ def _newcombe(area: float, m: int, n: int, z: float) -> tuple[float, float]:
 
 
 def auc_interval(positives: ArrayLike, negatives: ArrayLike, confidence: float) -> tuple[float, float]:
-    """Confidence interval of the AUC.
+    """Confidence interval of the AUC: from the lower to the higher end of two intervals.
 
-    DeLong's normal interval cut to [0, 1]. Where DeLong's variance is 0 (classes fully separated, or all
-    scores equal) that would claim certainty; then the score-type interval of Newcombe is given, which has
-    width there.
+    DeLong's variance on the logit of the AUC follows the scores' own distributions but has too little to go
+    by where few pairs are misranked; Newcombe's score-type interval does not, but assumes a distribution.
+    Neither keeps its level alone, and near 1 DeLong's interval without the logit does so least. Fully
+    separated classes have no variance; there the lower end is also at most that of the share of one class
+    that does not lie beyond the other, by Clopper and Pearson.
 
     Args:
         positives: scores of the positives, shape (m,).
@@ -119,21 +121,25 @@ def auc_interval(positives: ArrayLike, negatives: ArrayLike, confidence: float) 
         confidence: in (0, 1).
 
     Returns:
-        Lower and upper end. With a single positive or negative Newcombe's interval is given too.
+        Lower and upper end.
 
     Raises:
         InputError: a class is empty, a score is NaN, or confidence out of range.
 
-    Source: DeLong et al. (1988), Biometrics 44(3), 837-845; Newcombe (2006), Stat. Med. 25(4), 559-573,
+    Source: DeLong et al. (1988), Biometrics 44(3), 837-845; its logit: Pepe (2003), The Statistical
+    Evaluation of Medical Tests for Classification and Prediction; Newcombe (2006), Stat. Med. 25(4), 559-573,
     method 5.
     """
     pos, neg = _classes(positives, negatives)
-    area, z = auc(pos, neg), z_score(confidence)
-    variance = delong_variance(pos, neg) if min(pos.size, neg.size) >= 2 else 0.0
-    if variance < 1e-24:  # rounding of a variance that is exactly 0
-        return _newcombe(area, pos.size, neg.size, z)
-    radius = z * float(np.sqrt(variance))
-    return max(0.0, area - radius), min(1.0, area + radius)
+    area, z, fewest = auc(pos, neg), z_score(confidence), min(pos.size, neg.size)
+    lower, upper = _newcombe(area, pos.size, neg.size, z)
+    if area in {0.0, 1.0}:
+        seldom = 1.0 - clopper_pearson(fewest, fewest, confidence)[0]
+        return min(lower, 1.0 - seldom) if area else 0.0, max(upper, seldom) if not area else 1.0
+    variance = delong_variance(pos, neg) if fewest >= 2 else 0.0
+    radius = z * float(np.sqrt(variance)) / (area * (1.0 - area))
+    low, high = special.expit(special.logit(area) + np.array([-radius, radius]))
+    return min(lower, float(low)), max(upper, float(high))
 
 
 @final

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modelward.numeric.intervals import gamma
+from modelward.numeric.rounding import gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
