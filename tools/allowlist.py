@@ -54,6 +54,7 @@ NEVER = {
     "sklearn.metrics._scorer.get_scorer",
 }
 Fields = reviewed.Fields
+NAMED = {path.replace(":", ".") for path in reviewed.FUNCTIONS}
 
 
 class Recorder(pickle.Unpickler):
@@ -91,13 +92,18 @@ def owner(cls: type) -> str | None:
 
 def class_entry(path: str, cls: type) -> Fields | None:
     """Entry of a class, or None when its `__setstate__` was not reviewed."""
-    fields: Fields = {"kind": "class", "state": "dict"}
+    # pandas gives its instances to functions that call their methods, so their attributes must be data
+    fields: Fields = {"kind": "class", "state": "fields" if path.startswith("pandas.") else "dict"}
     setter = owner(cls)
     if setter is not None:
         state = reviewed.SETSTATE.get(setter)
-        if state is None and not setter.startswith(reviewed.TRUSTED_SETSTATE_MODULES):
-            return None
-        fields["state"] = state or "dict"
+        if state is None:
+            return (
+                None
+                if setter not in ("numpy.generic", "torch.Tensor")
+                else {"kind": "class"} | reviewed.CLASSES.get(path, {})
+            )
+        fields["state"] = state
     for base, items in ((dict, "dict"), (list, "list"), (set, "set")):
         if issubclass(cls, base):
             fields["items"] = items
@@ -125,7 +131,7 @@ def build() -> dict[str, dict[str, Fields]]:
 
     for (module, name), value in record().items():
         path = f"{module}.{name}"
-        if path in reviewed.FUNCTIONS or path in NEVER or module.split(".")[0].lstrip("_") not in TRUSTED:
+        if path in NAMED or path in NEVER or module.split(".")[0].lstrip("_") not in TRUSTED:
             continue
         if rules.payload(module, name) is not None:
             print(f"left out: {path} is on the list of payloads", file=sys.stderr)
@@ -151,6 +157,9 @@ def build() -> dict[str, dict[str, Fields]]:
 
 def split(path: str) -> tuple[str, str]:
     """Module and qualified name: the module is all that comes before the first capitalised or last part."""
+    if ":" in path:
+        module, _, name = path.partition(":")
+        return module, name
     parts = path.split(".")
     index = next((i for i, part in enumerate(parts) if part[:1].isupper()), len(parts) - 1)
     return ".".join(parts[:index]), ".".join(parts[index:])

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from modelward.artifact.pickle.judge import Broken, Event
+from modelward.artifact.pickle.events import Broken, Event
 from modelward.artifact.pickle.state import count_of, layout, shape_of
-from modelward.artifact.pickle.values import Map
+from modelward.artifact.pickle.values import Map, Obj
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.opcodes import State
-    from modelward.artifact.pickle.values import Obj, Value
+    from modelward.artifact.pickle.values import Value
 
 WRAPPERS: Final = frozenset(
     {"joblib.numpy_pickle.NumpyArrayWrapper", "sklearn.externals.joblib.numpy_pickle.NumpyArrayWrapper"}
@@ -50,6 +50,14 @@ def body(state: State, wrapper: Obj, pos: int) -> int:
     ):
         pos = state.bound(pos + 1) + state.data[pos]
     return state.bound(pos + count_of(shape) * item.itemsize)
+
+
+def restored(state: State, wrapper: Obj, pos: int) -> Obj:
+    """The array that joblib puts in the place of its wrapper; nothing may change it any more."""
+    found = Obj("numpy.ndarray", pos)
+    item = layout(state.judge.match, _fields(state, wrapper).get("dtype"))
+    found.loose = item is None or item.objects  # its objects were walked apart, and are not known here
+    return found
 
 
 def _fields(state: State, wrapper: Obj) -> dict[str, Value]:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import _compat_pickle
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
-import msgspec
-
 from modelward.artifact.pickle import rules
+from modelward.artifact.pickle.checks import CHECKS, LOOSE
+from modelward.artifact.pickle.events import Broken, Event, Level
 from modelward.artifact.pickle.schema import Matcher
-from modelward.artifact.pickle.state import CHECKS
+from modelward.artifact.pickle.special import SPECIAL
 from modelward.artifact.pickle.values import Global, Map, Obj, Seq, call_text, children, render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modelward.artifact.pickle.rules import Entry
+    from modelward.artifact.pickle.undo import Journal
     from modelward.artifact.pickle.values import Buffer, Value
 
-Level: TypeAlias = Literal["dangerous", "unproven", "note"]
 Loader: TypeAlias = Literal["pickle", "torch", "torch-legacy"]
 
 _RANK: Final[dict[Level, int]] = {"note": 0, "unproven": 1, "dangerous": 2}
@@ -30,8 +30,6 @@ EVENTS: Final = 200
 """Distinct events kept; further ones are counted."""
 LONGEST: Final = 1000
 """Longest name to import, in characters; real ones have fewer than 200."""
-EMBEDDED: Final = 10_000
-"""Most torch files embedded in one pickle that are walked."""
 INJECTED: Final = frozenset(
     f"__{name}__"
     for name in (
@@ -42,34 +40,6 @@ INJECTED: Final = frozenset(
     )
 )  # fmt: skip
 """Attributes through which a state makes an object call something."""
-_BASES: Final = frozenset(
-    f"builtins.{name}"
-    for name in ("object", "dict", "list", "tuple", "set", "frozenset", "int", "float", "str", "bytes")
-)
-
-
-class Broken(Exception):
-    """The stream ends, or holds what no unpickler accepts."""
-
-
-class Event(msgspec.Struct):
-    """One effect that was not proven harmless.
-
-    Attributes:
-        rule: identifier of the rule.
-        level: `dangerous`, `unproven`, or `note` for what does not change the verdict.
-        message: one sentence.
-        pos: offset in the buffer of the opcode.
-        call: the reconstructed call, or None.
-        times: how often it occurred.
-    """
-
-    rule: str
-    level: Level
-    message: str
-    pos: int
-    call: str | None = None
-    times: int = 1
 
 
 @final
@@ -82,6 +52,7 @@ class Judge:
         levels: levels of which an event was kept.
         embedded: byte strings that are given to torch.load while the stream is loaded.
         second_bytes: work spent on second readings of array bodies.
+        journal: what a second reading changed, while there is one.
     """
 
     __slots__ = (
@@ -90,6 +61,7 @@ class Judge:
         "dropped",
         "embedded",
         "events",
+        "journal",
         "levels",
         "loader",
         "match",
@@ -105,6 +77,7 @@ class Judge:
         self.second_bytes = 0
         self.levels: set[Level] = set()
         self.embedded: list[bytes] = []
+        self.journal: Journal | None = None
         self._names: dict[tuple[str, str], tuple[Entry | None, str | None]] = {}
 
     def record(self, event: Event, subject: str = "") -> None:
@@ -157,7 +130,7 @@ class Judge:
         found = Global(module, name, pos, entry, danger)
         if danger is not None:
             self.record(Event("pickle.payload", "dangerous", f"{found.path} {danger}", pos), found.path)
-        elif entry is None and found.path not in _SPECIAL:
+        elif entry is None and found.path not in SPECIAL:
             self._unknown_name(found)
         return found
 
@@ -207,7 +180,7 @@ class Judge:
         path, entry = callee.path, callee.entry
         result = Obj("", pos, callee, args)
         if callee.danger is None:
-            if args is not None and (special := _SPECIAL.get(path)) is not None:
+            if args is not None and (special := SPECIAL.get(path)) is not None:
                 return special(self, callee, args, pos)
             if entry is not None and args is not None and self.match.matches(entry.call or (), args):
                 result.tag = entry.returns or path
@@ -286,6 +259,8 @@ class Judge:
 
     def build(self, target: Value, state: Value, pos: int) -> None:
         """BUILD: give an object its state."""
+        if self.journal is not None:
+            self.journal.note(target)
         self._injection(target, state, pos)
         if isinstance(target, Global):
             text = f"{target.path} <- {render(self.data, state)}"
@@ -305,15 +280,21 @@ class Judge:
                     text,
                 )
             )
-        elif target.entry is not None:
-            check = CHECKS.get(target.entry.state)
-            problem = (
-                check(self.match, target, state) if check else f"{target.tag} is not known to take a state"
-            )
-            if problem is not None:
-                self.record(Event("pickle.state", "unproven", f"{target.tag}: {problem}", pos))
+        elif target.tag and (problem := self._state(target, state)) is not None:
+            self.record(Event("pickle.state", "unproven", f"{target.tag}: {problem}", pos))
         if isinstance(target, Obj):
+            kind = target.entry.state if target.entry is not None else "none"
+            target.loose = target.loose or kind in LOOSE or target.state is not None
             target.state = state
+
+    def _state(self, target: Obj, state: Value) -> str | None:
+        """What is wrong with giving this state to an object, or None."""
+        check = CHECKS.get(target.entry.state) if target.entry is not None else None
+        if check is None:
+            return "it is not known to take a state"
+        if target.state is not None:
+            return "it is given a state twice"
+        return check(self.match, target, state)
 
     def _injection(self, target: Value, state: Value, pos: int) -> None:
         parts = state.items[:2] if isinstance(state, Seq) and len(state.items) == 2 else [state]
@@ -329,12 +310,21 @@ class Judge:
         self, target: Value, kind: Literal["list", "dict", "set"], items: list[Value], pos: int
     ) -> None:
         """APPEND(S), SETITEM(S), ADDITEMS."""
+        if self.journal is not None:
+            self.journal.note(target)
+        if kind != "list":
+            self.keys(items if kind == "set" else items[0::2], pos)
         if isinstance(target, Seq) and target.kind == kind:
             target.extend(items)
-        elif isinstance(target, Map) and kind == "dict":
+        elif isinstance(target, Map) and kind == "dict" and not target.shared:
             target.update(items)
-        elif isinstance(target, Obj) and target.entry is not None and target.entry.items == kind:
-            return
+        elif (
+            isinstance(target, Obj)
+            and target.entry is not None
+            and target.entry.items == kind
+            and not target.loose
+        ):
+            target.held += [item for item in items if type(item) is not int]
         elif isinstance(target, Obj) and not target.tainted and target.entry is None and target.tag == "":
             message = f"items are added to an object of unknown kind by its own {kind} method"
             self.record(Event("pickle.items", "unproven", message, pos))
@@ -345,6 +335,19 @@ class Judge:
             self.record(Event("pickle.items", "dangerous" if bad else "unproven", message, pos, text))
         elif not (kind == "list" and self.match.matches_one("bytearray", target)):
             self.record(Event("pickle.items", "unproven", "items are added to a value that takes none", pos))
+
+    def keys(self, items: Sequence[Value], pos: int) -> None:
+        """Values that become keys or members: they are hashed and compared at once."""
+        for item in items:
+            if type(item) is not int and not self.match.hashable(item):
+                message = "a key is an object whose hash or comparison may call what the file holds"
+                self.record(Event("pickle.key", "unproven", message, pos))
+
+    def kept(self, root: Value, pos: int) -> None:
+        """What a finished stream gives to its loader."""
+        for found in self.match.references(root):
+            message = f"{found.path} is kept as a value, so that later code may call it with anything"
+            self.record(Event("pickle.reference", "unproven", message, pos), found.path)
 
     def persistent(self, pid: Value, pos: int) -> Value:
         """PERSID and BINPERSID: harmless only as the storages that torch writes."""
@@ -376,97 +379,3 @@ _TORCH_IDS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 def _entry_of(path: str) -> Entry | None:
     module, _, name = path.rpartition(".")
     return rules.find(module, name)
-
-
-def _reconstructor(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
-    """`copyreg._reconstructor(cls, base, state)`: `base.__new__(cls, state)`, `base.__init__(obj, state)`."""
-    if len(args) == 3 and isinstance(args[1], Global) and args[1].path in _BASES:
-        result = judge.new(args[0], Seq("tuple", []), pos)
-        if isinstance(result, Obj) and judge.match.matches_one("data", args[2]):
-            return result
-    return _outside(judge, callee, args, pos)
-
-
-def _newobj(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
-    """`copyreg.__newobj__(cls, *args)` is NEWOBJ as a function."""
-    return (
-        judge.new(args[0], Seq("tuple", list(args[1:])), pos) if args else _outside(judge, callee, args, pos)
-    )
-
-
-def _newobj_ex(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
-    """`copyreg.__newobj_ex__(cls, args, kwargs)` is NEWOBJ_EX as a function."""
-    return judge.new(args[0], args[1], pos, args[2]) if len(args) == 3 else _outside(judge, callee, args, pos)
-
-
-def _getattr(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
-    """`getattr(owner, name)`: dangerous unless both are known and lead nowhere near code."""
-    owner = args[0] if args else None
-    name = judge.match.text(args[1]) if len(args) > 1 else None
-    result = Obj("", pos, callee, args)
-    tainted = (isinstance(owner, Obj) and owner.tainted) or (
-        isinstance(owner, Global) and owner.danger is not None
-    )
-    inner = (
-        rules.find(owner.module, f"{owner.name}.{name}")
-        if isinstance(owner, Global) and owner.entry is not None
-        else None
-    )
-    if inner is not None and isinstance(owner, Global):
-        return Global(owner.module, f"{owner.name}.{name}", pos, inner, None)
-    known = rules.dangers()
-    bad = name is None or name.startswith("__") or name in known.segments or name in known.callables
-    result.tainted = tainted or bad
-    if (
-        not result.tainted
-        and isinstance(owner, Global)
-        and owner.entry is not None
-        and owner.entry.kind == "enum"
-    ):
-        result.tag, result.entry = owner.path, owner.entry
-        return result
-    text = call_text(judge.data, callee, args)
-    message = "an attribute is read by name while the file is loaded"
-    judge.record(Event("pickle.getattr", "dangerous" if result.tainted else "unproven", message, pos, text))
-    return result
-
-
-def _rebuild_from_type(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
-    """`torch._tensor._rebuild_from_type_v2(func, type, args, state)`: `func(*args)`, then attributes."""
-    if len(args) in {3, 4} and isinstance(args[0], Global) and judge.match.matches_one("class", args[1]):
-        result = judge.call(args[0], args[2], pos)
-        if len(args) == 4 and isinstance(result, Obj):
-            judge.build(result, args[3], pos)
-        return result
-    return _outside(judge, callee, args, pos)
-
-
-def _load_from_bytes(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
-    """`torch.storage._load_from_bytes(b)` is torch.load of a constant, which can be walked in its turn."""
-    inner = judge.match.raw(args[0]) if len(args) == 1 else None
-    if inner is not None and len(judge.embedded) < EMBEDDED:
-        judge.embedded.append(inner)
-        return Obj("torch.storage", pos)
-    return _outside(judge, callee, args, pos)
-
-
-def _outside(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Obj:
-    text = call_text(judge.data, callee, args)
-    message = f"{callee.path} is called with arguments outside its schema"
-    tainted = any(isinstance(arg, Global) and arg.danger is not None for arg in args)
-    judge.record(
-        Event("pickle.arguments", "dangerous" if tainted else "unproven", message, pos, text), callee.path
-    )
-    return judge.unknown(pos, tainted=tainted)
-
-
-_SPECIAL: Final = {
-    "copyreg._reconstructor": _reconstructor,
-    "copyreg.__newobj__": _newobj,
-    "copyreg.__newobj_ex__": _newobj_ex,
-    "builtins.getattr": _getattr,
-    "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
-    "torch._tensor._rebuild_from_type": _rebuild_from_type,
-    "torch.storage._load_from_bytes": _load_from_bytes,
-}
-"""Callables whose arguments are themselves called or instantiated."""

@@ -8,13 +8,17 @@ reports covers what each of them would do.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from modelward.artifact.pickle.judge import Broken, Event, Judge
+from modelward.artifact.pickle.events import Broken, Event
 from modelward.artifact.pickle.opcodes import SLOW, VALID, State
+from modelward.artifact.pickle.undo import Journal
 from modelward.artifact.pickle.values import Map, Seq
+
+if TYPE_CHECKING:
+    from modelward.artifact.pickle.judge import Judge
 
 _STEP: Final = [0] * 256
 for _code, _size in {0x47: 9, 0x4B: 2, 0x4D: 3, 0x4A: 5, 0x4E: 1, 0x88: 1, 0x89: 1}.items():
@@ -64,6 +68,7 @@ def _walk(state: State, start: int) -> Walk:
     broken: str | None = None
     try:
         _run(state, start, cursor)
+        state.judge.kept(state.stack[-1], cursor[0] - 1)
     except Broken as error:
         broken = str(error)
     except IndexError:
@@ -172,9 +177,11 @@ def second_reading(state: State, pos: int) -> None:
         message = "array bytes that pickle.load would read as opcodes were not all walked"
         judge.record(Event("pickle.budget", "unproven", message, pos))
         return
-    kept, judge.events = judge.events, {}
+    kept, judge.events, judge.journal = judge.events, {}, Journal()
     found = _walk(state.fork(), pos)
-    seen, judge.events = judge.events, kept
+    for changed in judge.journal.undo():
+        judge.match.layouts.pop(id(changed), None)
+    seen, judge.events, judge.journal = judge.events, kept, None
     judge.second_bytes += copied + found.end - pos + 64
     for (_, subject), event in seen.items():
         if event.level == "unproven":

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from modelward.artifact.pickle import arrays
-from modelward.artifact.pickle.judge import Broken, Event
+from modelward.artifact.pickle.events import Broken, Event
 from modelward.artifact.pickle.memo import has, put
 from modelward.artifact.pickle.values import Map, Obj, Seq
 
@@ -157,6 +157,7 @@ def _list(state: State, pos: int) -> int:
 
 def _dict(state: State, pos: int) -> int:
     items = state.pop_mark()
+    state.judge.keys(items[0::2], pos)
     made = Map()
     made.update(items)
     state.stack.append(made)
@@ -170,6 +171,7 @@ def _empty_set(state: State, pos: int) -> int:
 
 def _frozenset(state: State, pos: int) -> int:
     items = state.pop_mark()
+    state.judge.keys(items, pos)
     state.stack.append(Seq("frozenset", items))
     return pos + 1
 
@@ -275,7 +277,9 @@ def _build(state: State, pos: int) -> int:
     state.wrappers += 1
     if not state.joblib:
         return pos + 1
-    return arrays.body(state, target, pos + 1)
+    end = arrays.body(state, target, pos + 1)
+    state.stack[-1] = arrays.restored(state, target, pos)
+    return end
 
 
 def _get_text(state: State, pos: int) -> int:

@@ -5,9 +5,15 @@ A schema is a tuple of patterns, one per argument. A pattern is a `|`-separated 
     none bool int float str bytes const      a constant of that kind (const: any of them)
     list tuple dict set                      a container, whatever it holds
     plain                                    constants, and containers of plain values, to any depth
-    data                                     anything that is not itself a callable: plain values, containers,
-                                             instances of allow-listed classes
-    class                                    an allow-listed class
+    data                                     plain values, containers and instances of allow-listed classes,
+                                             to any depth, none of which holds a callable of the file or names
+                                             a time zone file: a method called on it is the library's own
+    @dict                                    a dictionary of `data` with text as keys
+    @keys                                    a list or tuple of values that may be hashed and compared
+    @pairs                                   a list or tuple of pairs whose first values are such keys
+    @zone                                    the name of a time zone as IANA writes it
+    @empty                                   the shape (0,)
+    value                                    an allow-listed name that may be referred to, never called
     pure                                     an allow-listed callable without effects
     any                                      any value (every name inside it is judged where it appears)
     =module.qualname                         exactly this name
@@ -20,13 +26,15 @@ followed by `?` when the argument may be absent, or `*` when it stands for all t
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, final
 
 from modelward.artifact.pickle.values import Global, Map, Obj, Seq, children, constant, kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from modelward.artifact.pickle.state import Layout
     from modelward.artifact.pickle.values import Buffer, Value
 
 STEPS: Final = 2_000_000
@@ -37,17 +45,26 @@ CALLABLE_TAGS: Final = frozenset(
 """Instances that are themselves callables, which `data` does not cover."""
 BYTES_TAGS: Final = frozenset({"builtins.bytes", "builtins.bytearray"})
 """Results that hold bytes: below protocol 3 pickle writes bytes as `_codecs.encode(text, 'latin1')`."""
+TENSOR_TAGS: Final = frozenset({"torch.Tensor", "torch.storage"})
+"""Results whose arguments their schemas judged; they hold numbers and an ignored dictionary of hooks."""
+NATIVE_TAGS: Final = frozenset({"numpy.dtype", "numpy.ndarray"})
+"""Instances whose memory layout native code relies on once it has seen them."""
+_ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
+_ZONE_FILES: Final = ("dateutil", "pytz", "tzlocal")
+"""Text with which pandas makes dateutil or pytz open a file of the given name as a time zone."""
 
 
 @final
 class Matcher:
     """Matches values of one buffer against patterns, with a shared bound on the work."""
 
-    __slots__ = ("data", "steps")
+    __slots__ = ("_zones", "data", "layouts", "steps")
 
     def __init__(self, data: Buffer) -> None:
         self.data = data
         self.steps = STEPS
+        self.layouts: dict[int, tuple[Obj, Layout | None]] = {}
+        self._zones: bool | None = None
 
     def matches(self, schemas: tuple[tuple[str, ...], ...], args: Sequence[Value]) -> bool:
         """Whether the arguments satisfy one of the schemas."""
@@ -74,13 +91,16 @@ class Matcher:
     def _is(self, choice: str, value: Value) -> bool:
         if choice == "any":
             return True
+        if choice in {"data", "@dict"}:
+            return self._data(value) if choice == "data" else self.fields(value)
+        if choice in {"@keys", "@pairs"}:
+            return self._hashed(value, pairs=choice == "@pairs")
         if isinstance(value, int):
             return self._constant_is(choice, value)
         if isinstance(value, Global):
             return _global_is(choice, value)
-        if choice == "data":
-            return isinstance(value, Seq | Map) or (value.tag != "" and value.tag not in CALLABLE_TAGS)
         if isinstance(value, Obj):
+            value.used = value.used or value.tag in NATIVE_TAGS
             if choice == "@raw":
                 from modelward.artifact.pickle.state import layout
 
@@ -91,15 +111,38 @@ class Matcher:
             return choice[0] == "#" and value.tag == choice[1:]
         if choice == "plain":
             return self.plain(value)
+        if choice == "@empty":
+            shape = value.items if isinstance(value, Seq) and value.kind == "tuple" else []
+            return len(shape) == 1 and self.integer(shape[0]) == 0
         return choice == (value.kind if isinstance(value, Seq) else "dict")
 
     def _constant_is(self, choice: str, pos: int) -> bool:
-        if choice in {"const", "plain", "data"}:
+        if choice in {"const", "plain"}:
             return True
+        if choice == "@zone":
+            return _ZONE.fullmatch(self.text(pos) or "") is not None
         if choice[0] == "'":
             return self.text(pos) == choice[1:-1]
         found = kind(self.data, pos)
         return choice == found or (choice == "bytes" and (found == "bytearray" or self.data[pos] in b"STU"))
+
+    def references(self, root: Value) -> Iterator[Global]:
+        """Functions that a finished object keeps as values; they were judged for calls in the file only."""
+        stack, seen = [root], set[int]()
+        while stack:
+            item = stack.pop()
+            if isinstance(item, int) or id(item) in seen:
+                continue
+            seen.add(id(item))
+            if isinstance(item, Global):
+                if item.entry is not None and item.entry.kind == "function":
+                    yield item
+            elif isinstance(item, Obj) and item.tag not in CALLABLE_TAGS:
+                stack += [
+                    part for part in children(item) if not isinstance(part, Global) or part is item.state
+                ]
+            else:
+                stack += children(item)
 
     def plain(self, value: Value) -> bool:
         """Whether a value is a constant or a container of plain values, to any depth."""
@@ -118,6 +161,89 @@ class Matcher:
                 return False
             stack += inner
         return True
+
+    def fields(self, value: Value) -> bool:
+        """Whether a value is a dictionary with text as keys and `data` as values."""
+        if not isinstance(value, Map) or not value.whole:
+            return False
+        return all(self.text(key) is not None for key in value.keys) and self._data(value)
+
+    def hashable(self, value: Value) -> bool:
+        """Whether hashing and comparing a value calls nothing of the file; it may be unhashable."""
+        stack, seen = [value], set[int]()
+        while stack:
+            item = stack.pop()
+            if isinstance(item, Obj) and not self._data(item):
+                return False
+            if isinstance(item, Seq) and item.kind in {"tuple", "frozenset"} and id(item) not in seen:
+                seen.add(id(item))
+                self.steps -= len(item.items)
+                if self.steps < 0:
+                    return False
+                stack += item.items
+        return True
+
+    def _hashed(self, value: Value, *, pairs: bool) -> bool:
+        if not isinstance(value, Seq) or value.kind not in {"list", "tuple"}:
+            return False
+        if not pairs:
+            return all(self.hashable(item) for item in value.items)
+        return all(
+            isinstance(item, Seq) and len(item.items) == 2 and self.hashable(item.items[0])
+            for item in value.items
+        )
+
+    def _data(self, value: Value) -> bool:
+        stack = [value]
+        seen: set[int] = set()
+        while stack:
+            item = stack.pop()
+            if isinstance(item, int):
+                if not self._quiet(item):
+                    return False
+                continue
+            if id(item) in seen:
+                continue
+            seen.add(id(item))
+            if not self._is_data(item):
+                return False
+            if isinstance(item, Obj) and item.tag in TENSOR_TAGS | {"numpy.dtype"}:
+                continue
+            inner = [
+                part for part in children(item) if not (isinstance(part, Global) and isinstance(item, Obj))
+            ]
+            self.steps -= len(inner) + 1
+            if self.steps < 0:
+                return False
+            stack += inner  # a name given to a call was judged by its schema
+        return True
+
+    def _is_data(self, item: Global | Seq | Map | Obj) -> bool:
+        """Whether a value is data as far as itself is concerned."""
+        if isinstance(item, Global):
+            return item.path == "pandas.NA" or (item.entry is not None and item.entry.pure)
+        if not isinstance(item, Obj):
+            return True
+        item.used = item.used or item.tag in NATIVE_TAGS
+        if item.loose or item.tainted or item.tag in CALLABLE_TAGS or item.tag in {"", "builtins.str"}:
+            return False
+        if item.tag != "numpy.scalar" or not item.args:
+            return True
+        text = self.raw(item.args[-1])
+        return text is not None and not any(
+            word in text.replace(b"\0", b"").decode("latin-1") for word in _ZONE_FILES
+        )
+
+    def _quiet(self, pos: int) -> bool:
+        """Whether a constant does not name a file through a time zone."""
+        if kind(self.data, pos) != "str":
+            return True
+        if self._zones is None:
+            self._zones = any(self.data.find(word.encode()) >= 0 for word in _ZONE_FILES)
+        if not self._zones and self.data[pos] not in b"SV":
+            return True
+        text = self.text(pos)
+        return text is not None and not any(word in text for word in _ZONE_FILES)
 
     def text(self, value: Value) -> str | None:
         """The string a value is, or None."""
@@ -172,4 +298,4 @@ def _global_is(choice: str, value: Global) -> bool:
     entry = value.entry
     if entry is None or value.danger is not None:
         return False
-    return (choice == "class" and entry.kind == "class") or (choice == "pure" and entry.pure)
+    return entry.kind == choice if choice in {"class", "value"} else choice == "pure" and entry.pure

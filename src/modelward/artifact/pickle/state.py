@@ -1,28 +1,23 @@
-"""Checks of the state that BUILD gives to an instance whose class has a `__setstate__` of its own.
+"""Layout of numpy dtypes, as native code will take it to be.
 
 `numpy.dtype` and `numpy.ndarray` matter most: their state is trusted by native code. A dtype that hides its
 object flag, or a field that lies outside its item, would let raw bytes be taken for object pointers.
 
-Source: numpy/_core/src/multiarray/descriptor.c (arraydescr_setstate) and methods.c (array_setstate),
-numpy 2.4; joblib/numpy_pickle.py (NumpyArrayWrapper), joblib 1.6.
+Source: the format that numpy's dtype.__reduce__ writes, and what numpy 2.4 does with others.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from modelward.artifact.pickle.values import Global, Map, Obj, Seq
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from modelward.artifact.pickle.schema import Matcher
     from modelward.artifact.pickle.values import Value
-
-    Check: TypeAlias = "Callable[[Matcher, Obj, Value], str | None]"
 
 _TYPE: Final = re.compile(r"[<>=|]?([?bBhHiIlLqQefdgFDGSaUVOMmc])(\d*)(\[[^\]]{1,24}\])?")
 _ITEMSIZE: Final = {
@@ -51,6 +46,17 @@ def layout(match: Matcher, value: Value | None) -> Layout | None:
     if isinstance(value, Global):
         return _scalar_type(value)
     if not isinstance(value, Obj) or value.tag != "numpy.dtype" or not value.args:
+        return None
+    value.used = True
+    known = match.layouts.get(id(value))
+    if known is None:
+        match.layouts[id(value)] = value, None  # a type inside itself has no layout
+        known = match.layouts[id(value)] = value, _described(match, value)
+    return known[1]
+
+
+def _described(match: Matcher, value: Obj) -> Layout | None:
+    if not value.args:
         return None
     head = value.args[0]
     if isinstance(head, Global):
@@ -171,86 +177,3 @@ def count_of(shape: tuple[int, ...]) -> int:
     for size in shape:
         count *= size
     return count
-
-
-def check_dtype(match: Matcher, target: Obj, state: Value) -> str | None:
-    """The state of a dtype: sizes, offsets and flags must agree with the type it was created with."""
-    before = target.state
-    target.state = state
-    if layout(match, target) is None:
-        target.state = before
-        return "the state of a numpy.dtype contradicts its type, so native code could misread memory"
-    metadata = state.items[8] if isinstance(state, Seq) and len(state.items) > 8 else None
-    if metadata is not None and not match.matches_one("none|tuple|dict", metadata):
-        return "the metadata of a numpy.dtype is not a dictionary"
-    return None
-
-
-def check_array(match: Matcher, target: Obj, state: Value) -> str | None:
-    """The state of an array: `(version, shape, dtype, is_fortran, bytes or list)`; objects come as a list."""
-    del target
-    if not isinstance(state, Seq) or len(state.items) not in {4, 5, 7}:
-        return "the state of a numpy.ndarray is not a tuple of five values"
-    items = state.items if len(state.items) != 4 else [state.items[0], *state.items]
-    if len(items) == 7 and not match.matches_one(
-        "bytes", items[5]
-    ):  # numpy.ma adds the mask and the fill value
-        return "the mask of a masked array is not given as bytes"
-    shape, inner, raw = shape_of(match, items[1]), layout(match, items[2]), items[4]
-    if shape is None or inner is None:
-        return "the shape or the dtype in the state of a numpy.ndarray cannot be determined"
-    if inner.objects:
-        return (
-            None
-            if isinstance(raw, Seq) and raw.kind == "list"
-            else "an array of objects is not given as a list"
-        )
-    return None if match.matches_one("bytes|str", raw) else "the data of an array is not given as bytes"
-
-
-def check_dict(match: Matcher, target: Obj, state: Value) -> str | None:
-    """Attributes: a dictionary, or a pair (dictionary or None, dictionary), with plain string keys."""
-    if isinstance(state, Seq) and state.kind == "tuple" and len(state.items) == 2:
-        parts = [part for part in state.items if match.scalar(part) is not None]
-    else:
-        parts = [state] if match.scalar(state) is not None else []
-    items = target.entry.items if target.entry is not None else ""
-    for part in parts:
-        if not isinstance(part, Map):
-            return "the state is not a dictionary"
-        if not part.whole:
-            return "the state has too many attributes to check"
-        for key in part.keys:
-            name = match.text(key)
-            if name is None or (name.startswith("__") and name.endswith("__")):
-                return f"the state sets {name or 'an attribute whose name is no string'}, which may be called"
-            if items and name in {"append", "extend", "add", "update"}:
-                return f"the state replaces the method {name}, which item opcodes call"
-    return None
-
-
-def check_any(match: Matcher, target: Obj, state: Value) -> str | None:
-    """A reviewed `__setstate__` that stores or parses what it is given; attribute names are still checked."""
-    return check_dict(match, target, state) if isinstance(state, Map) else None
-
-
-def check_plain(match: Matcher, target: Obj, state: Value) -> str | None:
-    """A native `__setstate__` that takes constants and containers of constants only."""
-    del target
-    return None if match.plain(state) else "the state holds more than plain data"
-
-
-def check_data(match: Matcher, target: Obj, state: Value) -> str | None:
-    """A native `__setstate__` that takes data: constants, containers and instances, but no callable."""
-    del target
-    return None if match.matches_one("data", state) else "the state is not data"
-
-
-CHECKS: Final[dict[str, Check]] = {
-    "dict": check_dict,
-    "any": check_any,
-    "plain": check_plain,
-    "data": check_data,
-    "dtype": check_dtype,
-    "ndarray": check_array,
-}

@@ -80,11 +80,15 @@ class Seq:
 
 @final
 class Map:
-    """A dictionary as its list of keys and list of values, in order of insertion."""
+    """A dictionary as its list of keys and list of values, in order of insertion.
 
-    __slots__ = ("keys", "values", "whole")
+    `shared` is True once native code keeps the dictionary itself, so that a later item would change it there.
+    """
+
+    __slots__ = ("keys", "shared", "values", "whole")
 
     def __init__(self) -> None:
+        self.shared = False
         self.keys: list[Value] = []
         self.values: list[Value] = []
         self.whole = True
@@ -109,10 +113,13 @@ class Obj:
         callee: what was called; None for persistent ids, buffers and extension codes.
         args: the arguments, or None when they are not a tuple of known length.
         state: the last value given to BUILD.
+        held: items added to it that are not constants.
+        loose: its attributes may be anything, so a method called on it may be a callable of the file.
+        used: native code or another object was given it, so its memory layout must not change any more.
         tainted: it comes from a call on the list of known payloads and gadgets.
     """
 
-    __slots__ = ("args", "callee", "entry", "pos", "state", "tag", "tainted")
+    __slots__ = ("args", "callee", "entry", "held", "loose", "pos", "state", "tag", "tainted", "used")
 
     def __init__(
         self, tag: str, pos: int, callee: Value | None = None, args: Sequence[Value] | None = None
@@ -123,6 +130,9 @@ class Obj:
         self.args = args
         self.entry: Entry | None = None
         self.state: Value | None = None
+        self.held: list[Value] = []
+        self.loose = False
+        self.used = False
         self.tainted = False
 
 
@@ -229,6 +239,7 @@ def children(value: Value) -> Iterator[Value]:
         yield from value.values
     elif isinstance(value, Obj):
         yield from value.args or ()
+        yield from value.held
         if value.state is not None:
             yield value.state
 

@@ -1,0 +1,260 @@
+"""Checks of the state that BUILD gives to an instance.
+
+The machine refuses a second state for any instance, so each check sees all that an object is ever given. A
+check that accepts values which are not `data` makes the instance loose (`LOOSE`): its attributes may hide
+its methods, so code that calls a method on it could call what the file holds, and is never given it.
+
+Source: joblib/numpy_pickle.py (NumpyArrayWrapper, NumpyUnpickler), joblib 1.6; the `__setstate__` methods
+named in tools/allowlist_reviewed.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from modelward.artifact.pickle.state import layout, shape_of
+from modelward.artifact.pickle.values import Global, Map, Obj, Seq, children
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modelward.artifact.pickle.schema import Matcher
+    from modelward.artifact.pickle.values import Value
+
+    Check: TypeAlias = "Callable[[Matcher, Obj, Value], str | None]"
+
+_MAKERS: Final = ("._reconstruct", "._mareconstruct")
+_SLOTS: Final = frozenset(
+    {"_c", "_x", "_t", "_asarray", "_y_axis", "_y_extra_shape", "axis", "dtype", "extrapolate", "k"}
+)
+"""Slots of scipy's interpolators, which no property setter stands behind."""
+_WRAPPER: Final = {
+    "subclass": "=numpy.ndarray|=numpy.matrix|=numpy.recarray|=numpy.rec.recarray",
+    "shape": "tuple", "order": "'C'|'F'", "dtype": "#numpy.dtype", "allow_mmap": "bool",
+    "numpy_array_alignment_bytes": "none|int",
+}  # fmt: skip
+_CONTAINERS: Final = frozenset({"_parameters", "_modules", "_buffers", "_non_persistent_buffers_set"})
+_RNN: Final = frozenset({"bias", "bidirectional", "num_layers", "proj_size"})
+"""Attributes that `torch.nn.RNNBase.__setstate__` computes with."""
+_BITS: Final = {"pos": 624, "buffer_pos": 4}
+"""Positions in the buffers of MT19937 and Philox, which native code does not check."""
+
+
+def check_dtype(match: Matcher, target: Obj, state: Value) -> str | None:
+    """The state of a dtype: a copy that nothing has used yet, with sizes, offsets and flags that agree."""
+    if target.used:
+        return "a numpy.dtype is changed after it was used, so native code could misread memory"
+    if target.args is None or len(target.args) != 3 or match.scalar(target.args[2]) != 1:
+        return "the state of a numpy.dtype could change a type that all arrays share"
+    target.state = state
+    match.layouts.pop(id(target), None)
+    found = layout(match, target)
+    match.layouts.pop(id(target), None)
+    target.state, target.used = None, False
+    for part in children(state):
+        if isinstance(part, Map):
+            part.shared = True  # numpy keeps the dictionary of fields itself
+    if found is None:
+        return "the state of a numpy.dtype contradicts its type, so native code could misread memory"
+    metadata = state.items[8] if isinstance(state, Seq) and len(state.items) > 8 else None
+    if metadata is not None and not match.matches_one("none|data", metadata):
+        return "the metadata of a numpy.dtype is not data"
+    return None
+
+
+def check_array(match: Matcher, target: Obj, state: Value) -> str | None:
+    """The state of an array: `(version, shape, dtype, is_fortran, bytes or list)`; objects come as a list."""
+    if not isinstance(target.callee, Global) or not target.callee.path.endswith(_MAKERS):
+        return "a numpy.ndarray that already holds items is given others"
+    if not isinstance(state, Seq) or len(state.items) not in {4, 5, 7}:
+        return "the state of a numpy.ndarray is not a tuple of five values"
+    items = state.items if len(state.items) != 4 else [state.items[0], *state.items]
+    masked = (
+        match.matches_one("bytes", items[5]) and match.matches_one("data", items[6])
+        if len(items) == 7
+        else True
+    )
+    if not masked:  # numpy.ma adds the mask and the fill value
+        return "the mask of a masked array is not given as bytes"
+    shape, inner, raw = shape_of(match, items[1]), layout(match, items[2]), items[4]
+    if shape is None or inner is None:
+        return "the shape or the dtype in the state of a numpy.ndarray cannot be determined"
+    if inner.objects:
+        listed = isinstance(raw, Seq) and raw.kind == "list"
+        return None if listed else "an array of objects is not given as a list"
+    return None if match.matches_one("bytes|str", raw) else "the data of an array is not given as bytes"
+
+
+def check_dict(match: Matcher, target: Obj, state: Value) -> str | None:
+    """Attributes: a dictionary, or a pair (dictionary or None, slots), with plain string keys."""
+    parts = [state]
+    if isinstance(state, Seq) and state.kind == "tuple" and len(state.items) == 2:
+        parts = [state.items[0]]
+        slots = state.items[1]
+        named = isinstance(slots, Map) and all(match.text(key) in _SLOTS for key in slots.keys)
+        if not named or not target.tag.startswith("scipy.interpolate."):
+            return "the state sets attributes through setattr, behind which properties may call"
+    for part in parts:
+        if match.scalar(part) is None:
+            continue
+        if not isinstance(part, Map):
+            return "the state is not a dictionary"
+        if not part.whole:
+            return "the state has too many attributes to check"
+        if problem := _names(match, target, part):
+            return problem
+    return None
+
+
+def _names(match: Matcher, target: Obj, state: Map) -> str | None:
+    items = target.entry.items if target.entry is not None else ""
+    for key in state.keys:
+        name = match.text(key)
+        if name is None or (name.startswith("__") and name.endswith("__")):
+            return f"the state sets {name or 'an attribute whose name is no string'}, which may be called"
+        if items and name in {"append", "extend", "add", "update"}:
+            return f"the state replaces the method {name}, which item opcodes call"
+    return None
+
+
+def _fields(match: Matcher, state: Value) -> dict[str, Value]:
+    if not isinstance(state, Map):
+        return {}
+    pairs = zip((match.text(key) for key in state.keys), state.values, strict=False)
+    return {name: value for name, value in pairs if name is not None}
+
+
+def check_fields(match: Matcher, target: Obj, state: Value) -> str | None:
+    """A `__setstate__` that reads a dictionary and may call methods of its values: all of them are data."""
+    if problem := check_dict(match, target, state):
+        return problem
+    return None if match.matches_one("@dict", state) else "the state is not a dictionary of data"
+
+
+def check_estimator(match: Matcher, target: Obj, state: Value) -> str | None:
+    """The `_sklearn_version`, which scikit-learn compares with its own, must be text."""
+    if isinstance(state, Seq):
+        return "the state of an estimator is not a dictionary"
+    version = _fields(match, state).get("_sklearn_version")
+    if version is not None and not match.matches_one("str|none", version):
+        return "the version in the state of an estimator is not text"
+    return check_dict(match, target, state)
+
+
+def check_isotonic(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`IsotonicRegression.__setstate__` calls its own `_build_f` with two of its attributes."""
+    fields = _fields(match, state)
+    if "_build_f" in fields:
+        return "the state replaces the method _build_f, which is called at once"
+    given = [
+        value for name, value in fields.items() if name in {"X_thresholds_", "y_thresholds_", "out_of_bounds"}
+    ]
+    if not all(match.matches_one("data", value) for value in given):
+        return "the thresholds in the state are not data"
+    return check_estimator(match, target, state)
+
+
+def check_module(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`torch.nn.Module.__setstate__` sets attributes, which looks names up and may call `register_*`."""
+    if isinstance(state, Seq):
+        return "the state of a module is not a dictionary"
+    for name, value in _fields(match, state).items():
+        if name.startswith("register_") or name in {"all_weights", "add_module"}:
+            return f"the state replaces {name}, which setting an attribute calls"
+        if (name in _RNN or name.startswith(("_flat_weight", "_all_weights"))) and not match.matches_one(
+            "data", value
+        ):
+            return f"{name} in the state is not data"
+        if name in _CONTAINERS and not _container(value):
+            return f"{name} in the state is not a plain container"
+    return check_dict(match, target, state)
+
+
+def _container(value: Value) -> bool:
+    if isinstance(value, Obj):
+        return value.tag in {"collections.OrderedDict", "builtins.set"} and not value.loose
+    return isinstance(value, Map | Seq)
+
+
+def check_hook(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`torch.nn.modules.module._WrappedHook.__setstate__` reads a dictionary and makes a weak reference."""
+    return check_dict(match, target, state) if isinstance(state, Map) else "the state is not a dictionary"
+
+
+def check_plain(match: Matcher, target: Obj, state: Value) -> str | None:
+    """A native `__setstate__` that takes constants and containers of constants only."""
+    del target
+    return None if match.plain(state) else "the state holds more than plain data"
+
+
+def check_data(match: Matcher, target: Obj, state: Value) -> str | None:
+    """A `__setstate__` that takes data: constants, containers and instances, but no callable."""
+    del target
+    return None if match.matches_one("data", state) else "the state is not data"
+
+
+def check_bits(match: Matcher, target: Obj, state: Value) -> str | None:
+    """The state of a random generator: data, and positions that lie inside its buffer."""
+    if problem := check_data(match, target, state):
+        return problem
+    todo: list[Value] = [state]
+    for _ in range(64):
+        if not todo:
+            return None
+        part = todo.pop()
+        for name, value in _fields(match, part).items():
+            found = match.integer(value)
+            if name in _BITS and (found is None or not 0 <= found <= _BITS[name]):
+                return f"{name} lies outside the buffer of the generator"
+        todo += [item for item in children(part) if isinstance(item, Seq | Map)]
+    return "the state of a random generator is nested too deeply"
+
+
+def check_tree(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`sklearn.tree._tree.Tree.__setstate__` copies two arrays; it has no more nodes than the first holds."""
+    if problem := check_fields(match, target, state):
+        return problem
+    fields = _fields(match, state)
+    if not all(match.matches_one("#numpy.ndarray", fields.get(name, 0)) for name in ("nodes", "values")):
+        return "the nodes or values of a tree are not arrays"
+    return None
+
+
+def check_partial(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`functools.partial.__setstate__` stores `(func, args, keywords, attributes)`; it calls nothing."""
+    items = state.items if isinstance(state, Seq) else []
+    if len(items) != 4 or not match.matches((("pure|value", "data", "data", "none|dict"),), items):
+        return "the state of a partial is not a function without effects and data"
+    return check_dict(match, target, items[3])
+
+
+def check_wrapper(match: Matcher, target: Obj, state: Value) -> str | None:
+    """Joblib calls methods of the wrapper as soon as it has its state: only the six attributes it writes."""
+    del target
+    if not isinstance(state, Map) or not state.whole:
+        return "the state of an array wrapper is not a dictionary"
+    for key, value in zip(state.keys, state.values, strict=True):
+        name = match.text(key)
+        if name not in _WRAPPER or not match.matches_one(_WRAPPER[name], value):
+            return f"the state of an array wrapper sets {name} to something joblib does not write"
+    return None
+
+
+CHECKS: Final[dict[str, Check]] = {
+    "dict": check_dict,
+    "fields": check_fields,
+    "estimator": check_estimator,
+    "isotonic": check_isotonic,
+    "module": check_module,
+    "hook": check_hook,
+    "plain": check_plain,
+    "data": check_data,
+    "bits": check_bits,
+    "tree": check_tree,
+    "partial": check_partial,
+    "wrapper": check_wrapper,
+    "dtype": check_dtype,
+    "ndarray": check_array,
+}
+LOOSE: Final = frozenset({"dict", "estimator", "isotonic", "module", "hook", "partial"})
+"""Checks that accept callables among the attributes."""

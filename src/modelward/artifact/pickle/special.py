@@ -1,0 +1,127 @@
+"""Callables whose arguments are themselves called, instantiated or read: each is followed by a function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from modelward.artifact.pickle import rules
+from modelward.artifact.pickle.events import Event
+from modelward.artifact.pickle.values import Global, Obj, Seq, call_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.artifact.pickle.judge import Judge
+    from modelward.artifact.pickle.values import Value
+
+EMBEDDED: Final = 10_000
+"""Most torch files embedded in one pickle that are walked."""
+_BASES: Final = frozenset(
+    f"builtins.{name}"
+    for name in ("object", "dict", "list", "tuple", "set", "frozenset", "int", "float", "str", "bytes")
+)
+
+
+def _reconstructor(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`copyreg._reconstructor(cls, base, state)`: `base.__new__(cls, state)`, `base.__init__(obj, state)`."""
+    if len(args) == 3 and isinstance(args[1], Global) and args[1].path in _BASES:
+        result = judge.new(args[0], Seq("tuple", []), pos)
+        name = args[1].name if args[1].name in {"dict", "list", "tuple"} else "data"
+        if isinstance(result, Obj) and judge.match.matches_one(f"{name}|none", args[2]):
+            result.held.append(args[2])
+            return result
+    return _outside(judge, callee, args, pos)
+
+
+def _newobj(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`copyreg.__newobj__(cls, *args)` is NEWOBJ as a function."""
+    return (
+        judge.new(args[0], Seq("tuple", list(args[1:])), pos) if args else _outside(judge, callee, args, pos)
+    )
+
+
+def _newobj_ex(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`copyreg.__newobj_ex__(cls, args, kwargs)` is NEWOBJ_EX as a function."""
+    return judge.new(args[0], args[1], pos, args[2]) if len(args) == 3 else _outside(judge, callee, args, pos)
+
+
+def _getattr(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`getattr(owner, name)`: dangerous unless both are known and lead nowhere near code."""
+    owner = args[0] if args else None
+    name = judge.match.text(args[1]) if len(args) > 1 else None
+    result = Obj("", pos, callee, args)
+    tainted = (isinstance(owner, Obj) and owner.tainted) or (
+        isinstance(owner, Global) and owner.danger is not None
+    )
+    inner = (
+        rules.find(owner.module, f"{owner.name}.{name}")
+        if isinstance(owner, Global) and owner.entry is not None
+        else None
+    )
+    if inner is not None and isinstance(owner, Global):
+        return Global(owner.module, f"{owner.name}.{name}", pos, inner, None)
+    known = rules.dangers()
+    bad = name is None or name.startswith("__") or name in known.segments or name in known.callables
+    result.tainted = tainted or bad
+    enum = isinstance(owner, Global) and owner.entry is not None and owner.entry.kind == "enum"
+    if (
+        enum
+        and isinstance(owner, Global)
+        and name is not None
+        and not result.tainted
+        and name.isidentifier()
+        and name[0] != "_"
+    ):
+        result.tag, result.entry = owner.path, owner.entry
+        return result
+    text = call_text(judge.data, callee, args)
+    message = "an attribute is read by name while the file is loaded"
+    judge.record(Event("pickle.getattr", "dangerous" if result.tainted else "unproven", message, pos, text))
+    return result
+
+
+_TENSORS: Final = "=torch.Tensor|=torch.nn.parameter.Parameter|=torch.nn.parameter.Buffer|=torch.nn.Parameter"
+
+
+def _rebuild_from_type(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`torch._tensor._rebuild_from_type_v2(func, type, args, state)`: `func(*args)`, then attributes."""
+    known = (
+        len(args) == 4 and isinstance(args[0], Global) and args[0].path.startswith("torch._utils._rebuild_")
+    )
+    if known and judge.match.matches_one(_TENSORS, args[1]) and judge.match.matches_one("data", args[3]):
+        result = judge.call(args[0], args[2], pos)
+        if isinstance(result, Obj):
+            result.held.append(args[3])
+        return result
+    return _outside(judge, callee, args, pos)
+
+
+def _load_from_bytes(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`torch.storage._load_from_bytes(b)` is torch.load of a constant, which can be walked in its turn."""
+    inner = judge.match.raw(args[0]) if len(args) == 1 else None
+    if inner is not None and len(judge.embedded) < EMBEDDED:
+        judge.embedded.append(inner)
+        return Obj("torch.storage", pos)
+    return _outside(judge, callee, args, pos)
+
+
+def _outside(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Obj:
+    text = call_text(judge.data, callee, args)
+    message = f"{callee.path} is called with arguments outside its schema"
+    tainted = any(isinstance(arg, Global) and arg.danger is not None for arg in args)
+    judge.record(
+        Event("pickle.arguments", "dangerous" if tainted else "unproven", message, pos, text), callee.path
+    )
+    return judge.unknown(pos, tainted=tainted)
+
+
+SPECIAL: Final = {
+    "copyreg._reconstructor": _reconstructor,
+    "copyreg.__newobj__": _newobj,
+    "copyreg.__newobj_ex__": _newobj_ex,
+    "builtins.getattr": _getattr,
+    "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
+    "torch._tensor._rebuild_from_type": _rebuild_from_type,
+    "torch.storage._load_from_bytes": _load_from_bytes,
+}
+"""Callables whose arguments are themselves called or instantiated."""

@@ -1,0 +1,253 @@
+"""Ways to make allow-listed names call, open or corrupt something, found by reading their sources.
+
+Each vector was first loaded without a guard: it called a callable of the file's choice, opened a file of its
+choice, or changed memory or an object that the process shares. None may be inert. `HARMLESS` holds the same
+streams without the trick, which must stay inert, so that the refusals are not blanket ones.
+"""
+
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from modelward.artifact.pickle.streams import scan
+from modelward.artifact.verdict import inspect_bytes
+
+
+def text(value):
+    raw = value.encode()
+    return b"\x8c" + bytes([len(raw)]) + raw
+
+
+def name(module, qualname):
+    return text(module) + text(qualname) + b"\x93"
+
+
+def fields(**values):
+    return b"}(" + b"".join(text(key) + value for key, value in values.items()) + b"u"
+
+
+def new(module, qualname):
+    return name(module, qualname) + b")\x81"
+
+
+def partial(function, *args):
+    return name("functools", "partial") + b"(" + function + b"".join(args) + b"tR"
+
+
+def dtype(code, *, copy=b"\x88"):
+    return name("numpy", "dtype") + text(code) + b"\x89" + copy + b"\x87R"
+
+
+def array(shape=b"K\x00\x85"):
+    return name("numpy._core.multiarray", "_reconstruct") + name("numpy", "ndarray") + shape + b"C\x01b\x87R"
+
+
+def filled(kind, count, raw):
+    return b"(K\x01" + b"K" + bytes([count]) + b"\x85" + kind + b"\x89C" + bytes([len(raw)]) + raw + b"tb"
+
+
+P4 = b"\x80\x04"
+CALLABLE = name("numpy", "max")
+"""Stands for any callable that a file may refer to; the gadgets call it with arguments of their own."""
+NAMESPACE = new("types", "SimpleNamespace")
+RECORD = (
+    b"(K\x03"
+    + text("|")
+    + b"N"
+    + text("a")
+    + b"\x85"
+    + fields(a=dtype("O8") + b"K\x00\x86")
+    + b"K\x08K\x01K\x1bt"
+)
+FOREIGN = b"(K\x03" + text(">") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
+BUFFER = (
+    name("numpy._core.numeric", "_frombuffer")
+    + b"(C\x08"
+    + b"A" * 8
+    + dtype("f8")
+    + b"K\x01\x85"
+    + text("C")
+    + b"tR"
+)
+WRAPPER = {
+    "subclass": name("numpy", "ndarray"), "shape": b"K\x00\x85", "order": text("C"), "dtype": dtype("u1"), "allow_mmap": b"\x89",
+}  # fmt: skip
+
+
+def two_states():
+    """joblib aligns by the first state; who looks at the second only reads the payload as text."""
+    payload = name("os", "getpid") + b")R0N."
+    first = (
+        new("joblib.numpy_pickle", "NumpyArrayWrapper")
+        + b"\x94"
+        + fields(**WRAPPER, numpy_array_alignment_bytes=b"K\x10")
+        + b"b\x01\x00"
+    )
+    hidden = (
+        b"X" + struct.pack("<I", 84 + len(payload)) + b" " * 84 + payload
+    )  # joblib takes X as 88 bytes of padding
+    return P4 + first + b"0h\x00" + fields(**WRAPPER) + b"b" + hidden + b"0N."
+
+
+def misled(change, shape):
+    """Array bytes that, read as opcodes, change the array's own shape, so that its end is miscounted."""
+    payload = name("os", "getpid") + b")R0N."
+    values = WRAPPER | {"shape": b"K" + bytes([shape]) + b"\x85"}
+    state = b"}\x94(" + b"".join(text(key) + value for key, value in values.items()) + b"u"
+    body = change + b"X" + struct.pack("<I", len(payload))
+    assert len(body) == shape
+    return P4 + new("joblib.numpy_pickle", "NumpyArrayWrapper") + state + b"b" + body + payload + b"0N."
+
+
+def estimator(version):
+    return P4 + new("sklearn.svm._classes", "SVC") + fields(_sklearn_version=version) + b"b."
+
+
+def linear(**state):
+    return P4 + new("torch.nn.modules.linear", "Linear") + fields(**state) + b"b."
+
+
+def index(cls, **values):
+    return P4 + name("pandas.core.indexes.base", "_new_Index") + cls + fields(**values) + b"\x86R."
+
+
+def zone(key):
+    return P4 + name("zoneinfo", "ZoneInfo._unpickle") + text(key) + b"K\x01\x86R."
+
+
+VECTORS = {
+    # a method of the state, or of an argument, is a callable of the file (duck typing)
+    "state.pop": P4 + new("pandas", "StringDtype") + NAMESPACE + fields(pop=CALLABLE) + b"bb.",
+    "state.get": P4 + new("lightgbm.basic", "Booster") + NAMESPACE + fields(get=CALLABLE) + b"bb.",
+    "state[key] of a defaultdict": P4 + new("pandas", "DatetimeTZDtype") + name("collections", "defaultdict")
+    + b")RN" + fields(default_factory=CALLABLE) + b"\x86bb.",
+    "factory of a defaultdict": P4 + name("collections", "defaultdict") + b")RN" + fields(default_factory=CALLABLE) + b"\x86b.",
+    "data.detach": index(name("torch.nn.parameter", "Buffer"), data=NAMESPACE + fields(detach=CALLABLE) + b"b"),
+    "class that is no index": index(name("lightgbm.basic", "Booster"), model_file=text("/etc/passwd")),
+    "values.dtype": P4 + name("pandas.core.indexes.period", "_new_PeriodIndex") + name("pandas", "PeriodIndex")
+    + NAMESPACE + fields(view=CALLABLE) + b"b\x86R.",
+    "indices of a sparse tensor": P4 + name("torch._utils", "_rebuild_sparse_tensor") + NAMESPACE + fields(a=CALLABLE) + b"b)\x86R.",
+    "random generator of any class": P4 + name("numpy.random._pickle", "__bit_generator_ctor") + name("lightgbm.basic", "Booster") + b"\x85R.",
+    "nodes.astype": P4 + new("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor")
+    + fields(nodes=NAMESPACE + fields(astype=CALLABLE) + b"b") + b"b.",
+    "y.repeat": P4 + new("sklearn.isotonic", "IsotonicRegression") + fields(X_thresholds_=b"N", y_thresholds_=b"N", _build_f=CALLABLE) + b"b.",
+    "tensor.as_subclass": P4 + name("torch._tensor", "_rebuild_from_type_v2") + b"(" + name("torch.jit._pickle", "build_intlist")
+    + name("builtins", "int") + NAMESPACE + fields(as_subclass=CALLABLE) + b"b\x85NtR.",
+    # the instance's own attributes hide its methods
+    "module.register_parameter": linear(_parameters=fields(_is_full_backward_hook=b"K\x01"), register_parameter=CALLABLE),
+    "module._buffers": linear(_buffers=NAMESPACE + fields(a=CALLABLE) + b"b"),
+    "truth of module.bias": P4 + new("torch.nn.modules.rnn", "LSTM")
+    + fields(bias=new("scipy.sparse._coo", "coo_matrix") + fields(_getnnz=CALLABLE) + b"b") + b"b.",
+    "booster.free_network, called by __del__": P4 + new("lightgbm.basic", "Booster")
+    + fields(_handle=b"N", _network=b"\x88", free_network=CALLABLE) + b"b0N.",
+    "optimizer.state": P4 + new("torch.optim.adam", "Adam") + fields(state=NAMESPACE + fields(get=CALLABLE) + b"b") + b"b.",
+    "wrapper.read": P4 + new("joblib.numpy_pickle", "NumpyArrayWrapper") + fields(**WRAPPER, read=CALLABLE) + b"bN.",
+    "array.__setitem__": P4 + new("scipy.sparse._dok", "dok_array") + fields(_validate_indices=CALLABLE) + b"bK\x01K\x02s.",
+    "setter of interp1d": P4 + new("scipy.interpolate._interpolate", "interp1d")
+    + fields(_check_and_update_bounds_error_for_extrapolation=CALLABLE) + fields(fill_value=text("extrapolate")) + b"\x86b.",
+    # comparison and hashing
+    "comparison of the version": estimator(new("pandas", "Series") + fields(_cmp_method=CALLABLE) + b"b"),
+    "hash of a dictionary's key": P4 + b"}" + NAMESPACE + fields(a=CALLABLE) + b"bK\x01s.",
+    "hash in a tuple": P4 + b"}" + NAMESPACE + fields(a=CALLABLE) + b"b\x85K\x01s.",
+    "hash of a set's member": P4 + b"\x8f(" + NAMESPACE + fields(a=CALLABLE) + b"b\x90.",
+    "hash in a frozenset": P4 + b"(" + NAMESPACE + fields(a=CALLABLE) + b"b\x91.",
+    "hash in DICT": P4 + b"(" + NAMESPACE + fields(a=CALLABLE) + b"bNd.",
+    "hash of pairs": P4 + name("collections", "OrderedDict") + b"](" + NAMESPACE + fields(a=CALLABLE) + b"bK\x01\x86e\x85R.",
+    "hash of a list's items": P4 + name("builtins", "set") + b"](" + NAMESPACE + fields(a=CALLABLE) + b"be\x85R.",
+    # files and shared objects
+    "time zone from any file": P4 + name("pandas", "DatetimeTZDtype") + text("ns") + text("dateutil//etc/passwd") + b"\x86R.",
+    "time zone in the text of a type": P4 + name("pandas", "CategoricalDtype") + text("datetime64[ns, dateutil//etc/passwd]") + b"\x85R.",
+    "time zone in an old line": P4 + name("pandas", "PeriodDtype") + b"V\\u0064ateutil//etc/passwd\n\x85R.",
+    "zone outside its folder": zone("../../etc/passwd"),
+    "zone as a module": zone("a.b/c"),
+    "torch.from_file": P4 + name("builtins", "getattr") + name("torch._C", "_VariableFunctionsClass") + text("from_file") + b"\x86R.",
+    "number shared by all hooks": P4 + new("torch.utils.hooks", "RemovableHandle") + b"(NJ\xff\xff\xff\x7fNtb.",
+    "type shared by all arrays": P4 + dtype("f8", copy=b"\x89") + FOREIGN + b"b.",
+    # memory
+    "type changed under an array": P4 + dtype("V8") + b"\x94" + array() + filled(b"h\x00", 1, b"A" * 8) + b"0h\x00" + RECORD + b"b.",
+    "type changed twice": P4 + dtype("f8") + FOREIGN + b"b" + FOREIGN + b"b.",
+    "type inside itself": P4 + dtype("V8") + b"\x94(K\x03" + text("|") + b"h\x00K\x01\x86NNK\x08K\x01K\x00tb.",
+    "array filled twice": P4 + array() + filled(dtype("f8"), 1, b"A" * 8) + filled(dtype("f8"), 1, b"B" * 8)[:-1] + b"b.",
+    "array over a buffer filled": P4 + BUFFER + filled(dtype("f8"), 1, b"B" * 8) + b".",
+    "array that starts with items": P4 + array(b"M\xff\x00\x85") + filled(dtype("f8"), 1, b"A" * 8) + b".",
+    "array's state in a tuple": P4 + new("pandas.arrays", "SparseArray") + b"(K\x01K\x01\x85" + dtype("O8") + b"\x89C\x08" + b"A" * 8 + b"tNN\x86\x86b.",
+    "objects over a buffer": P4 + name("numpy._core.numeric", "_frombuffer") + b"(C\x08" + b"A" * 8 + dtype("O8") + b"K\x01\x85" + text("C") + b"tR.",
+    "position outside a generator": P4 + name("numpy.random._pickle", "__bit_generator_ctor") + text("MT19937") + b"\x85R"
+    + fields(state=fields(pos=b"M\xff\xff")) + b"N\x86b.",
+    "nested tensor with unchecked offsets": P4 + name("torch._utils", "_rebuild_nested_tensor") + b")R.",
+    # what stays behind for later calls
+    "torch.load kept as a function": P4 + new("sklearn.preprocessing._function_transformer", "FunctionTransformer")
+    + fields(func=name("torch.storage", "_load_from_bytes")) + b"b.",
+    "torch.load as the key of max": P4 + partial(name("builtins", "max"), b"C\x01x") + b"(" + name("builtins", "max") + b")"
+    + fields(key=name("torch.storage", "_load_from_bytes")) + b"Ntb.",
+    "getattr kept as a function": P4 + b"]" + name("builtins", "getattr") + b"a.",
+    "two states of a joblib wrapper": two_states(),
+    "array bytes that change the wrapper's dictionary": misled(b"h\x00" + text("shape") + b"K\x00\x85s0", 19),
+    "fields of a type changed by an item": P4 + dtype("V8") + b"(K\x03" + text("|") + b"N" + text("a") + b"\x85}\x94"
+    + text("a") + dtype("f8") + b"K\x00\x86sK\x08K\x01K\x00tb0h\x00" + text("a") + dtype("O8") + b"K\x00\x86s.",
+}  # fmt: skip
+HARMLESS = {
+    "state of a type": P4 + new("pandas", "StringDtype") + fields(storage=text("python")) + b"b.",
+    "index": index(name("pandas", "RangeIndex"), start=b"K\x00", stop=b"K\x03", step=b"K\x01"),
+    "estimator": estimator(text("1.9.1")),
+    "module": linear(_parameters=fields(weight=b"N"), in_features=b"K\x03"),
+    "booster": P4 + new("lightgbm.basic", "Booster") + fields(_handle=b"N", _network=b"\x89") + b"b.",
+    "hashes": P4 + b"}(" + dtype("f8") + b"K\x01K\x02\x86\x85K\x03u.",
+    "zone": zone("America/Argentina/Buenos_Aires"),
+    "zone of a type": P4 + name("pandas", "DatetimeTZDtype") + text("ns") + text("Europe/Berlin") + b"\x86R.",
+    "torch.relu": P4 + name("builtins", "getattr") + name("torch._C", "_VariableFunctionsClass") + text("relu") + b"\x86R.",
+    "types and arrays": P4 + dtype("f8") + FOREIGN + b"b\x94" + array() + filled(b"h\x00", 1, b"A" * 8) + b".",
+    "record of objects": P4 + dtype("V8") + RECORD + b"b.",
+    "generator": P4 + name("numpy.random._pickle", "__bit_generator_ctor") + text("MT19937") + b"\x85R" + fields(state=fields(pos=b"M\x70\x02")) + b"N\x86b.",
+    "function transformer": P4 + new("sklearn.preprocessing._function_transformer", "FunctionTransformer") + fields(func=name("numpy", "log1p")) + b"b.",
+    "partial": P4 + partial(name("builtins", "int"), text("12")) + b".",
+    "one state of a joblib wrapper": P4 + new("joblib.numpy_pickle", "NumpyArrayWrapper") + fields(**WRAPPER) + b"b.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", VECTORS)
+def test_no_gadget_of_an_allowed_name_is_inert(what):
+    assert inspect_bytes(VECTORS[what], what).verdict in {"unproven", "dangerous"}
+
+
+@pytest.mark.parametrize("what", HARMLESS)
+def test_the_same_names_without_the_trick_are_inert(what):
+    assert scan(HARMLESS[what], joblib="joblib" in what).events == []
+
+
+def test_the_hidden_payloads_of_the_joblib_vectors_do_run_when_they_are_loaded_unguarded():
+    pytest.importorskip("joblib")
+    pytest.importorskip("numpy")
+    code = (
+        "import io, os, sys, joblib\nseen = []\nos.getpid = lambda: seen.append(1) or 1\n"
+        "joblib.load(io.BytesIO(bytes.fromhex(sys.argv[1])))\nprint(len(seen) > 0)"
+    )
+    run = [sys.executable, "-W", "ignore", "-c", code]
+    for hidden in ("two states of a joblib wrapper", "array bytes that change the wrapper's dictionary"):
+        trick = subprocess.run([*run, VECTORS[hidden].hex()], capture_output=True, text=True, check=True)
+        assert trick.stdout == "True\n"
+    plain = subprocess.run(
+        [*run, HARMLESS["one state of a joblib wrapper"].hex()], capture_output=True, text=True, check=True
+    )
+    assert plain.stdout == "False\n"
+
+
+def test_an_array_that_joblib_restored_cannot_be_given_a_state():
+    state = fields(**WRAPPER) + b"b" + filled(dtype("f8"), 1, b"A" * 8) + b"."
+    events = scan(P4 + new("joblib.numpy_pickle", "NumpyArrayWrapper") + state, joblib=True).events
+    assert "pickle.state" in {event.rule for event in events if event.level == "unproven"}
+
+
+def test_wide_nesting_of_types_is_described_once_each():
+    inner = dtype("f8")
+    stream = P4 + inner + b"\x94"
+    for level in range(1, 60):
+        size = b"J" + struct.pack("<i", 8 << min(level, 20))
+        both = fields(a=b"h" + bytes([level - 1]) + b"K\x00\x86", b=b"h" + bytes([level - 1]) + b"K\x00\x86")
+        names = text("a") + text("b") + b"\x86"
+        stream += (
+            b"0" + dtype("V8") + b"\x94(K\x03" + text("|") + b"N" + names + both + size + b"K\x01K\x00tb"
+        )
+    assert scan(stream + b".").streams == 1
