@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import pytest
 
 from modelward.adapters.data import DataOptions, from_arrays
 from modelward.adapters.opening import ModelOptions, open_file
-from modelward.artifact.verdict import inspect
+from modelward.adapters.examine import examine
 from modelward.core.model import Differentiable
 from modelward.errors import FileDamaged, ModelRaised, ShapeMismatch
 
@@ -48,7 +49,7 @@ def data(n=20, d=4):
 
 
 def opened(path, samples=None, **options):
-    return open_file(path, inspect(path), samples or data(), None, ModelOptions(**options))
+    return open_file(path, examine(path), samples or data(), None, ModelOptions(**options))
 
 
 def test_logits_with_a_differentiable_copy(tmp_path, weights):
@@ -160,7 +161,7 @@ def test_damaged_files(tmp_path, weights):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises((FileDamaged, ShapeMismatch)):
-        open_file(path, inspect(path), data(), None, ModelOptions())
+        open_file(path, examine(path), data(), None, ModelOptions())
 
 
 def test_text_is_refused_by_the_runtime(tmp_path, weights):
@@ -174,5 +175,6 @@ def test_no_thread_reports_home():
         "import os; from modelward.adapters.ort import onnxruntime; "
         "print(len(os.listdir('/proc/self/task')), os.environ['ORT_DISABLE_TELEMETRY'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # numpy's own threads are not what is counted
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=alone)
     assert done.stdout.split() == ["1", "1"]

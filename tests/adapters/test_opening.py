@@ -6,7 +6,7 @@ import pytest
 from modelward.adapters.data import DataOptions, open_data
 from modelward.adapters.opening import ModelOptions, open_file
 from modelward.adapters.outputs import OutputOptions
-from modelward.artifact.verdict import inspect
+from modelward.adapters.examine import examine
 from modelward.core.model import Differentiable, Probeable
 from modelward.errors import (
     ConfigInvalid,
@@ -23,7 +23,7 @@ CSV = DataOptions(label="label")
 def opened(files, name, data="table.csv", options=CSV, **stated):
     samples = open_data(files / data, options if data.endswith("csv") else DataOptions())
     path = files / name
-    return open_file(path, inspect(path), samples, None, ModelOptions(import_from=str(files), **stated))
+    return open_file(path, examine(path), samples, None, ModelOptions(import_from=str(files), **stated))
 
 
 @pytest.mark.parametrize("name", ["forest.joblib", "forest.joblib.z", "forest.pkl"])
@@ -113,7 +113,7 @@ def test_what_cannot_be_opened_is_one_sentence(files, name, stated, error, sente
 def test_a_payload_is_not_loaded(files, payload):
     path, canary = payload
     samples = open_data(files / "table.csv", CSV)
-    found = open_file(path, inspect(path), samples, None, ModelOptions())
+    found = open_file(path, examine(path), samples, None, ModelOptions())
     assert found.model is None
     assert "payload" in found.absent["model"]
     assert not canary.exists()
@@ -130,7 +130,7 @@ def test_the_canary_works(payload):
 
 
 def test_without_data_nothing_is_opened(files):
-    found = open_file(files / "forest.pkl", inspect(files / "forest.pkl"), None, None, ModelOptions())
+    found = open_file(files / "forest.pkl", examine(files / "forest.pkl"), None, None, ModelOptions())
     assert found.model is None
     assert "no data" in found.absent["model"]
 
@@ -154,7 +154,7 @@ def test_a_model_that_answers_nan(files, tmp_path):
     with pytest.raises(ModelNonFinite, match="unmodified"):
         open_file(
             path,
-            inspect(path),
+            examine(path),
             samples,
             None,
             ModelOptions(factory="factory_module:one_logit", import_from=str(files)),
@@ -174,7 +174,7 @@ def test_truncated_files_are_refused(files, tmp_path, name, keep):
     try:
         found = open_file(
             path,
-            inspect(path),
+            examine(path),
             samples,
             None,
             ModelOptions(factory="factory_module:build", import_from=str(files)),
@@ -206,7 +206,7 @@ def test_two_factories_of_the_same_name_are_two_modules(files, tmp_path):
     first = opened(files, "net.pt", "images.npz", factory="factory_module:build")
     samples = open_data(files / "images.npz", DataOptions())
     stated = ModelOptions(factory="factory_module:build", import_from=str(tmp_path))
-    second = open_file(tmp_path / "other.pt", inspect(tmp_path / "other.pt"), samples, None, stated)
+    second = open_file(tmp_path / "other.pt", examine(tmp_path / "other.pt"), samples, None, stated)
     again = opened(files, "net.pt", "images.npz", factory="factory_module:build")
     assert len(list(first.model.module().parameters())) == 4
     assert len(list(second.model.module().parameters())) == 2
@@ -238,7 +238,7 @@ def test_a_pipeline_on_texts_gets_the_training_sets_texts(tmp_path):
     path = tmp_path / "pipe.joblib"
     found = open_file(
         path,
-        inspect(path),
+        examine(path),
         open_data(tmp_path / "test.csv", label),
         open_data(tmp_path / "train.csv", label),
         ModelOptions(),

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +31,9 @@ def finding(severity):
         Policy(require=(Threshold(claim="accuracy"),)),
         Policy(require=(Threshold(claim="unheard-of", at_least=1),)),
         Policy(require=(Threshold(claim="accuracy", at_least=0.5, at_most=0.4),)),
+        Policy(require=(Threshold(claim="accuracy", at_least=-math.inf),)),
+        Policy(require=(Threshold(claim="accuracy", at_most=math.inf),)),
+        Policy(require=(Threshold(claim="accuracy", at_least=math.nan),)),
     ],
 )
 def test_a_policy_that_cannot_refuse_is_invalid(policy):
@@ -40,7 +45,7 @@ def test_the_baseline_is_valid_and_not_satisfied_by_nothing():
     validate(BASELINE, IDS)
     verdict = judge_policy(BASELINE, [], [], [])
     assert verdict.outcome == "unknown"
-    with pytest.raises(PolicyRefused, match="did not run"):
+    with pytest.raises(PolicyRefused, match="no check finished"):
         verdict.enforce()
 
 
@@ -54,8 +59,23 @@ def test_the_baseline_passes_when_everything_ran_and_nothing_bad_was_found():
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_findings_above_the_limit_refute(severity):
-    verdict = judge_policy(Policy(max_severity="medium"), [], [finding(severity)], [])
+    verdict = judge_policy(Policy(max_severity="medium"), [], [finding(severity)], ["quality"])
     assert verdict.outcome == ("fail" if severity in {"high", "critical"} else "pass")
+
+
+def test_no_finding_is_no_answer_when_nobody_looked():
+    policy = Policy(max_severity="medium")
+    assert judge_policy(policy, [], [], []).outcome == "unknown"
+    assert judge_policy(policy, [], [finding("high")], []).outcome == "fail"
+
+
+def test_an_interrupted_run_never_passes():
+    policy = Policy(max_severity="medium")
+    assert judge_policy(policy, [], [], ["quality"]).outcome == "pass"
+    verdict = judge_policy(policy, [], [], ["quality"], interrupted=True)
+    assert verdict.outcome == "unknown"
+    with pytest.raises(PolicyRefused, match="interrupted"):
+        verdict.enforce()
 
 
 @pytest.mark.parametrize(

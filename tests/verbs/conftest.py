@@ -22,11 +22,45 @@ def rule():
 
     def rule(x):
         rule.asked += len(x)
-        total = np.asarray(x, dtype=np.float64).sum(axis=1)
+        total = rule.sign * np.asarray(x, dtype=np.float64).sum(axis=1)
         return np.stack([-total, total], axis=1)
 
     rule.asked = 0
+    rule.sign = 1.0
     return rule
+
+
+@pytest.fixture(scope="session")
+def linear(tmp_path_factory):
+    """The same rule as an ONNX file."""
+    return write_linear(tmp_path_factory.mktemp("linear") / "linear.onnx")
+
+
+def write_linear(path, weights=((-1.0, 1.0),) * 3, external=None):
+    """x W for weights (features, classes), inside the file or in one beside it."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.array(weights, dtype=np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["scores"])],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, len(weights)])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, weights.shape[1]])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    beside = (
+        {} if external is None else {"save_as_external_data": True, "location": external, "size_threshold": 0}
+    )
+    onnx.save_model(model, path, **beside)
+    return path
+
+
+@pytest.fixture
+def onnx_file():
+    """Writes a linear model."""
+    return write_linear
 
 
 @pytest.fixture

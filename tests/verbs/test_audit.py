@@ -63,13 +63,25 @@ def test_everything_not_selected_is_left_out_and_everything_selected_accounted_f
     assert all(skipped.reason for skipped in result.skipped)
 
 
-def test_the_second_audit_asks_only_to_open_the_model(rule, points, options):
+def test_the_second_audit_of_a_file_repeats_nothing(linear, points, options):
+    first = modelward.audit(linear, points, options())
+    second = modelward.audit(linear, points, options())
+    assert second.run == first.run
+    assert all(outcome.resumed for outcome in second.checks)
+    assert [c.evidence for c in second.checks] == [c.evidence for c in first.checks]
+    assert numbers(second) == numbers(first)
+
+
+def test_a_live_object_is_always_asked_again(rule, points, options):
     first = modelward.audit(rule, points, options())
     asked = rule.asked
+    rule.sign = -1.0  # the same name, another model
     second = modelward.audit(rule, points, options())
-    assert all(outcome.resumed for outcome in second.checks)
-    assert numbers(second) == numbers(first)
-    assert rule.asked - asked <= 3 * 16
+    assert rule.asked > asked + 60
+    assert second.run == first.run
+    assert not any(outcome.resumed for outcome in second.checks)
+    found = [next(c.value for c in r.claims if c.id == "accuracy") for r in (first, second)]
+    assert found[0] == 1 - found[1]
 
 
 def test_fresh_asks_again_and_finds_the_same(rule, points, options):
@@ -99,11 +111,11 @@ def test_what_can_change_a_number_changes_the_identity(rule, points, options, ch
     assert not any(outcome.resumed for outcome in other.checks)
 
 
-def test_the_policy_is_no_part_of_the_identity(rule, points, options):
+def test_the_policy_is_no_part_of_the_identity(linear, points, options):
     strict = Policy(name="strict", require=(Threshold(claim="accuracy", at_least=1.1),))
     mild = Policy(name="mild", required_checks=("quality",))
-    first = modelward.audit(rule, points, options(checks=("quality",), policy=strict))
-    second = modelward.audit(rule, points, options(checks=("quality",), policy=mild))
+    first = modelward.audit(linear, points, options(checks=("quality",), policy=strict))
+    second = modelward.audit(linear, points, options(checks=("quality",), policy=mild))
     assert (first.verdict.outcome, second.verdict.outcome) == ("fail", "pass")
     assert second.run == first.run
     assert second.checks[0].resumed
@@ -155,6 +167,8 @@ def test_a_model_that_hangs_is_given_up_after_the_budget(points, options):
         ({"seed": -1}, (ConfigInvalid, "seed -1")),
         ({"seed": 2**53}, (ConfigInvalid, "2\\*\\*53")),
         ({"limit": 0}, (ConfigInvalid, "at least 1")),
+        ({"limit": 10**23}, (ConfigInvalid, "below 2\\*\\*53")),
+        ({"policy": Policy(required_checks=("evasoin",))}, (ConfigInvalid, "did you mean 'evasion'")),
         ({"eps": (0.0,)}, (ConfigInvalid, "above 0")),
         ({"eps": (float("inf"),)}, (ConfigInvalid, "finite")),
         ({"norms": ()}, (ConfigInvalid, "norm")),
@@ -306,7 +320,9 @@ def test_a_run_starts_with_one_record(rule, points, options):
     ledger.close()
     assert [record["kind"] for record in records] == ["run", "evidence", "check", "decision"]
     identity = find_all(records, kind="run")[0]["identity"]
-    assert set(identity) == {"subjects", "checks", "settings", "options", "budget", "seed", "versions"}
+    assert set(identity) == {
+        "subjects", "columns", "checks", "settings", "options", "budget", "seed", "versions",
+    }  # fmt: skip
     assert identity["versions"] == versions()
 
 

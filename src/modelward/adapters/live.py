@@ -10,7 +10,7 @@ import numpy as np
 from modelward.adapters.runtime import Facts, Runtime
 from modelward.core.digest import array_digest, table_digest
 from modelward.core.subject import Subject
-from modelward.errors import FormatUnknown, ModelRaised
+from modelward.errors import FormatUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,15 +33,8 @@ class CallableRuntime:
         return self._facts
 
     def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Call it.
-
-        Raises:
-            ModelRaised: it raised, whatever it was: the function is the model under examination.
-        """
-        try:
-            return np.asarray(self._function(x))
-        except Exception as error:
-            raise ModelRaised(f"the model raised {type(error).__name__}: {str(error)[:300]}") from error
+        """Call it with a copy, because a function can change the array it is given."""
+        return np.asarray(self._function(np.array(x)))
 
 
 def live_runtime(model: object) -> tuple[Runtime, str]:

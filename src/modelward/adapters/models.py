@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from modelward.adapters.runtime import reason
 from modelward.core.model import Outputs, ProbeAnswer
-from modelward.errors import ModelHung, ModelRaised
+from modelward.errors import ModelHung, ModelRaised, ModelwardError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ class RuntimeModel:
 
     def scores(self, x: NDArray[np.generic]) -> NDArray[np.float64]:
         """Ask the runtime; see `core.model.Model.scores`."""
-        raw = self.runtime.raw(x)
+        raw = _ask(self.runtime, x)
         if raw.ndim == 0 or len(raw) != len(x):
             raise ModelRaised(f"the model answered shape {raw.shape} to {len(x)} samples")
         return self._reading.scores(raw, self.outputs.classes)
@@ -135,12 +136,12 @@ def within(seconds: float, runtime: Runtime, x: NDArray[np.generic]) -> NDArray[
         ModelRaised: it raised.
     """
     answers: list[NDArray[np.generic]] = []
-    errors: list[Exception] = []
+    errors: list[ModelwardError] = []
 
     def work() -> None:
         try:
-            answers.append(np.asarray(runtime.raw(x)))
-        except Exception as error:  # noqa: BLE001  (handed to the caller's thread, whatever it is)
+            answers.append(_ask(runtime, x))
+        except ModelwardError as error:
             errors.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -149,7 +150,14 @@ def within(seconds: float, runtime: Runtime, x: NDArray[np.generic]) -> NDArray[
     if thread.is_alive():
         raise ModelHung(f"the model did not answer within {seconds:g} s")
     if errors:
-        if isinstance(errors[0], ModelRaised):
-            raise errors[0]
-        raise ModelRaised(f"the model raised {type(errors[0]).__name__}: {errors[0]}") from errors[0]
+        raise errors[0]
     return answers[0]
+
+
+def _ask(runtime: Runtime, x: NDArray[np.generic]) -> NDArray[np.generic]:
+    try:
+        return np.asarray(runtime.raw(x))
+    except ModelwardError:
+        raise
+    except Exception as error:  # what it raises, whatever it is, is the model's: it is under examination
+        raise ModelRaised(f"the model raised {type(error).__name__}: {reason(error)}") from error

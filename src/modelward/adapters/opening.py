@@ -15,8 +15,7 @@ from modelward.adapters.models import DifferentiableModel, RuntimeModel, within
 from modelward.adapters.outputs import OutputOptions, Reading, read_outputs
 from modelward.adapters.pairing import fit_features, fit_labels, name_classes
 from modelward.adapters.runtime import Runtime, RuntimeSpec
-from modelward.core.digest import file_digest
-from modelward.core.subject import Subject
+from modelward.core.subject import Subject, named
 from modelward.errors import (
     ExtraMissing,
     ModelNonFinite,
@@ -29,6 +28,7 @@ from modelward.errors import (
 if TYPE_CHECKING:
     from torch import nn
 
+    from modelward.adapters.examine import Examined
     from modelward.artifact.verdict import ArtifactReport
     from modelward.core.check import Need
     from modelward.core.data import Dataset
@@ -76,14 +76,14 @@ class Opened:
 
 
 def open_file(
-    path: Path, report: ArtifactReport, data: Dataset | None, train: Dataset | None, options: ModelOptions
+    path: Path, examined: Examined, data: Dataset | None, train: Dataset | None, options: ModelOptions
 ) -> Opened:
     """Open a model file.
 
     Args:
         path: the file.
-        report: what static inspection said of it; a dangerous file is not opened, and one whose loading can
-            run code is opened in the sandbox alone, after an inert verdict.
+        examined: what static inspection said of it; a dangerous file is not opened, and one whose loading can
+            run code is opened in the sandbox alone, after an inert verdict on the very bytes that are loaded.
         data: samples to examine it on; without any, the model is not opened.
         train: samples it was trained on.
         options: what the user states.
@@ -96,19 +96,23 @@ def open_file(
             train=train, absent={"model": "no data was given (--data), so the model was not opened"}
         )
     try:
-        _refuse_unsafe(path, report)
+        _refuse_unsafe(path, examined.report)
     except UnsafeArtifact as error:
         return Opened(data=data, train=train, absent={"model": f"the model was not opened: {error}"})
     data = _aligned(data, train)
     spec = RuntimeSpec(
         path=str(path.absolute()),
-        format=report.format,
+        format=examined.report.format,
+        digest=examined.digest,
+        beside=tuple(map(str, examined.beside)),
         factory=options.factory,
         import_from=options.import_from,
         categories={c.name: list(c.categories) for c in data.columns if c.categories},
     )
-    subject = Subject(kind="model", name=str(path), digest=file_digest(path), format=report.format)
-    return _pair(_runtime(spec), spec, subject, (data, train, options))
+    subject = Subject(kind="model", name=named(path), digest=examined.whole, format=spec.format)
+    runtime = _runtime(spec)
+    examined.require_unchanged(path)
+    return _pair(runtime, spec, subject, (data, train, options))
 
 
 def open_live(model: object, data: Dataset, train: Dataset | None, options: ModelOptions) -> Opened:
@@ -155,7 +159,7 @@ def _pair(
     data, train, options = given
     data = fit_features(data, runtime.facts)
     train = None if train is None else fit_features(train, runtime.facts)
-    first = data.x[:_FIRST]
+    first = data.x[:_FIRST].copy()
     # A sandboxed process has its own clock.
     watched = spec is None or spec.format not in SANDBOXED
     raw = within(options.seconds, runtime, first) if watched else runtime.raw(first)

@@ -62,6 +62,8 @@ class Reading:
         """
         if self.statement == "labels":
             return _one_hot(raw, classes)
+        if raw.dtype.kind not in "fiub":
+            raise ModelRaised(f"the model answered values of type {raw.dtype} after answering numbers")
         values = raw.astype(np.float64)
         if self.statement in {"logit", "probability"}:
             flat = values.reshape(len(values), -1)
@@ -94,9 +96,15 @@ def read_outputs(raw: NDArray[np.generic], rows: int, facts: Facts, options: Out
             advice="Give a classifier that returns (n,), (n, 1) or (n, classes).",
         )
     columns = 1 if raw.ndim == 1 else raw.shape[1]
+    if not columns:
+        raise ShapeMismatch(f"the model answered shape {raw.shape}, which holds no scores")
     stated = options.outputs
     if stated is not None:
         _fits(stated, columns)
+        if stated != "labels" and raw.dtype.kind not in "fiub":
+            raise ShapeMismatch(
+                f"outputs were stated as {stated}, but the model answers values of type {raw.dtype}"
+            )
         return Reading(stated, "stated", columns)
     if raw.dtype.kind not in "fc" and columns == 1:
         return Reading("labels", f"answers are of type {raw.dtype}", 0)
@@ -129,6 +137,8 @@ def _fits(stated: Statement, columns: int) -> None:
 
 
 def _one_hot(raw: NDArray[np.generic], classes: tuple[str, ...]) -> NDArray[np.float64]:
+    if raw.size != len(raw):
+        raise ModelRaised(f"the model answered shape {raw.shape} after answering one label a row")
     index = {name: i for i, name in enumerate(classes)}
     scores = np.zeros((len(raw), len(classes)))
     for row, value in enumerate(raw.reshape(len(raw)).tolist()):

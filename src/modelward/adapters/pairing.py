@@ -25,23 +25,28 @@ def fit_features(data: Dataset, facts: Facts) -> Dataset:
     may be there only to form groups).
 
     Raises:
-        ShapeMismatch: nothing fits; the message says what the model wants and what there is.
+        ShapeMismatch: nothing fits, or names fit in part, or the model takes whole numbers and there are
+            others; the message says what the model wants and what there is.
     """
+    if facts.whole and not np.all(data.x == np.floor(data.x)):
+        raise ShapeMismatch(
+            f"the model takes whole numbers, and {data.subject.name} holds fractions, which it would cut off"
+        )
     if not data.columns:
         _check_shape(data.x.shape[1:], facts)
         return data
     names = [column.name for column in data.columns]
     if facts.features is not None and set(facts.features) <= set(names):
         return _columns(data, [names.index(name) for name in facts.features])
+    absent = sorted(set(facts.features or ()) - set(names))
+    if absent and len(absent) < len(facts.features or ()):
+        raise ShapeMismatch(f"the model wants columns that the data lacks: {', '.join(absent[:5])}")
     wanted = facts.n_features
     others = [j for j, column in enumerate(data.columns) if not column.sensitive]
     if wanted is None or wanted == len(names):
         return data
     if wanted == len(others):
         return _columns(data, others)
-    absent = sorted(set(facts.features or ()) - set(names))
-    if absent and len(absent) < len(facts.features or ()):
-        raise ShapeMismatch(f"the model wants columns that the data lacks: {', '.join(absent[:5])}")
     raise ShapeMismatch(f"the model takes {wanted} features, the data has {len(names)} besides the label")
 
 

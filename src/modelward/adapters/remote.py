@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, final
 import msgspec
 import numpy as np
 
-from modelward.adapters.loading import PRELOAD, TORCH, load_runtime
-from modelward.adapters.runtime import Facts, Runtime, RuntimeSpec
+from modelward.adapters.loading import PRELOAD, SANDBOXED, TORCH, load_runtime
+from modelward.adapters.runtime import Facts, Runtime, RuntimeSpec, reason
 from modelward.core.model import ProbeAnswer
 from modelward.errors import (
     FileDamaged,
@@ -96,10 +96,10 @@ class RemoteRuntime:
         try:
             answer = self._box.call("raw", pack(x))
         except RemoteFailure as error:
-            reason = (error.message.splitlines() or [""])[0][:300]
             # What the runtime already put into words needs no second frame.
             said = error.name == ModelRaised.__name__
-            raise ModelRaised(reason if said else f"the model raised {error.name}: {reason}") from error
+            why = reason(error.message)
+            raise ModelRaised(why if said else f"the model raised {error.name}: {why}") from error
         except SandboxTimeout as error:
             self._restart()
             raise ModelHung(str(error)) from error
@@ -161,9 +161,12 @@ _LOAD_ERRORS = {
 
 def _open_box(spec: RuntimeSpec, limits: Limits) -> tuple[Sandbox, Facts]:
     path = Path(spec.path)
-    readable = [path]
+    readable = [path, *map(Path, spec.beside)]
     if spec.import_from is not None and spec.format in TORCH:
         readable.append(Path(spec.import_from))
+    # The file's bytes are held beside what is built of them.
+    room = limits.memory_bytes + (path.stat().st_size if spec.format in SANDBOXED else 0)
+    limits = msgspec.structs.replace(limits, memory_bytes=room)
     box = Sandbox.start(ENTRY, readable=readable, preload=PRELOAD.get(spec.format, ()), limits=limits)
     try:
         answer = box.call("open", msgspec.json.encode(spec))

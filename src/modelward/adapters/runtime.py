@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -20,6 +21,8 @@ class RuntimeSpec(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         path: the file.
         format: content format, as `artifact.sniff` names it.
+        digest: of the file's bytes; a format whose loading can run code is loaded from these bytes alone.
+        beside: other files that the model file names as parts of itself.
         factory: ``package.module:function`` that builds the torch module; trusted, because the user named it.
         import_from: folder put first on the import path for the factory.
         categories: column name to category texts, for models that were trained on text columns.
@@ -27,6 +30,8 @@ class RuntimeSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     format: str
+    digest: str
+    beside: tuple[str, ...] = ()
     factory: str | None = None
     import_from: str | None = None
     categories: dict[str, list[str]] = {}
@@ -43,6 +48,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         kind: meaning of the outputs, when the model states it.
         origin: where `kind` and `classes` come from.
         missing: it takes NaN for a missing value by design.
+        whole: it takes whole numbers alone.
     """
 
     features: tuple[str, ...] | None = None
@@ -52,6 +58,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     kind: OutputKind | None = None
     origin: str = ""
     missing: bool = False
+    whole: bool = False
 
 
 class Runtime(Protocol):
@@ -76,6 +83,14 @@ class Runtime(Protocol):
             ModelHung: it did not answer in time.
         """
         ...
+
+
+def reason(complaint: object) -> str:
+    """A library's complaint as one line, without the values it quotes: they can be of a person's row."""
+    said = next((line.strip() for line in str(complaint).splitlines() if line.strip()), "")
+    for quoted in (r"'[^']*'", r'"[^"]*"', r"\[[^\]]*\]?"):
+        said = re.sub(quoted, "…", said)
+    return said[:200]
 
 
 def as_numbers(x: NDArray[np.generic], dtype: type[np.generic]) -> NDArray[np.generic]:

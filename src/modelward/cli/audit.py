@@ -91,6 +91,7 @@ def command(model: Path | None, **flags: Unpack[Flags]) -> int:
     check is not repeated. Flags win over the configuration file.
     """
     from modelward.cli.progress import observer
+    from modelward.reporting.text import clean
     from modelward.verbs.audit import audit
     from modelward.verbs.witnesses import save_witnesses
 
@@ -100,7 +101,7 @@ def command(model: Path | None, **flags: Unpack[Flags]) -> int:
         result = audit(chosen, data, options, observer=watcher)
     if flags["save_witnesses"] is not None:
         count = save_witnesses(result, options.store, flags["save_witnesses"])
-        click.echo(f"{count} witnesses written to {flags['save_witnesses']}", err=True)
+        click.echo(clean(f"{count} witnesses written to {flags['save_witnesses']}"), err=True)
     return show(result, flags["form"], flags["output"])
 
 
@@ -144,7 +145,7 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOpt
     _require_known("--norm", options.norms, ("linf", "l2"))
     outputs = ("logits", "probabilities", "labels", "logit", "probability")
     _require_known("--outputs", (options.outputs,) if options.outputs else (), outputs)
-    return model, flags["data"] or data, options
+    return model, data if flags["data"] is None else flags["data"], options
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

@@ -106,5 +106,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _say(sentence: str, advice: str | None = None) -> None:
-    line = " ".join(sentence.split())
-    click.echo(f"modelward: {line}" + (f"\n  {advice}" if advice else ""), err=True)
+    from modelward.reporting.text import clean  # what a file calls itself must not steer the terminal
+
+    click.echo(f"modelward: {clean(sentence)}" + (f"\n  {clean(advice)}" if advice else ""), err=True)

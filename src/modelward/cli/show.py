@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from modelward.reporting.text import clean
 from modelward.verbs.report import Format, render, write_report
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def show(result: AuditResult, form: str, output: Path | None) -> int:
     """
     if output is not None:
         write_report(output, render(result, cast("Format", form)))
-        click.echo(f"{result.verdict.outcome}: written to {output}", err=True)
+        click.echo(clean(f"{result.verdict.outcome}: written to {output}"), err=True)
     elif form == "text":
         from modelward.reporting.terminal import to_text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
@@ -123,6 +124,8 @@ def validate(policy: Policy, claim_ids: Sequence[str]) -> None:
                 f"policy names the unknown claim {threshold.claim!r}; known: {', '.join(claim_ids)}"
             )
         low, high = threshold.at_least, threshold.at_most
+        if not all(math.isfinite(limit) for limit in (low, high) if limit is not None):
+            raise PolicyInvalid(f"a threshold on {threshold.claim!r} is not a finite number")
         if low is None and high is None:
             raise PolicyInvalid(f"the threshold on {threshold.claim!r} has neither at-least nor at-most")
         if low is not None and high is not None and low > high:
@@ -130,7 +133,12 @@ def validate(policy: Policy, claim_ids: Sequence[str]) -> None:
 
 
 def judge_policy(
-    policy: Policy, claims: Sequence[Claim], findings: Sequence[Finding], finished: Sequence[str]
+    policy: Policy,
+    claims: Sequence[Claim],
+    findings: Sequence[Finding],
+    finished: Sequence[str],
+    *,
+    interrupted: bool = False,
 ) -> Verdict:
     """Hold claims and findings against a policy.
 
@@ -139,10 +147,15 @@ def judge_policy(
         claims: all claims of a run.
         findings: all findings of a run.
         finished: ids of the checks that ran to their own end.
+        interrupted: the user stopped the run before all planned checks were started.
     """
     reasons: list[Reason] = []
+    if interrupted:
+        reasons.append(
+            Reason(requirement="the run was not stopped", status="unknown", detail="it was interrupted")
+        )
     if policy.max_severity is not None:
-        reasons.append(_severity_reason(policy.max_severity, findings))
+        reasons.append(_severity_reason(policy.max_severity, findings, finished))
     reasons.extend(_required_reason(prefix, finished) for prefix in policy.required_checks)
     judged = list(claims)
     for threshold in policy.require:
@@ -195,12 +208,15 @@ def _distinction(claim: Claim, named: Sequence[Claim]) -> str:
     return ", ".join(f"{key} {_words(claim.scope[key])}" for key in sorted(differing) if key != "box")
 
 
-def _severity_reason(limit: Severity, findings: Sequence[Finding]) -> Reason:
+def _severity_reason(limit: Severity, findings: Sequence[Finding], finished: Sequence[str]) -> Reason:
     above = [f for f in findings if severity_rank(f.severity) > severity_rank(limit)]
-    detail = f"{len(above)} worse: {', '.join(sorted({f.rule for f in above}))}" if above else "none is worse"
-    return Reason(
-        requirement=f"no finding worse than {limit}", status="refuted" if above else "holds", detail=detail
-    )
+    requirement = f"no finding worse than {limit}"
+    if above:
+        detail = f"{len(above)} worse: {', '.join(sorted({f.rule for f in above}))}"
+        return Reason(requirement=requirement, status="refuted", detail=detail)
+    if not finished:  # "none" is only an answer when somebody looked
+        return Reason(requirement=requirement, status="unknown", detail="no check finished")
+    return Reason(requirement=requirement, status="holds", detail="none is worse")
 
 
 def _required_reason(prefix: str, finished: Sequence[str]) -> Reason:

@@ -11,6 +11,11 @@ from modelward.core.canonical import JSON
 Kind: TypeAlias = Literal["artifact", "model", "dataset", "service"]
 
 
+def named(path: object) -> str:
+    """A path as text that the ledger can hold: bytes that are not UTF-8 (lone surrogates) become escapes."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
+
+
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """The identity of an artifact, model, data set or service.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, cast, final
 
 import msgspec
 
@@ -30,10 +30,11 @@ class Journal:
         self.run = digest(identity)
         self._ledger = ledger
         earlier = find_all(list(ledger.records()), run=self.run)
-        starts = find_all(earlier, kind="run")
-        self.attempt = len(starts) + 1 if fresh or not starts else len(starts)
+        # Two processes may have started the same attempt, so starts are not counted.
+        last = max((cast("int", start["attempt"]) for start in find_all(earlier, kind="run")), default=0)
+        self.attempt = last + 1 if fresh or not last else last
         self._earlier = find_all(earlier, attempt=self.attempt)
-        if self.attempt > len(starts):
+        if self.attempt > last:
             self._append("run", identity=identity)
 
     def finished(self, entry: CheckEntry) -> CheckRun | None:
@@ -42,12 +43,12 @@ class Journal:
         if not done:
             return None
         recorded = {}
-        for record in find_all(self._earlier, kind="evidence"):
-            item = msgspec.convert(record["evidence"], Evidence)
-            recorded[item.digest] = item
         try:
+            for record in find_all(self._earlier, kind="evidence"):
+                item = msgspec.convert(record["evidence"], Evidence)
+                recorded[item.digest] = item
             run = msgspec.convert(done[-1]["outcome"], CheckRun)
-            evidence = tuple(recorded[str(name)] for name in done[-1]["evidence"])  # type: ignore[union-attr]
+            evidence = tuple(recorded[name] for name in cast("list[str]", done[-1]["evidence"]))
         except (KeyError, TypeError, msgspec.ValidationError) as error:
             raise LedgerTampered(
                 f"the record of check {entry.id} names evidence that is not there"

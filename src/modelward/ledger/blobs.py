@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -62,7 +63,9 @@ class Blobs:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except FileNotFoundError as error:
+            raise LedgerTampered(f"{path}: is gone") from error
+        except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise LedgerTampered(f"{path}: cannot be read back ({error})") from error
         if _digest(arrays) != digest:
             raise LedgerTampered(f"{path}: does not hold what its name says")
@@ -76,14 +79,19 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write a file so that a killed process leaves the old content or the new, never half.
 
     Args:
-        path: where; its folder exists.
+        path: where; its folder exists. What a link names is replaced, not the link; a device or a pipe
+            (``/dev/stdout``) is written to and stays what it is.
         data: the whole content.
         mode: permission bits.
 
     Raises:
         OSError: as the system reports it; the old content is still there.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".modelward-")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -11,9 +11,9 @@ import msgspec
 
 from modelward.adapters.data import open_data
 from modelward.adapters.data.options import DataOptions
+from modelward.adapters.examine import Examined, examine
 from modelward.adapters.opening import ModelOptions, open_file, open_live
 from modelward.adapters.outputs import OutputOptions
-from modelward.artifact.verdict import inspect
 from modelward.core.budget import Budget, parse_budget
 from modelward.core.catalogue import CLAIMS, check_entry, load_judge
 from modelward.core.check import Settings, Subjects
@@ -22,11 +22,11 @@ from modelward.core.digest import file_digest
 from modelward.core.finding import Finding, severity_rank
 from modelward.core.policy import BASELINE, judge_policy, validate
 from modelward.core.seeds import MAX_SEED
-from modelward.core.subject import Subject
+from modelward.core.subject import Subject, named
 from modelward.engine.journal import Journal
 from modelward.engine.plan import Plan, make_plan, select
 from modelward.engine.run import Observer, run_plan
-from modelward.errors import ConfigInvalid, FileMissing
+from modelward.errors import ConfigInvalid
 from modelward.ledger.blobs import Blobs
 from modelward.ledger.store import Ledger
 from modelward.reporting.result import AuditResult
@@ -38,7 +38,6 @@ from modelward.verbs.versions import versions
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from modelward.artifact.verdict import ArtifactReport
     from modelward.core.canonical import JSON
     from modelward.core.check import Need
     from modelward.core.claim import Claim
@@ -74,23 +73,31 @@ def audit(
     settings, budget = _settings(options)
     validate(options.policy or BASELINE, [entry.id for entry in CLAIMS])
     select(options.checks)
+    select((options.policy or BASELINE).required_checks)
     ledger = Ledger.open(options.store)
     try:
         subjects, absent = _open(model, data, options, budget.seconds)
         plan = make_plan(subjects, settings, prefixes=options.checks, absent=absent)
-        journal = Journal(ledger, _identity(subjects, plan, settings, options), fresh=options.fresh)
+        # What an asserted identity names can have changed since, so earlier numbers may be of another model.
+        fresh = options.fresh or (
+            subjects.model is not None and subjects.model.subject.identity == "asserted"
+        )
+        journal = Journal(ledger, _identity(subjects, plan, settings, options), fresh=fresh)
         outcomes = run_plan(
             plan, subjects, journal=journal, budget=budget, seed=options.seed, observer=observer or Quiet()
         )
         claims, findings = judge(outcomes)
         finished = [outcome.check for outcome in outcomes if outcome.state == "finished"]
-        verdict = judge_policy(options.policy or BASELINE, claims, findings, finished)
+        interrupted = any(outcome.state == "interrupted" for outcome in outcomes)
+        verdict = judge_policy(
+            options.policy or BASELINE, claims, findings, finished, interrupted=interrupted
+        )
         result = AuditResult(
             ledger_head=ledger.head().root,
             run=journal.run,
             seed=options.seed,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=options.command or command_line(model, data, options),
+            command=named(options.command or command_line(model, data, options)),
             versions=versions(),
             subjects=_described(subjects),
             claims=verdict.claims,
@@ -133,7 +140,7 @@ def command_line(model: object, data: object | None, options: AuditOptions) -> s
         ("--label", options.label),
         ("--sensitive", ",".join(options.sensitive)),
         ("--immutable", ",".join(options.immutable)),
-        ("--bounds", ",".join(f"{b:g}" for b in options.bounds or ())),
+        ("--bounds", ",".join(repr(b) for b in options.bounds or ())),
         ("--factory", options.factory),
         ("--outputs", options.outputs),
         ("--classes", ",".join(options.classes)),
@@ -151,13 +158,15 @@ def command_line(model: object, data: object | None, options: AuditOptions) -> s
 def _settings(options: AuditOptions) -> tuple[Settings, Budget]:
     if not 0 <= options.seed < MAX_SEED:
         raise ConfigInvalid(f"the seed {options.seed} is not in 0 <= seed < 2**53")
-    if options.limit < 1:
-        raise ConfigInvalid(f"the limit of points is {options.limit}, and must be at least 1")
+    if not 1 <= options.limit < MAX_SEED:
+        raise ConfigInvalid(f"the limit of points is {options.limit}, and must be at least 1 and below 2**53")
     if any(not 0 < eps < float("inf") for eps in options.eps):
         raise ConfigInvalid("every eps must be above 0 and finite")
     if not options.norms:
         raise ConfigInvalid("at least one norm is needed: linf or l2")
-    settings = Settings(norms=options.norms, eps=options.eps, limit=options.limit)
+    # Said twice, a norm or an eps is still one question.
+    norms, eps = tuple(dict.fromkeys(options.norms)), tuple(dict.fromkeys(options.eps))
+    settings = Settings(norms=norms, eps=eps, limit=options.limit)
     return settings, parse_budget(options.budget) if options.budget else Budget()
 
 
@@ -179,8 +188,8 @@ def _open(
     train = None if options.train is None else _data(options.train, "train", stated)
     artifact = None
     if isinstance(model, str | Path):
-        report, artifact = _inspect(Path(model))
-        opened = open_file(Path(model), report, samples, train, model_options)
+        examined, artifact = _inspect(Path(model))
+        opened = open_file(Path(model), examined, samples, train, model_options)
     elif samples is None:
         raise ConfigInvalid("a live model can only be examined on data")
     else:
@@ -195,20 +204,17 @@ def _open(
     return subjects, opened.absent
 
 
-def _inspect(path: Path) -> tuple[ArtifactReport, tuple[Path, Subject]]:
-    if not path.is_file():
-        raise FileMissing(
-            f"{path}: {'is a folder, not a model file' if path.is_dir() else 'there is no such file'}"
-        )
-    report = inspect(path)
+def _inspect(path: Path) -> tuple[Examined, tuple[Path, Subject]]:
+    examined = examine(path)
+    report = examined.report
     subject = Subject(
         kind="artifact",
-        name=str(path),
-        digest=file_digest(path),
+        name=named(path),
+        digest=examined.digest,
         format=report.format,
-        details={"loading": report.verdict, "bytes": path.stat().st_size},
+        details={"loading": report.verdict, "bytes": report.coverage.bytes},
     )
-    return report, (path, subject)
+    return examined, (path, subject)
 
 
 def _data(given: object, name: str, options: DataOptions) -> Dataset:
@@ -217,8 +223,7 @@ def _data(given: object, name: str, options: DataOptions) -> Dataset:
     if isinstance(given, Dataset):
         return given
     if isinstance(given, str | Path):
-        parts = [Path(part) for part in str(given).split(",")]
-        return open_data((parts[0], parts[1]) if len(parts) == 2 else Path(given), options)
+        return open_data(Path(given), options)
     if isinstance(given, tuple) and len(given) == 2:
         return from_arrays(given[0], given[1], name=name, options=options)
     return from_arrays(given, name=name, options=options)
@@ -237,10 +242,17 @@ def _identity(subjects: Subjects, plan: Plan, settings: Settings, options: Audit
         "outputs": options.outputs,
         "classes": list(options.classes),
     }
+    # The digest of a table does not depend on the order of its columns; a model that knows no names does.
+    columns: dict[str, JSON] = {
+        role: [column.name for column in data.columns]
+        for role, data in (("data", subjects.data), ("train", subjects.train))
+        if data is not None
+    }
     return {
         "subjects": dict(subjects.digests()),
         "checks": checks,
         "settings": msgspec.json.decode(msgspec.json.encode(settings)),
+        "columns": columns,
         "options": chosen,
         "budget": options.budget,
         "seed": options.seed,

@@ -18,6 +18,7 @@ from modelward.errors import ConfigInvalid, FileMissing, PolicyInvalid
 from modelward.verbs.options import AuditOptions
 
 FILE_NAME = "modelward.toml"
+_LARGEST = 1 << 20
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 
@@ -129,15 +130,21 @@ def read_policy(path: Path) -> Policy:
 
 
 def _relative(folder: Path, text: str | None) -> str | None:
-    """Resolve a data path, which may be two joined by a comma."""
+    """Resolve a data path, which may be two joined by a comma, or have one in its name."""
     if text is None:
         return None
+    if (folder / text).exists():
+        return str(folder / text)
     return ",".join(str(folder / part) for part in text.split(","))
 
 
 def _load(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            text = stream.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise ConfigInvalid(f"{path}: is longer than {_LARGEST:,} bytes")
+        return tomllib.loads(text.decode())
     except OSError as error:
         raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -87,6 +87,8 @@ def _recognise(folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str
     models: list[tuple[str, str]] = []
     data: list[tuple[str, str]] = []
     for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        if not path.name.isprintable():  # a line break in a name would write lines of configuration
+            continue
         try:
             form = inspect(path).format
         except (FileDamaged, FileMissing, FormatUnknown):

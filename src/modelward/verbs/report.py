@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from modelward.errors import OutputUnwritable
+from modelward.errors import ConfigInvalid, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
 from modelward.ledger.store import Head, Ledger
 from modelward.verbs.store import recall
@@ -40,8 +41,13 @@ def verify_store(store: Path, head: str | None = None) -> Head:
         The current head.
 
     Raises:
+        ConfigInvalid: `head` is not 64 hexadecimal digits.
         LedgerTampered: it was altered.
     """
+    if head is not None:
+        head = head.strip().lower()
+        if not re.fullmatch("[0-9a-f]{64}", head):
+            raise ConfigInvalid(f"{head!r} is not a head", advice="Give all 64 hexadecimal digits.")
     ledger = Ledger.open_read_only(store)
     try:
         return ledger.verify(head)

@@ -30,8 +30,10 @@ def scan_each(paths: Sequence[Path]) -> Iterator[ArtifactReport]:
             if not files:
                 raise FileMissing(f"{path}: holds no file")
             yield from map(_inspect_member, files)
-        elif path.exists():
+        elif path.is_file():
             yield inspect(path)
+        elif path.exists():
+            raise FileMissing(f"{path}: is neither a file nor a folder")
         else:
             raise FileMissing(f"{path}: there is no such file")
 

@@ -49,9 +49,11 @@ def recall(folder: Path, run: str | None = None, *, head: str | None = None) -> 
     decisions = find_all(records, kind="decision")
     if not decisions:
         raise FileMissing(f"{folder}: the ledger holds no result", advice="Run `modelward audit` first.")
-    chosen = [r for r in decisions if str(r["run"]).startswith(run or "")]
+    chosen = [r for r in decisions if str(r.get("run")).startswith(run or "")]
     if not chosen:
-        raise ConfigInvalid(f"no run in {folder} begins with {run!r}")
+        raise ConfigInvalid(
+            f"no run in {folder} begins with {run!r}", advice="Leave --run out to see the latest run."
+        )
     last = chosen[-1]
     measured: dict[str, Evidence] = {}
     try:

@@ -17,7 +17,7 @@ from modelward.adapters.data.sample import sample_rows
 from modelward.adapters.data.schema import disjoint, mark, number_column, onehot_candidates, onehot_groups
 from modelward.core.data import Dataset
 from modelward.core.digest import CHUNK, array_digest, table_digest
-from modelward.core.subject import Subject
+from modelward.core.subject import Subject, named
 from modelward.errors import InputError, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def open_arrays(
     return Dataset(
         subject=Subject(
             kind="dataset",
-            name=arrays.name,
+            name=named(arrays.name),
             digest=table_digest(digests),
             format=arrays.format,
             details=details,

@@ -130,6 +130,8 @@ def _named(path: Path) -> str:
             found = sniff(content).format
         except FileDamaged:
             return ""
+    if found == "csv":
+        return " (text with control characters)"
     return "" if found in {"unknown", "compressed"} else f", but {found}"
 
 

@@ -15,7 +15,7 @@ from modelward.adapters.data.scan import profile
 from modelward.adapters.data.schema import disjoint, finish, mark, onehot_candidates, onehot_groups
 from modelward.core.data import Dataset
 from modelward.core.digest import table_digest
-from modelward.core.subject import Subject
+from modelward.core.subject import Subject, named
 from modelward.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def open_table(source: Source, options: DataOptions) -> Dataset:
     return Dataset(
         subject=Subject(
             kind="dataset",
-            name=source.name,
+            name=named(source.name),
             digest=table_digest({scan.name: scan.digest() for scan in seen.scans}),
             format=source.format,
             details=details,

@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from modelward.errors import FileDamaged, FileMissing, OperatorUnsupported, UnsafeArtifact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -211,13 +211,35 @@ def _refuse_foreign(model: onnx.ModelProto) -> None:
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """Every tensor stored in a graph, in nested graphs too."""
     yield from graph.initializer
-    for node in graph.node:
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _held(graph.node)
+
+
+def _held(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    """Every tensor in the attributes of operators."""
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
             for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
                 yield from _tensors(inner)
+
+
+def external_files(path: Path) -> tuple[Path, ...]:
+    """The files in which an ONNX file keeps weights beside itself, sorted.
+
+    Raises:
+        FileMissing: the file, or one that it names, is absent or unreadable.
+        FileDamaged: it is not an ONNX model.
+        UnsafeArtifact: it names one outside its folder.
+        OperatorUnsupported: it exceeds 2 GB.
+    """
+    model = _parse(path)
+    tensors = [*_tensors(model.graph), *(t for function in model.functions for t in _held(function.node))]
+    named = [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    return tuple(sorted({_external_path(tensor, path.parent) for tensor in named}))
 
 
 def _load_external(model: onnx.ModelProto, folder: Path) -> None:
@@ -236,21 +258,8 @@ def _load_external(model: onnx.ModelProto, folder: Path) -> None:
 def _external(tensor: onnx.TensorProto, folder: Path) -> bytes:
     """The bytes of one tensor stored beside the model (ExternalData.md: location, offset, length)."""
     info = {entry.key: entry.value for entry in tensor.external_data}
-    location = info.get("location", "")
-    posix, windows = PurePosixPath(location), PureWindowsPath(location)
-    inside = location and "\0" not in location and ".." not in (*posix.parts, *windows.parts)
-    if not inside or posix.is_absolute() or windows.drive or windows.root:
-        raise UnsafeArtifact(
-            f"tensor {tensor.name!r} names its weights at {location!r}, outside the model's folder"
-        )
+    path, location = _external_path(tensor, folder), info["location"]
     try:
-        path = (folder / location).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise UnsafeArtifact(
-                f"tensor {tensor.name!r} reaches outside the model's folder through {location!r}"
-            )
-        if not path.is_file():
-            raise FileMissing(f"weights {location!r} of tensor {tensor.name!r} are not beside the model")
         size = path.stat().st_size
         offset = int(info.get("offset", "0") or 0)
         length = int(info.get("length", "") or size - offset)
@@ -266,6 +275,28 @@ def _external(tensor: onnx.TensorProto, folder: Path) -> bytes:
         raise FileMissing(f"weights {location!r} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise FileDamaged(f"tensor {tensor.name!r} has an unreadable offset or length") from error
+
+
+def _external_path(tensor: onnx.TensorProto, folder: Path) -> Path:
+    """The file that holds a tensor; it must lie in the model's folder, links followed."""
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    posix, windows = PurePosixPath(location), PureWindowsPath(location)
+    inside = location and "\0" not in location and ".." not in (*posix.parts, *windows.parts)
+    if not inside or posix.is_absolute() or windows.drive or windows.root:
+        raise UnsafeArtifact(
+            f"tensor {tensor.name!r} names its weights at {location!r}, outside the model's folder"
+        )
+    try:
+        path = (folder / location).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise UnsafeArtifact(
+                f"tensor {tensor.name!r} reaches outside the model's folder through {location!r}"
+            )
+        if not path.is_file():
+            raise FileMissing(f"weights {location!r} of tensor {tensor.name!r} are not beside the model")
+    except OSError as error:
+        raise FileMissing(f"weights {location!r} cannot be read: {error.strerror}") from error
+    return path
 
 
 def _array(tensor: onnx.TensorProto) -> NDArray[np.generic]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
+import msgspec
 import numpy as np
 
 from modelward.adapters.runtime import Facts, RuntimeSpec, as_numbers, class_text
@@ -50,6 +51,7 @@ class OnnxRuntime:
             shape=shape or None,
             kind="probabilities" if self._zipmap else None,
             origin=f"output {self._output.name!r} of type {self._output.type}",
+            whole=not np.issubdtype(self._type, np.floating),
         )
 
     @property
@@ -57,13 +59,7 @@ class OnnxRuntime:
         """Input shape and, for a ZipMap, the classes."""
         if self._zipmap and self._classes is None and self._facts.shape and None not in self._facts.shape:
             self.raw(np.zeros((1, *[d or 1 for d in self._facts.shape])))
-        return Facts(
-            n_features=self._facts.n_features,
-            shape=self._facts.shape,
-            classes=self._classes,
-            kind=self._facts.kind,
-            origin=self._facts.origin,
-        )
+        return msgspec.structs.replace(self._facts, classes=self._classes)
 
     def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
         """Run the session; a fixed batch size is filled up with the last sample."""

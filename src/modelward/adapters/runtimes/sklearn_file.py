@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, final
 
 import numpy as np
@@ -43,6 +46,8 @@ class EstimatorRuntime:
         classes = getattr(estimator, "classes_", None)
         if classes is None:
             raise ShapeMismatch(f"{type(estimator).__name__} has no classes, so it is no classifier")
+        if len(classes) < 2:
+            raise ShapeMismatch(f"{type(estimator).__name__} knows one class alone, so it decides nothing")
         self._categories = {name: np.array(list(texts), dtype=object) for name, texts in categories.items()}
         self._facts = Facts(
             features=None if names is None else tuple(map(str, names)),
@@ -59,7 +64,9 @@ class EstimatorRuntime:
 
     def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
         """Ask the best of predict_proba, decision_function and predict."""
-        return np.asarray(self._ask(self._frame(x)))
+        return np.asarray(
+            self._ask(self._frame(np.array(x)))
+        )  # a step with copy=False changes what it is given
 
     def _frame(self, x: NDArray[np.generic]) -> object:
         names = self._facts.features
@@ -78,21 +85,26 @@ def load(spec: RuntimeSpec) -> EstimatorRuntime:
     """Open a skops, joblib or pickle file. Call it in the sandbox, after an inert verdict.
 
     Raises:
-        UnsafeArtifact: a skops file names a function, or a type outside the known libraries.
+        UnsafeArtifact: the file is not the one that was inspected; or a skops file names a function, or a
+            type outside the known libraries.
         ShapeMismatch: it holds no classifier.
     """
+    # Between inspection and now the file may have become another; what was inspected has this digest.
+    content = Path(spec.path).read_bytes()
+    if "sha256:" + hashlib.sha256(content).hexdigest() != spec.digest:
+        raise UnsafeArtifact(f"{spec.path}: is not the file that was inspected")
     if spec.format == "skops":
         import skops.io
 
-        named = skops.io.get_untrusted_types(file=spec.path)
+        named = skops.io.get_untrusted_types(data=content)
         unknown = [name for name in named if not _ESTIMATOR_PART.fullmatch(name)]
         if unknown:
             raise UnsafeArtifact(f"{spec.path}: names types that are not trusted: {', '.join(unknown[:5])}")
-        estimator = skops.io.load(spec.path, trusted=named)
+        estimator = skops.io.loads(content, trusted=named)
     else:
         import joblib
 
-        estimator = joblib.load(spec.path)  # reads plain pickles too; sandboxed and proven inert
+        estimator = joblib.load(io.BytesIO(content))  # reads plain pickles too; sandboxed and proven inert
     return EstimatorRuntime(estimator, spec.categories)
 
 

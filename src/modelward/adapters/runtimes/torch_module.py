@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from modelward.adapters.runtime import Facts, RuntimeSpec, as_numbers
+from modelward.adapters.runtime import Facts, RuntimeSpec, as_numbers, reason
 from modelward.errors import ConfigInvalid, ExtraMissing, FileDamaged, ModelRaised, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -50,15 +50,11 @@ class TorchRuntime:
         numbers = as_numbers(x, np.float32)
         if x.ndim == 0:
             raise ModelRaised("the model takes a batch of samples, not a single number")
-        try:
-            for start in range(0, max(1, len(x)), _BATCH):
-                part = np.array(numbers[start : start + _BATCH])
-                with torch.no_grad():
-                    answers.append(self.module(torch.from_numpy(part)).numpy())
-            return np.concatenate(answers)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-            raise ModelRaised(f"the module raised {type(error).__name__}: {reason}") from error
+        for start in range(0, max(1, len(x)), _BATCH):
+            part = np.array(numbers[start : start + _BATCH])
+            with torch.no_grad():
+                answers.append(self.module(torch.from_numpy(part)).numpy())
+        return np.concatenate(answers)
 
 
 def load(spec: RuntimeSpec) -> TorchRuntime:
@@ -107,12 +103,15 @@ def build(factory: str | None, import_from: str | None) -> object:
         raise ConfigInvalid(f"--factory {factory!r} is not of the form package.module:function")
     try:
         target = getattr(_module(name, import_from), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigInvalid(f"--factory {factory}: {error}") from error
+    except Exception as error:  # the user's own code runs here, and can raise anything
+        raise ConfigInvalid(
+            f"--factory {factory} cannot be imported ({type(error).__name__}: {reason(error)})"
+        ) from error
     try:
         built: object = target()
-    except TypeError as error:
-        raise ConfigInvalid(f"--factory {factory} cannot be called without arguments ({error})") from error
+    except Exception as error:  # as above
+        why = f"{type(error).__name__}: {reason(error)}"
+        raise ConfigInvalid(f"--factory {factory} cannot be called without arguments ({why})") from error
     return built
 
 
