@@ -16,7 +16,7 @@ from modelward.core.claim import Claim
 from modelward.core.evidence import Cost
 from modelward.reporting import html as room
 from modelward.reporting.html import MAX_BYTES, IndexEntry, key_claims, to_html, to_index_html
-from modelward.reporting.view import Limits, page_view
+from modelward.reporting.view import Limits, page_view, place
 
 NAMES = ("fail", "pass", "unknown", "nothing", "skipped", "crowd", "hostile")
 VOID = {"meta", "path", "rect", "line", "circle", "img", "br", "link", "input"}
@@ -55,6 +55,7 @@ ALLOWED = {
     ),
     *(
         "b",
+        "abbr",
         "ul",
         "li",
         "dl",
@@ -228,7 +229,18 @@ def test_everything_an_auditor_asks_for_is_there(pages, audits):
     assert audit.run in words
     assert "torch 2.13.0" in words
     assert "Cut short by the budget: queries" in words
-    assert "Craft Adversarial Data AML.T0043" in words
+    assert "Maps to AML.T0043" in words
+    assert ("abbr", {"class": "tag mono", "title": "Craft Adversarial Data"}) in pages["fail"][1].tags
+
+
+def test_a_place_that_the_message_names_is_not_told_twice(audits):
+    finding = msgspec.structs.replace(
+        audits["fail"].findings[0], message="Column age decides.", location="age"
+    )
+    told = msgspec.structs.replace(finding, location="a/" + "long/" * 60)
+    assert place(finding) == ""
+    assert len(place(told)) < 120
+    assert place(told).startswith("a/long/")
 
 
 def test_evidence_of_a_finding_links_to_the_check_that_recorded_it(pages, audits):
@@ -327,9 +339,12 @@ def test_every_text_of_a_result_is_escaped(raw, audits):
         return msgspec.structs.replace(struct, **changed)
 
     audit = poison_struct(audits["fail"])
-    glossary = {ref: raw for finding in audit.findings for ref in (*finding.techniques, *finding.controls)}
-    source = to_html(audit, glossary=glossary)
-    clean = to_html(audits["fail"])
+
+    def explained(result, words):
+        references = [(*finding.techniques, *finding.controls) for finding in result.findings]
+        return to_html(result, glossary={ref: words for listed in references for ref in listed})
+
+    source, clean = explained(audit, raw), explained(audits["fail"], "words")
     assert source.count(raw) == clean.count(raw) == 0
     assert [tag for tag, _ in Page(source).tags].count("script") == 0
     assert {tag for tag, _ in Page(source).tags} == {tag for tag, _ in Page(clean).tags}

@@ -138,3 +138,10 @@ def test_it_is_deterministic_and_any_decoder_reads_it(audits):
 @pytest.mark.parametrize("name", ["fail", "pass", "nothing"])
 def test_golden(name, audits, golden):
     golden(f"{name}.json", to_json(audits[name]))
+
+
+def test_seconds_are_told_to_the_microsecond(audits):
+    claim = audits["fail"].claims[0]
+    cost = msgspec.structs.replace(claim.cost, seconds=35.20242400000001)
+    audit = msgspec.structs.replace(audits["fail"], claims=(msgspec.structs.replace(claim, cost=cost),))
+    assert json.loads(to_json(audit))["claims"][0]["cost"]["seconds"] == 35.202424

@@ -146,6 +146,7 @@ def test_scope_puts_norm_and_eps_first_and_the_unit_beside_the_box():
         "norm": "linf",
     }
     assert text.scope_text(scope) == "L∞ · eps 0.1 · box 0 to 1, unit box width"
+    assert text.scope_text({**scope, "unit": "box width"}) == "L∞ · eps 0.1 · box 0 to 1 · unit box width"
     assert text.scope_text({}) == ""
 
 

@@ -10,7 +10,8 @@ from modelward.reporting.text import plain
 
 if TYPE_CHECKING:
     from modelward.core.canonical import JSON
-    from modelward.core.evidence import Evidence
+    from modelward.core.claim import Claim
+    from modelward.core.evidence import Cost, Evidence
     from modelward.engine.outcome import CheckRun
     from modelward.reporting.result import AuditResult
 
@@ -28,7 +29,7 @@ def to_json(result: AuditResult) -> bytes:
         "schema": SCHEMA,
         "ledger_head": result.ledger_head,
         "subjects": [struct_json(subject) for subject in result.subjects],
-        "claims": [struct_json(claim) for claim in result.claims],
+        "claims": [_with_cost(claim) for claim in result.claims],
         "findings": [struct_json(finding) for finding in result.findings],
         "skipped": [struct_json(skipped) for skipped in result.skipped],
         "verdict": result.verdict.outcome,
@@ -46,13 +47,22 @@ def to_json(result: AuditResult) -> bytes:
     return text.replace("\x7f", "\\u007f").encode("ascii") + b"\n"
 
 
+def _with_cost(claim: Claim) -> JSON:
+    return {**struct_json(claim), "cost": _cost(claim.cost)}
+
+
+def _cost(cost: Cost) -> JSON:
+    """A sum of times shows the rounding of its parts in digits that no clock gave; microseconds are kept."""
+    return {**struct_json(cost), "seconds": round(cost.seconds, 6)}
+
+
 def _check(run: CheckRun) -> JSON:
     return {
         "check": run.check,
         "summary": run.summary,
         "state": run.state,
         "cut": run.cut,
-        "cost": struct_json(run.cost),
+        "cost": _cost(run.cost),
         "resumed": run.resumed,
         "evidence": [_evidence(evidence) for evidence in run.evidence],
     }

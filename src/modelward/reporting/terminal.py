@@ -18,7 +18,7 @@ from modelward.reporting.text import (
     plural,
     scope_text,
 )
-from modelward.reporting.view import HEADLINES, by_severity, claim_title, reason_tally
+from modelward.reporting.view import HEADLINES, by_severity, claim_title, place, reason_tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -219,7 +219,7 @@ def _findings(result: AuditResult) -> list[RenderableType]:
 
 def _finding(finding: Finding) -> RenderableType:
     style = _SEVERITIES[finding.severity]
-    where = f"  {clean(finding.location, 100)}" if finding.location else ""
+    where = f"  {found}" if (found := place(finding)) else ""
     lines = [
         _text((clean(finding.title, 160), "bold"), (where, "dim")),
         _text((clean(finding.message), "")),

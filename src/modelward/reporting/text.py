@@ -125,7 +125,7 @@ def value_text(value: JSON, limit: int = 120) -> str:
 
 
 def scope_text(scope: Mapping[str, JSON]) -> str:
-    """A claim's scope in one phrase, norm and eps first: ``Linf · eps 0.1 · box 0 to 1 (box width)``."""
+    """A claim's scope in one phrase, norm and eps first: ``L∞ · eps 0.1 · box 0 to 1``."""
     norms = {"linf": "L∞", "l2": "L2"}
     parts: list[str] = []
     for key in sorted(scope, key=lambda key: ("norm", "eps").index(key) if key in {"norm", "eps"} else 2):
@@ -133,7 +133,7 @@ def scope_text(scope: Mapping[str, JSON]) -> str:
         if key == "norm":
             parts.append(norms.get(str(value), value_text(value, 40)))
         elif isinstance(value, dict) and {"lower", "upper"} <= set(value):
-            unit = value.get("unit")
+            unit = None if "unit" in scope else value.get("unit")
             parts.append(
                 f"{key} {value_text(value['lower'])} to {value_text(value['upper'])}"
                 + (f", unit {value_text(unit, 40)}" if unit else "")

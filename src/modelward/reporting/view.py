@@ -244,6 +244,11 @@ def by_severity(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (-severity_rank(f.severity), sure.index(f.confidence), f.rule))
 
 
+def place(finding: Finding, limit: int = 80) -> str:
+    """Where a finding was made, on one short line; empty where the message says it already."""
+    return "" if finding.location in finding.message else clean(finding.location, limit)
+
+
 def reason_tally(result: AuditResult) -> str:
     """How many requirements hold, are refuted or undecided, in one phrase."""
     statuses = [reason.status for reason in result.verdict.reasons]
@@ -288,7 +293,7 @@ def _finding(
         confidence=finding.confidence,
         title=clean(finding.title, min(160, limits.text)),
         message=clean(finding.message, limits.text),
-        location=clean(finding.location, min(200, limits.text)),
+        location=place(finding),
         remedy=clean(finding.remedy, limits.text),
         rule=clean(finding.rule, 80),
         references=tuple((clean(ref, 40), clean(glossary.get(ref, ""), 80)) for ref in references),

@@ -170,6 +170,14 @@ def test_masked_gradients_need_a_search_over_the_same_changes(room):
     assert not masked(room, [], range(9), parameters={"space": "mixed"})
 
 
+def test_a_gradient_attack_that_was_cut_short_accuses_nobody(room):
+    evidence = [
+        attack(room, attacked=range(30), rows=range(30), cut="passes"),
+        attack(room, "query", broken=range(9), attacked=range(30), rows=range(30)),
+    ]
+    assert "evasion.masked-gradients" not in rules(judge_robust_accuracy(evidence))
+
+
 def test_masked_gradients_are_counted_where_both_attacked(room):
     evidence = [
         attack(room, rows=range(30), attacked=range(4), cut="passes"),

@@ -80,7 +80,8 @@ class TestKnownModels:
         judgement = ask(except_for(is_nan, ProbeAnswer(kind="crashed", detail="signal 11")))[2]
         finding = judgement.findings[0]
         assert (finding.rule, finding.severity) == ("robustness.crash", "critical")
-        assert finding.location == "NaN in one feature; NaN everywhere"
+        assert finding.message.endswith(": NaN in one feature; NaN everywhere.")
+        assert finding.location == "inputs: missing"
         assert "AML.T0029" in finding.techniques
         assert judgement.claims[0].value == pytest.approx(2 / judgement.claims[0].n)
 
@@ -107,12 +108,12 @@ class TestKnownModels:
 
         judgement = ask(except_for(big, ProbeAnswer(kind="answered", scores=[None], finite=False)))[2]
         assert judgement.findings[0].rule == "robustness.non-finite"
-        assert judgement.findings[0].location == "largest float everywhere; most negative float everywhere"
+        assert "largest float everywhere; most negative float everywhere." in judgement.findings[0].message
 
     def test_scores_for_no_rows_are_silent(self, ask):
         ghost = ProbeAnswer(kind="answered", scores=[0.5, 0.5], finite=True)
         judgement = ask(except_for(lambda x: x.ndim == 2 and len(x) == 0, ghost))[2]
-        assert [(f.rule, f.location) for f in judgement.findings] == [("robustness.silent", "no rows")]
+        assert [(f.rule, f.location) for f in judgement.findings] == [("robustness.silent", "inputs: size")]
 
     def test_a_huge_batch_that_takes_too_long_is_a_note(self, ask):
         judgement = ask(except_for(lambda x: x.ndim == 2 and len(x) == 1000, ProbeAnswer(kind="hung")))[2]
@@ -143,7 +144,7 @@ class TestMissingByDesign:
         x[:, 1] = np.nan
         fine = ProbeAnswer(kind="answered", scores=[0.5], finite=True)
         judgement = ask(except_for(is_nan, fine), x=x)[2]
-        assert not [f for f in judgement.findings if "NaN" in f.location]
+        assert not [f for f in judgement.findings if "NaN in" in f.message]
 
 
 class TestBaseline:

@@ -284,11 +284,13 @@ def _masked(group: _Group) -> Finding | None:
     Over the points that both attacked, those broken by one attack only are counted; if both attacks were
     equally strong, each such point would fall to either with probability 1/2. The rule is the one-sided exact
     McNemar (sign) test at 5 % (McNemar 1947, Psychometrika 12(2)): five points to none are enough. It does
-    not apply where whole numbers or switches keep gradients from searching everything that queries search.
+    not apply where whole numbers or switches keep gradients from searching everything that queries search,
+    nor where the gradient attack was cut short: a point that it barely touched says nothing of gradients.
     """
     white = [item for item in group.attacks if item.check == "evasion.gradient"]
     black = [item for item in group.attacks if item.check == "evasion.query"]
-    if not white or not black or any(item.parameters.get("space") != "continuous" for item in white):
+    whole = all(item.parameters.get("space") == "continuous" and item.cut is None for item in white)
+    if not white or not black or not whole:
         return None
     attacked = [frozenset[int]().union(*(_rows(i, "attacked") for i in items)) for items in (white, black)]
     both = attacked[0] & attacked[1]

@@ -83,6 +83,11 @@ def _names(probes: list[Probed]) -> str:
     return "; ".join(cast("str", probed["case"]) for probed in probes)
 
 
+def _families(probes: list[Probed]) -> str:
+    """What kind of input, in a word or two; the message names each."""
+    return "inputs: " + ", ".join(dict.fromkeys(cast("str", probed["family"]) for probed in probes))
+
+
 def _claim(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Claim:
     faults = sum(len(sorted_out.get(kind, [])) for kind in ("crash", "hang", "non-finite", "silent"))
     notes = [f"A fixed list of {item.outcome['planned']} inputs, not a sample."]
@@ -116,7 +121,7 @@ def _crash(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Finding |
         confidence="high",
         title="An input crashes the model's process",
         message=f"{len(probes)} of {item.n} unusual inputs crashed the process: {_names(probes)}.",
-        location=_names(probes),
+        location=_families(probes),
         evidence=(item.digest,),
         remedy=f"{_CHECK_FIRST}; update the runtime library.",
         techniques=_DENIAL,
@@ -137,7 +142,7 @@ def _hang(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Finding | 
             f"{len(probes)} of {item.n} unusual inputs were not answered within "
             f"{item.parameters['seconds']:g} s: {_names(probes)}."
         ),
-        location=_names(probes),
+        location=_families(probes),
         evidence=(item.digest,),
         remedy=f"{_CHECK_FIRST}, and bound the time per request.",
         techniques=_DENIAL,
@@ -158,7 +163,7 @@ def _odd(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Finding | N
             f"{len(probes)} of {item.n} unusual inputs were answered with NaN or an infinity: "
             f"{_names(probes)}."
         ),
-        location=_names(probes),
+        location=_families(probes),
         evidence=(item.digest,),
         remedy="Refuse inputs that are not finite or far out of range, and answers that are not finite.",
         controls=(*_VALIDATE, "riskInsecureModelOutput", "controlOutputValidationAndSanitization"),
@@ -180,7 +185,7 @@ def _silent(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Finding 
             f"{len(probes)} of {item.n} unusual inputs should be refused but were answered as if they were "
             f"valid: {_names(probes)}."
         ),
-        location=_names(probes),
+        location=_families(probes),
         evidence=(item.digest,),
         remedy=f"{_CHECK_FIRST}, and refuse what does not fit.",
         controls=_VALIDATE,
