@@ -1,8 +1,9 @@
 """Ways to make allow-listed names call, open or corrupt something, found by reading their sources.
 
-Each vector was first loaded without a guard: it called a callable of the file's choice, opened a file of its
-choice, or changed memory or an object that the process shares. None may be inert. `HARMLESS` holds the same
-streams without the trick, which must stay inert, so that the refusals are not blanket ones.
+Those in `CALLS` and `RUNS` are loaded here without a guard, in a child process, to show what they do: they call
+a callable of the file's choice. Of the others, some corrupt memory or open files when they are loaded, and some
+are precautions: the source allows the step, but no release at hand could be made to take it. None may be inert.
+`HARMLESS` holds the same streams without the trick, which must stay inert, so that no refusal is a blanket one.
 """
 
 import struct
@@ -131,7 +132,7 @@ VECTORS = {
     "indices of a sparse tensor": P4 + name("torch._utils", "_rebuild_sparse_tensor") + NAMESPACE + fields(a=CALLABLE) + b"b)\x86R.",
     "random generator of any class": P4 + name("numpy.random._pickle", "__bit_generator_ctor") + name("lightgbm.basic", "Booster") + b"\x85R.",
     "nodes.astype": P4 + new("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor")
-    + fields(nodes=NAMESPACE + fields(astype=CALLABLE) + b"b") + b"b.",
+    + fields(nodes=NAMESPACE + fields(astype=CALLABLE, dtype=b"N") + b"b") + b"b.",
     "y.repeat": P4 + new("sklearn.isotonic", "IsotonicRegression") + fields(X_thresholds_=b"N", y_thresholds_=b"N", _build_f=CALLABLE) + b"b.",
     "tensor.as_subclass": P4 + name("torch._tensor", "_rebuild_from_type_v2") + b"(" + name("torch.jit._pickle", "build_intlist")
     + name("builtins", "int") + NAMESPACE + fields(as_subclass=CALLABLE) + b"b\x85NtR.",
@@ -139,16 +140,16 @@ VECTORS = {
     "module.register_parameter": linear(_parameters=fields(_is_full_backward_hook=b"K\x01"), register_parameter=CALLABLE),
     "module._buffers": linear(_buffers=NAMESPACE + fields(a=CALLABLE) + b"b"),
     "truth of module.bias": P4 + new("torch.nn.modules.rnn", "LSTM")
-    + fields(bias=new("scipy.sparse._coo", "coo_matrix") + fields(_getnnz=CALLABLE) + b"b") + b"b.",
+    + fields(_all_weights=b"]]K\x01aa", num_layers=b"K\x01", bidirectional=b"\x89", bias=new("scipy.sparse._coo", "coo_matrix") + fields(_getnnz=CALLABLE, coords=b"N", _shape=b"K\x01K\x01\x86") + b"b") + b"b.",
     "booster.free_network, called by __del__": P4 + new("lightgbm.basic", "Booster")
     + fields(_handle=b"N", _network=b"\x88", free_network=CALLABLE) + b"b0N.",
-    "optimizer.state": P4 + new("torch.optim.adam", "Adam") + fields(state=NAMESPACE + fields(get=CALLABLE) + b"b") + b"b.",
+    "optimizer.state": P4 + new("torch.optim.adam", "Adam") + fields(defaults=b"}", param_groups=b"]" + fields(params=b"]K\x01a") + b"a", state=NAMESPACE + fields(get=CALLABLE) + b"b") + b"b.",
     "wrapper.read": P4 + new("joblib.numpy_pickle", "NumpyArrayWrapper") + fields(**WRAPPER, read=CALLABLE) + b"bN.",
-    "array.__setitem__": P4 + new("scipy.sparse._dok", "dok_array") + fields(_validate_indices=CALLABLE) + b"bK\x01K\x02s.",
+    "array.__setitem__": P4 + new("scipy.sparse._dok", "dok_array") + fields(_validate_indices=CALLABLE, _shape=b"K\x01K\x01\x86") + b"bK\x01K\x02s.",
     "setter of interp1d": P4 + new("scipy.interpolate._interpolate", "interp1d")
     + fields(_check_and_update_bounds_error_for_extrapolation=CALLABLE) + fields(fill_value=text("extrapolate")) + b"\x86b.",
     # comparison and hashing
-    "comparison of the version": estimator(new("pandas", "Series") + fields(_cmp_method=CALLABLE) + b"b"),
+    "comparison of the version": estimator(new("pandas.arrays", "IntegerArray") + fields(_cmp_method=CALLABLE) + b"b"),
     "hash of a dictionary's key": P4 + b"}" + NAMESPACE + fields(a=CALLABLE) + b"bK\x01s.",
     "hash in a tuple": P4 + b"}" + NAMESPACE + fields(a=CALLABLE) + b"b\x85K\x01s.",
     "hash of a set's member": P4 + b"\x8f(" + NAMESPACE + fields(a=CALLABLE) + b"b\x90.",
@@ -217,21 +218,55 @@ def test_the_same_names_without_the_trick_are_inert(what):
     assert scan(HARMLESS[what], joblib="joblib" in what).events == []
 
 
-def test_the_hidden_payloads_of_the_joblib_vectors_do_run_when_they_are_loaded_unguarded():
-    pytest.importorskip("joblib")
-    pytest.importorskip("numpy")
+CALLS = [
+    "state.pop",
+    "state.get",
+    "state[key] of a defaultdict",
+    "nodes.astype",
+    "y.repeat",
+    "module.register_parameter",
+    "truth of module.bias",
+    "booster.free_network, called by __del__",
+    "optimizer.state",
+    "setter of interp1d",
+    "comparison of the version",
+]
+"""Vectors that call `CALLABLE` while they are loaded."""
+RUNS = ["two states of a joblib wrapper", "array bytes that change the wrapper's dictionary"]
+"""Vectors whose payload joblib runs."""
+
+
+def unguarded(code, *streams):
+    """What a child process prints that loads the streams by `code`."""
+    for module in ("numpy", "torch", "pandas", "sklearn", "lightgbm", "joblib"):
+        pytest.importorskip(module)
+    run = [sys.executable, "-W", "ignore", "-c", code, *(stream.hex() for stream in streams)]
+    return subprocess.run(run, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_gadgets_call_what_the_file_chooses_when_they_are_loaded_unguarded():
     code = (
-        "import io, os, sys, joblib\nseen = []\nos.getpid = lambda: seen.append(1) or 1\n"
-        "joblib.load(io.BytesIO(bytes.fromhex(sys.argv[1])))\nprint(len(seen) > 0)"
+        "import contextlib, numpy, pickle, sys\ncalls = []\n"
+        "def load(stream):\n"
+        "  calls.clear()\n"
+        "  with contextlib.suppress(Exception): pickle.loads(bytes.fromhex(stream))\n"
+        "  return len(calls) > 0\n"
+        "for stream in sys.argv[1:]: load(stream)\n"  # imports call numpy.max themselves
+        "numpy.max = lambda *a, **k: calls.append(1)\n"
+        "for stream in sys.argv[1:]: print(load(stream))"
     )
-    run = [sys.executable, "-W", "ignore", "-c", code]
-    for hidden in ("two states of a joblib wrapper", "array bytes that change the wrapper's dictionary"):
-        trick = subprocess.run([*run, VECTORS[hidden].hex()], capture_output=True, text=True, check=True)
-        assert trick.stdout == "True\n"
-    plain = subprocess.run(
-        [*run, HARMLESS["one state of a joblib wrapper"].hex()], capture_output=True, text=True, check=True
+    harmless = [HARMLESS[what] for what in ("estimator", "module", "booster")]
+    found = unguarded(code, *(VECTORS[what] for what in CALLS), *harmless).split()
+    assert found == ["True"] * len(CALLS) + ["False"] * 3
+
+
+def test_the_hidden_payloads_run_when_joblib_loads_them_unguarded():
+    code = (
+        "import io, os, joblib, sys\ncalls = []\nos.getpid = lambda: calls.append(1) or 1\n"
+        "for stream in sys.argv[1:]:\n  calls.clear()\n  joblib.load(io.BytesIO(bytes.fromhex(stream)))\n  print(len(calls) > 0)"
     )
-    assert plain.stdout == "False\n"
+    streams = [*(VECTORS[what] for what in RUNS), HARMLESS["one state of a joblib wrapper"]]
+    assert unguarded(code, *streams).split() == ["True", "True", "False"]
 
 
 def test_an_array_that_joblib_restored_cannot_be_given_a_state():

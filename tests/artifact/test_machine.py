@@ -62,19 +62,22 @@ def test_plain_values_are_inert_and_end_where_cpython_ends(value, protocol):
     assert inspect_bytes(data, "x").verdict == "inert"
 
 
-class Recorder(pickle._Unpickler):
-    """Notes the names it is asked for and gives harmless stand-ins."""
+def recorder(base, data):
+    """An unpickler, in C or in Python, that notes the names it is asked for and gives harmless stand-ins."""
 
-    def __init__(self, data):
-        super().__init__(io.BytesIO(data))
-        self.names = set()
+    class Recorder(base):
+        def __init__(self, file):
+            super().__init__(file)
+            self.names = set()
 
-    def find_class(self, module, name):
-        self.names.add((module, name))
-        return Stub
+        def find_class(self, module, name):
+            self.names.add((module, name))
+            return Stub
 
-    def persistent_load(self, pid):
-        return Stub()
+        def persistent_load(self, pid):
+            return Stub()
+
+    return Recorder(io.BytesIO(data))
 
 
 class Stub:
@@ -139,7 +142,8 @@ SEEDS = [
 ]
 
 
-def test_names_that_cpython_looks_up_are_names_the_machine_judges(monkeypatch):
+@pytest.mark.parametrize("base", [pickle._Unpickler, pickle.Unpickler], ids=["python", "c"])
+def test_names_that_cpython_looks_up_are_names_the_machine_judges(monkeypatch, base):
     """On thousands of mutated pickles: whatever the unpickler gets to before it fails, the machine saw too."""
     heard = Listening(monkeypatch)
     looked_up = 0
@@ -147,14 +151,23 @@ def test_names_that_cpython_looks_up_are_names_the_machine_judges(monkeypatch):
         data = mutated(pickle.dumps(SEEDS[seed % 2], seed % 6), seed)
         heard.names.clear()
         scan(data)
-        recorder = Recorder(data)
+        found = recorder(base, data)
         try:
-            recorder.load()
+            found.load()
         except Exception:
             assert True
-        looked_up += len(recorder.names)
-        assert recorder.names <= heard.names, data
+        looked_up += len(found.names)
+        assert found.names <= heard.names, data
     assert looked_up > 1500
+
+
+def test_a_null_character_after_a_memo_number_hides_nothing(level):
+    """The C unpickler reads p15 and goes on; the Python one raises."""
+    data = b"\x80\x02Vos\np15\x00\n0g15\x00\ncos\ngetpid\n)R."
+    found = recorder(pickle.Unpickler, data)
+    found.load()
+    assert found.names == {("os", "getpid")}
+    assert level(data) == "dangerous"
 
 
 def test_opcode_positions_agree_with_pickletools():

@@ -296,7 +296,7 @@ def _get(state: State, key: int) -> None:
 
 def _number(text: str) -> int:
     try:
-        return int(text)
+        return int(text.split("\0", 1)[0])  # the C unpickler stops at a null character, the Python one raises
     except ValueError as error:
         raise Broken("a memo number is not a number") from error
 
