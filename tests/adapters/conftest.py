@@ -31,6 +31,10 @@ def no_module():
 
 def needs(x):
     return x
+
+
+def raises():
+    raise ValueError("out of order")
 """
 
 
@@ -59,6 +63,7 @@ def files(tmp_path_factory, table):
     rng = np.random.default_rng(1)
     np.savez(folder / "images.npz", x=rng.random((30, 1, 4, 4), dtype=np.float32), y=np.arange(30) % 3)
     (folder / "factory_module.py").write_text(FACTORY)
+    (folder / "factory_broken.py").write_text("def build(:\n")
     _trees(folder, x, y, joblib)
     _torch(folder)
     return folder

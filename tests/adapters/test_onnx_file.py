@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from modelward.adapters.data import DataOptions, from_arrays
-from modelward.adapters.opening import ModelOptions, open_file
 from modelward.adapters.examine import examine
+from modelward.adapters.opening import ModelOptions, open_file
 from modelward.core.model import Differentiable
 from modelward.errors import FileDamaged, ModelRaised, ShapeMismatch
 
@@ -178,3 +178,24 @@ def test_no_thread_reports_home():
     alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # numpy's own threads are not what is counted
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=alone)
     assert done.stdout.split() == ["1", "1"]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.UINT8])
+def test_a_model_of_whole_numbers_is_asked_about_whole_numbers(tmp_path, weights, kind):
+    nodes = [
+        helper.make_node("Cast", ["x"], ["z"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["z", "w"], ["score"]),
+    ]
+    scores = helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n", 3])
+    path = save(
+        tmp_path / "m.onnx",
+        nodes,
+        [helper.make_tensor_value_info("x", kind, ["n", 4])],
+        [scores],
+        [("w", weights)],
+    )
+    with pytest.raises(ShapeMismatch, match="whole numbers"):
+        opened(path)
+    x = np.arange(80).reshape(20, 4) % 7
+    found = opened(path, from_arrays(x, np.arange(20) % 3, options=DataOptions()))
+    np.testing.assert_allclose(found.model.scores(found.data.x), x @ weights, rtol=1e-5, atol=1e-5)

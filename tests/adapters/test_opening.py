@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from modelward.adapters.data import DataOptions, open_data
+from modelward.adapters.examine import examine
 from modelward.adapters.opening import ModelOptions, open_file
 from modelward.adapters.outputs import OutputOptions
-from modelward.adapters.examine import examine
 from modelward.core.model import Differentiable, Probeable
 from modelward.errors import (
     ConfigInvalid,
@@ -95,8 +95,15 @@ def test_one_logit_gives_a_module_with_two_columns(files):
     [
         ("net.pt", {}, ConfigInvalid, "without an architecture"),
         ("net.pt", {"factory": "factory_module"}, ConfigInvalid, "not of the form"),
-        ("net.pt", {"factory": "no_such_module_here:f"}, ConfigInvalid, "No module named"),
+        (
+            "net.pt",
+            {"factory": "no_such_module_here:f"},
+            ConfigInvalid,
+            "No module named 'no_such_module_here'",
+        ),
         ("net.pt", {"factory": "factory_module:absent"}, ConfigInvalid, "absent"),
+        ("net.pt", {"factory": "factory_module:raises"}, ConfigInvalid, "ValueError: out of order"),
+        ("net.pt", {"factory": "factory_broken:build"}, ConfigInvalid, "SyntaxError"),
         ("net.pt", {"factory": "factory_module:no_module"}, ConfigInvalid, "not a torch.nn.Module"),
         ("net.pt", {"factory": "factory_module:needs"}, ConfigInvalid, "without arguments"),
         ("net.pt", {"factory": "factory_module:wrong"}, ShapeMismatch, "do not fit"),

@@ -112,3 +112,20 @@ def test_class_names(reading, known, stated, labels, expected):
 def test_class_names_that_cannot_be_found(reading, stated, labels, sentence):
     with pytest.raises(ShapeMismatch, match=sentence):
         name_classes(reading, Facts(), stated, labels)
+
+
+def test_names_that_fit_in_part_are_not_taken_by_position():
+    with pytest.raises(ShapeMismatch, match="lacks: c"):
+        fit_features(data_of(["a", "b", "d"]), Facts(features=("a", "b", "c"), n_features=3))
+    fitted = fit_features(data_of(["p", "q"]), Facts(features=("Column_0", "Column_1"), n_features=2))
+    assert [c.name for c in fitted.columns] == ["p", "q"]
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (6, 1, 2, 2)])
+def test_fractions_are_not_cut_off_for_a_model_of_whole_numbers(shape):
+    x = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
+    y = np.arange(6) % 2
+    fit_features(from_arrays(x, y), Facts(whole=True))
+    fit_features(from_arrays(x.astype(np.uint8), y), Facts(whole=True))
+    with pytest.raises(ShapeMismatch, match="holds fractions"):
+        fit_features(from_arrays(x + 0.5, y), Facts(whole=True))

@@ -1,5 +1,6 @@
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,3 +153,64 @@ def test_reasons_say_which_of_several_claims_they_mean():
     verdict = judge_policy(policy, claims, [], [])
     assert [r.detail.split(":")[0] for r in verdict.reasons] == ["columns age", "columns sex"]
     assert {r.requirement for r in verdict.reasons} == {"group-gap (metric m) at most 0.1"}
+
+
+shares = st.floats(0, 1)
+claims_of_any_kind = st.builds(
+    lambda low, high, value, kind: {
+        "bracket": claim("x", bracket=Bracket(low, high)),
+        "interval": claim("x", value=value, interval=Interval(low or 0.0, high or 1.0, 0.95)),
+        "value": claim("x", value=value),
+    }[kind],
+    st.none() | shares,
+    st.none() | shares,
+    st.none() | shares,
+    st.sampled_from(["bracket", "interval", "value"]),
+)
+ORDER = ["fail", "unknown", "pass"]
+
+
+@given(st.lists(claims_of_any_kind, max_size=4), shares, shares)
+def test_a_stricter_threshold_never_helps(claims, a, b):
+    mild, strict = (
+        judge_policy(Policy(require=(Threshold(claim="x", at_least=limit),)), claims, [], ["c"]).outcome
+        for limit in sorted((a, b))
+    )
+    assert ORDER.index(strict) <= ORDER.index(mild)
+
+
+@given(
+    st.lists(st.sampled_from(SEVERITIES), max_size=4),
+    st.sampled_from(SEVERITIES),
+    st.sampled_from(SEVERITIES),
+)
+def test_one_more_finding_never_helps(found, more, limit):
+    policy = Policy(max_severity=limit)
+    before = judge_policy(policy, [], [finding(s) for s in found], ["c"]).outcome
+    after = judge_policy(policy, [], [finding(s) for s in [*found, more]], ["c"]).outcome
+    assert ORDER.index(after) <= ORDER.index(before)
+
+
+@given(st.lists(claims_of_any_kind, max_size=4), shares, shares)
+def test_the_verdict_is_the_worst_of_its_reasons_and_says_all(claims, least, most):
+    policy = Policy(require=(Threshold(claim="x", at_least=least), Threshold(claim="x", at_most=most)))
+    verdict = judge_policy(policy, claims, [], ["c"])
+    words = {"refuted": "fail", "unknown": "unknown", "holds": "pass"}
+    assert verdict.outcome == min((words[r.status] for r in verdict.reasons), key=ORDER.index)
+    assert len(verdict.reasons) == 2 * max(1, len(claims))
+    assert [msgspec.structs.replace(c, status=None) for c in verdict.claims] == claims
+
+
+@given(
+    shares,
+    st.dictionaries(st.sampled_from(["norm", "eps", "unit"]), st.text(max_size=5) | shares, max_size=3),
+)
+def test_a_policy_survives_being_written_and_read(limit, scope):
+    policy = Policy(
+        name="p", max_severity="low", require=(Threshold(claim="x", at_least=limit, scope=scope),)
+    )
+    plain = msgspec.to_builtins(policy)
+    assert set(plain) == {"name", "max-severity", "required-checks", "require"}
+    assert msgspec.convert(plain, Policy) == policy
+    with pytest.raises(msgspec.ValidationError, match="max_severity"):
+        msgspec.convert({**plain, "max_severity": "low"}, Policy)

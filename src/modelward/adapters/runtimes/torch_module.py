@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from modelward.adapters.runtime import Facts, RuntimeSpec, as_numbers, reason
+from modelward.adapters.runtime import Facts, RuntimeSpec, as_numbers
 from modelward.errors import ConfigInvalid, ExtraMissing, FileDamaged, ModelRaised, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -104,15 +104,18 @@ def build(factory: str | None, import_from: str | None) -> object:
     try:
         target = getattr(_module(name, import_from), function)
     except Exception as error:  # the user's own code runs here, and can raise anything
-        raise ConfigInvalid(
-            f"--factory {factory} cannot be imported ({type(error).__name__}: {reason(error)})"
-        ) from error
+        raise ConfigInvalid(f"--factory {factory} cannot be imported ({_said(error)})") from error
     try:
         built: object = target()
     except Exception as error:  # as above
-        why = f"{type(error).__name__}: {reason(error)}"
-        raise ConfigInvalid(f"--factory {factory} cannot be called without arguments ({why})") from error
+        raise ConfigInvalid(
+            f"--factory {factory} cannot be called without arguments ({_said(error)})"
+        ) from error
     return built
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
 
 
 def _module(name: str, import_from: str | None) -> ModuleType:
