@@ -192,3 +192,48 @@ def test_a_convolutional_net_gets_a_bracket_from_both_sides(room):
         assert len(claim.evidence) == 3
     assert judged.claims[1].bracket.lower > 0
     assert not [finding for finding in judged.findings if finding.rule == "evasion.contradiction"]
+
+
+def declined(model, points):
+    return CertifiedCheck(Settings()).declines(Subjects(model=model, data=points, attachments=None))
+
+
+class Coarse(nn.Module):
+    """Computes in bfloat16, of which its graph shows nothing."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 2))
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.body(x).float()
+
+
+def test_a_model_that_computes_otherwise_than_its_graph_is_declined(room):
+    model = room.torch(Coarse())
+    points = room.labelled(model, np.random.default_rng(0).random((5, 2)).astype(np.float32))
+    reason = declined(model, points)
+    assert reason is not None
+    assert "outside the bounds" in reason
+    plain = room.torch(Coarse().body)
+    assert declined(plain, points) is None
+
+
+def test_a_missing_value_in_the_first_point_does_not_decline(room):
+    x = np.array([[np.nan, 0.5], [0.2, 0.3]])
+    points = room.data(x, [0, 1])
+    model = room.torch(small_net(0))
+    assert declined(model, points) is None
+
+
+def test_a_graph_that_holds_for_one_row_only_is_declined(room):
+    class One(nn.Module):
+        def forward(self, x):
+            return x.reshape(1, 2)
+
+    points = room.data(np.random.default_rng(0).random((3, 2)).astype(np.float32), [0, 1, 1])
+    reason = declined(room.torch(One()), points)
+    assert reason is not None
+    assert "called like this" in reason

@@ -19,7 +19,8 @@ from modelward.threats.evasion.threat import scope, threats
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import fx
+    from numpy.typing import NDArray
+    from torch import fx, nn
 
     from modelward.core.budget import Meter
     from modelward.core.check import Settings, Subjects
@@ -39,12 +40,35 @@ class _Prover:
     """A traced copy and how far it may lie from the runtime.
 
     Attributes:
+        module: what was traced.
         graph: the copy.
         tolerance: see `Differentiable.tolerance`.
     """
 
+    module: nn.Module
     graph: fx.GraphModule
     tolerance: float
+
+    def faithful(self, x: NDArray[np.generic]) -> bool:
+        """Whether the module answers inside the bounds that its graph has at radius zero.
+
+        Tracing does not see everything: a context such as autocast changes how the module computes and leaves
+        no mark in the graph.
+
+        Args:
+            x: (m, *shape) points; missing values are taken as 0.
+        """
+        import torch
+
+        from modelward.threats.evasion.bounds.enclosure import Enclosure
+        from modelward.threats.evasion.bounds.propagate import propagate
+        from modelward.threats.evasion.modules import as_evaluated
+
+        point = torch.nan_to_num(torch.from_numpy(x.astype(np.float32)))
+        with torch.no_grad(), as_evaluated(self.module):
+            bounds = propagate(self.graph, Enclosure(point.double(), point.double()))
+            seen = self.module(point).double()
+            return bool(((bounds.lower <= seen) & (seen <= bounds.upper)).all())
 
     def certify(self, reach: Reach, index: IntArray, target: IntArray) -> BoolArray:
         """Which points provably keep their label.
@@ -91,8 +115,10 @@ class CertifiedCheck:
         first = reach(data.take(np.zeros(1, np.int64)), threats(self._settings, data.box)[0])
         try:
             prover = _prover(subjects)
-            for rows in (1, 2):  # some graphs hold for one row only, others never
+            for rows in (1, 2):  # some graphs hold for one row only
                 prover.certify(first, np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+            if not prover.faithful(first.points):
+                return "the model answers outside the bounds of its traced graph, so these prove nothing"
         except OperatorUnsupported as error:
             return str(error)
         return None
@@ -141,7 +167,8 @@ def _prover(subjects: Subjects) -> _Prover:
     model = differentiable(subjects.model)
     if model is None:
         raise AssertionError("the engine runs this check only on models with gradients")
-    return _Prover(traced(model.module()), model.tolerance)
+    module = model.module()
+    return _Prover(module, traced(module), model.tolerance)
 
 
 def _bound(prover: _Prover, points: Points, reach: Reach, share: Share) -> tuple[BoolArray, BoolArray]:

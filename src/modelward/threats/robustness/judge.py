@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, final
 
 from modelward.core.claim import Claim, Judgement
 from modelward.core.finding import Finding
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from modelward.core.canonical import JSON
     from modelward.core.evidence import Evidence
     from modelward.core.finding import Severity
+    from modelward.threats.robustness.cases import Family
 
     Probed: TypeAlias = dict[str, JSON]
 
@@ -20,10 +22,69 @@ Verdict: TypeAlias = Literal[
     "crash", "hang", "non-finite", "silent", "refused", "answered", "by design", "slow"
 ]
 
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """How one kind of fault is reported; `worse` is its severity when a family of `worse_for` shows it."""
+
+    verdict: Verdict
+    severity: Severity
+    worse: Severity
+    worse_for: frozenset[Family] = frozenset()
+    title: str
+    message: str
+    remedy: str
+    techniques: tuple[str, ...] = ()
+    controls: tuple[str, ...]
+
+
 _CHECK_FIRST = "Check shape, type and finiteness before the model sees an input"
 _VALIDATE = ("ID.RA-01", "controlInputValidationAndSanitization")
 _DENIAL = ("AML.T0029",)
 _DENIAL_CONTROLS = ("ID.RA-01", "PR.IR-03", "riskDenialOfMLService", "controlInputValidationAndSanitization")
+_RULES = (
+    _Rule(
+        verdict="crash",
+        severity="high",
+        worse="critical",
+        worse_for=frozenset({"missing", "infinite", "extreme"}),
+        title="An input crashes the model's process",
+        message="crashed the process",
+        remedy=f"{_CHECK_FIRST}; update the runtime library.",
+        techniques=_DENIAL,
+        controls=_DENIAL_CONTROLS,
+    ),
+    _Rule(
+        verdict="hang",
+        severity="high",
+        worse="high",
+        title="An input makes the model hang",
+        message="were not answered within {seconds}",
+        remedy=f"{_CHECK_FIRST}, and bound the time per request.",
+        techniques=_DENIAL,
+        controls=_DENIAL_CONTROLS,
+    ),
+    _Rule(
+        verdict="non-finite",
+        severity="medium",
+        worse="medium",
+        title="The model answers NaN or an infinity",
+        message="were answered with NaN or an infinity",
+        remedy="Refuse inputs that are not finite or far out of range, and answers that are not finite.",
+        controls=(*_VALIDATE, "riskInsecureModelOutput", "controlOutputValidationAndSanitization"),
+    ),
+    _Rule(
+        verdict="silent",
+        severity="low",
+        worse="medium",
+        worse_for=frozenset({"missing", "infinite"}),
+        title="Malformed inputs get an ordinary answer",
+        message="should be refused but were answered as if they were valid",
+        remedy=f"{_CHECK_FIRST}, and refuse what does not fit.",
+        controls=_VALIDATE,
+    ),
+)
 
 
 def judge_inputs(evidence: Sequence[Evidence]) -> Judgement:
@@ -44,14 +105,10 @@ def judge_inputs(evidence: Sequence[Evidence]) -> Judgement:
         for probed in probes:
             kind = verdict(probed, missing_by_design=bool(item.parameters["missing by design"]))
             sorted_out.setdefault(kind, []).append(probed)
-        found = (
-            _crash(item, sorted_out),
-            _hang(item, sorted_out),
-            _odd(item, sorted_out),
-            _silent(item, sorted_out),
-        )
         claims.append(_claim(item, sorted_out))
-        findings += [finding for finding in found if finding is not None]
+        findings += [
+            _finding(item, rule, found) for rule in _RULES if (found := sorted_out.get(rule.verdict))
+        ]
     return Judgement(tuple(claims), tuple(findings))
 
 
@@ -110,83 +167,18 @@ def _claim(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Claim:
     )
 
 
-def _crash(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Finding | None:
-    probes = sorted_out.get("crash")
-    if not probes:
-        return None
-    easy = any(probed["family"] in {"missing", "infinite", "extreme"} for probed in probes)
+def _finding(item: Evidence, rule: _Rule, probes: list[Probed]) -> Finding:
+    families = {cast("Family", probed["family"]) for probed in probes}
+    what = rule.message.format(seconds=f"{item.parameters['seconds']:g} s")
     return Finding(
-        rule="robustness.crash",
-        severity="critical" if easy else "high",
+        rule=f"robustness.{rule.verdict}",
+        severity=rule.worse if families & rule.worse_for else rule.severity,
         confidence="high",
-        title="An input crashes the model's process",
-        message=f"{len(probes)} of {item.n} unusual inputs crashed the process: {_names(probes)}.",
+        title=rule.title,
+        message=f"{len(probes)} of {item.n} unusual inputs {what}: {_names(probes)}.",
         location=_families(probes),
         evidence=(item.digest,),
-        remedy=f"{_CHECK_FIRST}; update the runtime library.",
-        techniques=_DENIAL,
-        controls=_DENIAL_CONTROLS,
-    )
-
-
-def _hang(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Finding | None:
-    probes = sorted_out.get("hang")
-    if not probes:
-        return None
-    return Finding(
-        rule="robustness.hang",
-        severity="high",
-        confidence="high",
-        title="An input makes the model hang",
-        message=(
-            f"{len(probes)} of {item.n} unusual inputs were not answered within "
-            f"{item.parameters['seconds']:g} s: {_names(probes)}."
-        ),
-        location=_families(probes),
-        evidence=(item.digest,),
-        remedy=f"{_CHECK_FIRST}, and bound the time per request.",
-        techniques=_DENIAL,
-        controls=_DENIAL_CONTROLS,
-    )
-
-
-def _odd(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Finding | None:
-    probes = sorted_out.get("non-finite")
-    if not probes:
-        return None
-    return Finding(
-        rule="robustness.non-finite",
-        severity="medium",
-        confidence="high",
-        title="The model answers NaN or an infinity",
-        message=(
-            f"{len(probes)} of {item.n} unusual inputs were answered with NaN or an infinity: "
-            f"{_names(probes)}."
-        ),
-        location=_families(probes),
-        evidence=(item.digest,),
-        remedy="Refuse inputs that are not finite or far out of range, and answers that are not finite.",
-        controls=(*_VALIDATE, "riskInsecureModelOutput", "controlOutputValidationAndSanitization"),
-    )
-
-
-def _silent(item: Evidence, sorted_out: dict[Verdict, list[Probed]]) -> Finding | None:
-    probes = sorted_out.get("silent")
-    if not probes:
-        return None
-    baseless = any(probed["family"] in {"missing", "infinite"} for probed in probes)
-    severity: Severity = "medium" if baseless else "low"
-    return Finding(
-        rule="robustness.silent",
-        severity=severity,
-        confidence="high",
-        title="Malformed inputs get an ordinary answer",
-        message=(
-            f"{len(probes)} of {item.n} unusual inputs should be refused but were answered as if they were "
-            f"valid: {_names(probes)}."
-        ),
-        location=_families(probes),
-        evidence=(item.digest,),
-        remedy=f"{_CHECK_FIRST}, and refuse what does not fit.",
-        controls=_VALIDATE,
+        remedy=rule.remedy,
+        techniques=rule.techniques,
+        controls=rule.controls,
     )
