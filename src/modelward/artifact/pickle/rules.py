@@ -24,8 +24,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
             (may be referred to, never called).
         call: argument schemas, one of which a call must satisfy; None forbids calls. See `schema.matches`.
         new: argument schemas of `cls.__new__(cls, ...)`; None allows only an empty argument list.
-        state: what BUILD may give an instance: `dict` (attributes), `any` (a reviewed `__setstate__` that
-            only stores what it is given), a named check of `state.CHECKS`, or `none`.
+        state: what BUILD may give an instance, once: a named check of `checks.CHECKS`, or `none`.
         items: which item opcodes an instance takes: `list`, `dict`, `set` or "".
         returns: tag of the result; "" means the name's own path.
         pure: it may be called by other code at load time with any argument, without effect.

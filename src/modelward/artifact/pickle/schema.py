@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer, Value
 
 STEPS: Final = 2_000_000
-"""How many values all checks of one stream may visit; beyond it an argument counts as not plain."""
+"""Values that all checks of one buffer may visit besides two per byte; beyond it an argument is not plain."""
 CALLABLE_TAGS: Final = frozenset(
     {"functools.partial", "operator.itemgetter", "numpy.ufunc", "builtins.getattr"}
 )
@@ -50,6 +50,9 @@ TENSOR_TAGS: Final = frozenset({"torch.Tensor", "torch.storage"})
 NATIVE_TAGS: Final = frozenset({"numpy.dtype", "numpy.ndarray"})
 """Instances whose memory layout native code relies on once it has seen them."""
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
+_TEXT: Final = frozenset(b"SUTVX\x8c\x8d")
+_ESCAPED: Final = frozenset(b"SV")
+"""Opcodes that push text, and those that write it with escapes."""
 _ZONE_FILES: Final = ("dateutil", "pytz", "tzlocal")
 """Text with which pandas makes dateutil or pytz open a file of the given name as a time zone."""
 
@@ -62,7 +65,7 @@ class Matcher:
 
     def __init__(self, data: Buffer) -> None:
         self.data = data
-        self.steps = STEPS
+        self.steps = STEPS + 2 * len(data)
         self.layouts: dict[int, tuple[Obj, Layout | None]] = {}
         self._zones: bool | None = None
 
@@ -236,14 +239,16 @@ class Matcher:
 
     def _quiet(self, pos: int) -> bool:
         """Whether a constant does not name a file through a time zone."""
-        if kind(self.data, pos) != "str":
-            return True
-        if self._zones is None:
-            self._zones = any(self.data.find(word.encode()) >= 0 for word in _ZONE_FILES)
-        if not self._zones and self.data[pos] not in b"SV":
+        code = self.data[pos]
+        if code not in _TEXT or (code not in _ESCAPED and not self._names_zones()):
             return True
         text = self.text(pos)
         return text is not None and not any(word in text for word in _ZONE_FILES)
+
+    def _names_zones(self) -> bool:
+        if self._zones is None:
+            self._zones = any(self.data.find(word.encode()) >= 0 for word in _ZONE_FILES)
+        return self._zones
 
     def text(self, value: Value) -> str | None:
         """The string a value is, or None."""
