@@ -51,11 +51,52 @@ def test_the_baseline_is_valid_and_not_satisfied_by_nothing():
 
 
 def test_the_baseline_passes_when_everything_ran_and_nothing_bad_was_found():
-    verdict = judge_policy(
-        BASELINE, [], [finding("medium")], ["quality", "evasion.query", "robustness.inputs"]
-    )
+    verdict = judge_policy(BASELINE, [examined(200)], [finding("medium")], BASIC)
     assert verdict.outcome == "pass"
+    assert "n = 200" in " ".join(reason.detail for reason in verdict.reasons)
     verdict.enforce()
+
+
+BASIC = ["quality", "evasion.query", "robustness.inputs"]
+
+
+def examined(n):
+    found = claim(scope={"norm": "linf", "eps": 0.1}, bracket=Bracket(0.0, 0.9))
+    return msgspec.structs.replace(found, n=n)
+
+
+@pytest.mark.parametrize(
+    ("missed", "words"),
+    [
+        ({"evasion.gradient": "was left out by --checks"}, "evasion.gradient was left out"),
+        ({"evasion.gradient": "was cut short (passes)"}, "cut short"),
+    ],
+)
+def test_a_proof_alone_or_a_part_of_the_attacks_does_not_satisfy_the_baseline(missed, words):
+    verdict = judge_policy(BASELINE, [examined(200)], [], BASIC, missed=missed)
+    assert verdict.outcome == "unknown"
+    assert words in verdict.reasons[0].detail
+
+
+def test_one_point_is_no_evidence():
+    verdict = judge_policy(BASELINE, [examined(1)], [], BASIC)
+    assert verdict.outcome == "unknown"
+    assert "n = 1" in verdict.reasons[0].detail
+    assert "eps 0.1" in verdict.reasons[0].detail
+
+
+def test_too_few_samples_do_not_soften_a_refutation():
+    policy = Policy(require=(Threshold(claim="robust-accuracy", at_least=0.5, min_n=50),))
+    broken = msgspec.structs.replace(examined(10), bracket=Bracket(0.0, 0.2))
+    assert judge_policy(policy, [broken], [], []).outcome == "fail"
+
+
+@pytest.mark.parametrize(
+    "limits", [{"at_least": 90}, {"at_most": 10}, {"at_least": 0}, {"at_most": 1}, {"min_n": 0}]
+)
+def test_a_slip_of_percent_is_refused(limits):
+    with pytest.raises(PolicyInvalid):
+        validate(Policy(require=(Threshold(claim="accuracy", **limits),)), IDS)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)

@@ -112,7 +112,7 @@ def test_what_can_change_a_number_changes_the_identity(rule, points, options, ch
 
 
 def test_the_policy_is_no_part_of_the_identity(linear, points, options):
-    strict = Policy(name="strict", require=(Threshold(claim="accuracy", at_least=1.1),))
+    strict = Policy(name="strict", require=(Threshold(claim="accuracy", at_most=0.1),))
     mild = Policy(name="mild", required_checks=("quality",))
     first = modelward.audit(linear, points, options(checks=("quality",), policy=strict))
     second = modelward.audit(linear, points, options(checks=("quality",), policy=mild))
@@ -120,7 +120,7 @@ def test_the_policy_is_no_part_of_the_identity(linear, points, options):
     assert second.run == first.run
     assert second.checks[0].resumed
     second.verdict.enforce()
-    with pytest.raises(PolicyRefused, match=r"policy 'strict': .*accuracy at least 1\.1"):
+    with pytest.raises(PolicyRefused, match=r"policy 'strict': .*accuracy at most 0\.1"):
         first.verdict.enforce()
 
 

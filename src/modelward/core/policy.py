@@ -13,7 +13,7 @@ from modelward.core.finding import Finding, Severity, severity_rank
 from modelward.errors import PolicyInvalid, PolicyRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from modelward.core.claim import Status
 
@@ -27,12 +27,14 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbi
         claim: claim id.
         at_least: the smallest acceptable value.
         at_most: the largest acceptable value.
+        min_n: the fewest samples it may rest on.
         scope: entries that a claim's scope must have for the threshold to name it.
     """
 
     claim: str
     at_least: float | None = None
     at_most: float | None = None
+    min_n: int | None = None
     scope: dict[str, JSON] = {}
 
     def describe(self) -> str:
@@ -40,6 +42,7 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbi
         where = ", ".join(f"{key} {_words(value)}" for key, value in sorted(self.scope.items()))
         parts = [f"at least {self.at_least:g}"] if self.at_least is not None else []
         parts += [f"at most {self.at_most:g}"] if self.at_most is not None else []
+        parts += [f"on at least {self.min_n} samples"] if self.min_n is not None else []
         return f"{self.claim}{f' ({where})' if where else ''} {' and '.join(parts)}"
 
 
@@ -49,7 +52,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
     Attributes:
         name: how reports call it.
         max_severity: the worst finding that is accepted; null accepts every finding.
-        required_checks: dotted prefixes; of each, at least one check must have finished whole.
+        required_checks: dotted prefixes; of each, at least one check must have finished whole, and none
+            that applies may have been left out or cut short.
         require: thresholds.
     """
 
@@ -60,7 +64,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
 
 
 BASELINE = Policy(
-    name="baseline", max_severity="medium", required_checks=("quality", "evasion", "robustness")
+    name="baseline",
+    max_severity="medium",
+    required_checks=("quality", "evasion", "robustness"),
+    require=(Threshold(claim="robust-accuracy", min_n=50),),
 )
 """Applies when no policy is stated: no high or critical finding, and the basic questions were asked."""
 
@@ -124,10 +131,18 @@ def validate(policy: Policy, claim_ids: Sequence[str]) -> None:
                 f"policy names the unknown claim {threshold.claim!r}; known: {', '.join(claim_ids)}"
             )
         low, high = threshold.at_least, threshold.at_most
+        if threshold.min_n is not None and threshold.min_n < 1:
+            raise PolicyInvalid(f"the threshold on {threshold.claim!r} has min-n below 1")
         if not all(math.isfinite(limit) for limit in (low, high) if limit is not None):
             raise PolicyInvalid(f"a threshold on {threshold.claim!r} is not a finite number")
-        if low is None and high is None:
-            raise PolicyInvalid(f"the threshold on {threshold.claim!r} has neither at-least nor at-most")
+        if low is None and high is None and threshold.min_n is None:
+            raise PolicyInvalid(f"the threshold on {threshold.claim!r} states no at-least, at-most or min-n")
+        # Every claim is a share: beyond [0, 1] a threshold refuses all or nothing, a slip of percent.
+        if (low is not None and not 0 < low <= 1) or (high is not None and not 0 <= high < 1):
+            raise PolicyInvalid(
+                f"the threshold on {threshold.claim!r} accepts all or nothing: shares lie between 0 and 1",
+                advice="Write 0.9 for 90 percent; at-least must be above 0 and at-most below 1.",
+            )
         if low is not None and high is not None and low > high:
             raise PolicyInvalid(f"the threshold on {threshold.claim!r} has at-least above at-most")
 
@@ -138,6 +153,7 @@ def judge_policy(
     findings: Sequence[Finding],
     finished: Sequence[str],
     *,
+    missed: Mapping[str, str] | None = None,
     interrupted: bool = False,
 ) -> Verdict:
     """Hold claims and findings against a policy.
@@ -147,6 +163,7 @@ def judge_policy(
         claims: all claims of a run.
         findings: all findings of a run.
         finished: ids of the checks that ran to their own end.
+        missed: checks that apply and did not: id to why (cut short, left out, failed).
         interrupted: the user stopped the run before all planned checks were started.
     """
     reasons: list[Reason] = []
@@ -156,7 +173,7 @@ def judge_policy(
         )
     if policy.max_severity is not None:
         reasons.append(_severity_reason(policy.max_severity, findings, finished))
-    reasons.extend(_required_reason(prefix, finished) for prefix in policy.required_checks)
+    reasons.extend(_required_reason(prefix, finished, missed or {}) for prefix in policy.required_checks)
     judged = list(claims)
     for threshold in policy.require:
         named = [i for i, claim in enumerate(judged) if _names(threshold, claim)]
@@ -166,7 +183,7 @@ def judge_policy(
             )
         for i in named:
             status, detail = _threshold_status(threshold, judged[i])
-            where = _distinction(judged[i], [judged[other] for other in named])
+            where = _distinction(judged[i], [judged[other] for other in named], threshold)
             reasons.append(
                 Reason(
                     requirement=threshold.describe(),
@@ -200,12 +217,15 @@ def _words(value: JSON) -> str:
     return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _distinction(claim: Claim, named: Sequence[Claim]) -> str:
-    """The scope entries that tell a claim from the others that the same threshold names."""
-    differing = [
-        key for key in claim.scope if any(other.scope.get(key) != claim.scope[key] for other in named)
+def _distinction(claim: Claim, named: Sequence[Claim], threshold: Threshold) -> str:
+    """The scope entries that tell a claim from others, and the radius, which a reader must always know."""
+    shown = [
+        key
+        for key, value in claim.scope.items()
+        if key not in threshold.scope
+        and (key in {"norm", "eps"} or any(other.scope.get(key) != value for other in named))
     ]
-    return ", ".join(f"{key} {_words(claim.scope[key])}" for key in sorted(differing) if key != "box")
+    return ", ".join(f"{key} {_words(claim.scope[key])}" for key in sorted(shown) if key != "box")
 
 
 def _severity_reason(limit: Severity, findings: Sequence[Finding], finished: Sequence[str]) -> Reason:
@@ -219,13 +239,19 @@ def _severity_reason(limit: Severity, findings: Sequence[Finding], finished: Seq
     return Reason(requirement=requirement, status="holds", detail="none is worse")
 
 
-def _required_reason(prefix: str, finished: Sequence[str]) -> Reason:
-    done = [check for check in finished if check == prefix or check.startswith(prefix + ".")]
+def _required_reason(prefix: str, finished: Sequence[str], missed: Mapping[str, str]) -> Reason:
+    done = [check for check in finished if _under(check, prefix)]
+    lacking = [f"{check} {why}" for check, why in missed.items() if _under(check, prefix)]
+    detail = "; ".join(lacking) if lacking else ", ".join(done) if done else "none of it applies or ran"
     return Reason(
         requirement=f"check {prefix} ran",
-        status="holds" if done else "unknown",
-        detail=", ".join(done) if done else "it did not run to its end",
+        status="holds" if done and not lacking else "unknown",
+        detail=detail,
     )
+
+
+def _under(check: str, prefix: str) -> bool:
+    return check == prefix or check.startswith(prefix + ".")
 
 
 def _known_range(claim: Claim) -> tuple[float | None, float | None]:
@@ -239,7 +265,7 @@ def _known_range(claim: Claim) -> tuple[float | None, float | None]:
 
 def _threshold_status(threshold: Threshold, claim: Claim) -> tuple[Status, str]:
     low, high = _known_range(claim)
-    seen = f"known range {'?' if low is None else f'{low:.4g}'} to {'?' if high is None else f'{high:.4g}'}"
+    seen = f"{_known_words(low, high)}, n = {claim.n}"
     least, most = threshold.at_least, threshold.at_most
     too_low = least is not None and high is not None and high < least
     too_high = most is not None and low is not None and low > most
@@ -247,4 +273,13 @@ def _threshold_status(threshold: Threshold, claim: Claim) -> tuple[Status, str]:
         return "refuted", seen
     low_ok = least is None or (low is not None and low >= least)
     high_ok = most is None or (high is not None and high <= most)
-    return ("holds" if low_ok and high_ok else "unknown"), seen
+    enough = threshold.min_n is None or claim.n >= threshold.min_n
+    return ("holds" if low_ok and high_ok and enough else "unknown"), seen
+
+
+def _known_words(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return "nothing is known"
+    if low is None:
+        return f"nothing proved, at most {high:.4g}"
+    return f"at least {low:.4g}" if high is None else f"between {low:.4g} and {high:.4g}"

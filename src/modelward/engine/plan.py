@@ -36,11 +36,13 @@ class Plan:
 
     Attributes:
         checks: catalogue entry and constructed check.
-        skipped: why each other selected check does not run.
+        skipped: why each other check does not run.
+        excluded: ids of those that might apply and were not selected.
     """
 
     checks: tuple[tuple[CheckEntry, Check], ...]
     skipped: tuple[Skipped, ...]
+    excluded: tuple[str, ...] = ()
 
 
 def select(prefixes: Sequence[str]) -> tuple[CheckEntry, ...]:
@@ -79,7 +81,15 @@ def make_plan(
     reasons = _ABSENT | dict(absent or {})
     checks: list[tuple[CheckEntry, Check]] = []
     skipped: list[Skipped] = []
-    for entry in select(prefixes):
+    excluded: list[str] = []
+    selected = select(prefixes)
+    for entry in CHECKS:
+        if entry not in selected:
+            # Whether there are gradients is not found out for nothing.
+            if all(_present(need, subjects) for need in entry.needs if need != "gradients"):
+                excluded.append(entry.id)
+            skipped.append(Skipped(entry.id, "left out by --checks"))
+            continue
         reason = next((reasons[need] for need in entry.needs if not _present(need, subjects)), None)
         if reason is None and entry.extra and importlib.util.find_spec(_EXTRA_LIBRARY[entry.extra]) is None:
             reason = f"needs the extra {entry.extra!r}: pip install 'modelward[{entry.extra}]'"
@@ -90,7 +100,7 @@ def make_plan(
                 checks.append((entry, check))
         if reason is not None:
             skipped.append(Skipped(entry.id, reason))
-    return Plan(tuple(checks), tuple(skipped))
+    return Plan(tuple(checks), tuple(skipped), tuple(excluded))
 
 
 def _under(check: str, prefix: str) -> bool:

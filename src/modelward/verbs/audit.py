@@ -18,9 +18,8 @@ from modelward.core.budget import Budget, parse_budget
 from modelward.core.catalogue import CLAIMS, check_entry, load_judge
 from modelward.core.check import Settings, Subjects
 from modelward.core.data import Dataset
-from modelward.core.digest import file_digest
 from modelward.core.finding import Finding, severity_rank
-from modelward.core.policy import BASELINE, judge_policy, validate
+from modelward.core.policy import BASELINE, Policy, judge_policy, validate
 from modelward.core.seeds import MAX_SEED
 from modelward.core.subject import Subject, named
 from modelward.engine.journal import Journal
@@ -32,6 +31,7 @@ from modelward.ledger.store import Ledger
 from modelward.reporting.result import AuditResult
 from modelward.verbs.options import AuditOptions
 from modelward.verbs.quiet import Quiet
+from modelward.verbs.sources import factory_digest
 from modelward.verbs.store import record
 from modelward.verbs.versions import versions
 
@@ -70,28 +70,20 @@ def audit(
         ModelwardError: the job could not be done; see `modelward.errors`.
     """
     options = options or AuditOptions()
-    settings, budget = _settings(options)
-    validate(options.policy or BASELINE, [entry.id for entry in CLAIMS])
-    select(options.checks)
-    select((options.policy or BASELINE).required_checks)
+    settings, budget, policy = _settings(options)
     ledger = Ledger.open(options.store)
     try:
         subjects, absent = _open(model, data, options, budget.seconds)
         plan = make_plan(subjects, settings, prefixes=options.checks, absent=absent)
-        # What an asserted identity names can have changed since, so earlier numbers may be of another model.
-        fresh = options.fresh or (
-            subjects.model is not None and subjects.model.subject.identity == "asserted"
-        )
+        fresh = options.fresh or _asserted(subjects)
         journal = Journal(ledger, _identity(subjects, plan, settings, options), fresh=fresh)
         outcomes = run_plan(
             plan, subjects, journal=journal, budget=budget, seed=options.seed, observer=observer or Quiet()
         )
         claims, findings = judge(outcomes)
-        finished = [outcome.check for outcome in outcomes if outcome.state == "finished"]
-        interrupted = any(outcome.state == "interrupted" for outcome in outcomes)
-        verdict = judge_policy(
-            options.policy or BASELINE, claims, findings, finished, interrupted=interrupted
-        )
+        finished, missed = _coverage(plan, outcomes)
+        stopped = any(outcome.state == "interrupted" for outcome in outcomes)
+        verdict = judge_policy(policy, claims, findings, finished, missed=missed, interrupted=stopped)
         result = AuditResult(
             ledger_head=ledger.head().root,
             run=journal.run,
@@ -110,6 +102,15 @@ def audit(
         return record(journal, ledger, result)
     finally:
         ledger.close()
+
+
+def _coverage(plan: Plan, outcomes: Sequence[CheckRun]) -> tuple[list[str], dict[str, str]]:
+    """Checks that finished whole, and why each other one that applies did not."""
+    finished = [outcome.check for outcome in outcomes if outcome.state == "finished"]
+    missed = dict.fromkeys(plan.excluded, "was left out by --checks")
+    missed |= {entry.id: "was not started" for entry, _ in plan.checks if entry.id not in finished}
+    missed |= {o.check: f"was cut short ({o.cut})" for o in outcomes if o.state != "finished"}
+    return finished, missed
 
 
 def judge(outcomes: Sequence[CheckRun]) -> tuple[tuple[Claim, ...], tuple[Finding, ...]]:
@@ -155,7 +156,12 @@ def command_line(model: object, data: object | None, options: AuditOptions) -> s
     return shlex.join(words)
 
 
-def _settings(options: AuditOptions) -> tuple[Settings, Budget]:
+def _asserted(subjects: Subjects) -> bool:
+    """Whether earlier numbers may be of another model: what only a name identifies can have changed since."""
+    return subjects.model is not None and subjects.model.subject.identity == "asserted"
+
+
+def _settings(options: AuditOptions) -> tuple[Settings, Budget, Policy]:
     if not 0 <= options.seed < MAX_SEED:
         raise ConfigInvalid(f"the seed {options.seed} is not in 0 <= seed < 2**53")
     if not 1 <= options.limit < MAX_SEED:
@@ -167,7 +173,12 @@ def _settings(options: AuditOptions) -> tuple[Settings, Budget]:
     # Said twice, a norm or an eps is still one question.
     norms, eps = tuple(dict.fromkeys(options.norms)), tuple(dict.fromkeys(options.eps))
     settings = Settings(norms=norms, eps=eps, limit=options.limit)
-    return settings, parse_budget(options.budget) if options.budget else Budget()
+    budget = parse_budget(options.budget) if options.budget else Budget()
+    policy = options.policy or BASELINE
+    validate(policy, [entry.id for entry in CLAIMS])
+    select(options.checks)
+    select(policy.required_checks)
+    return settings, budget, policy
 
 
 def _open(
@@ -232,13 +243,14 @@ def _data(given: object, name: str, options: DataOptions) -> Dataset:
 def _identity(subjects: Subjects, plan: Plan, settings: Settings, options: AuditOptions) -> dict[str, JSON]:
     """Everything that the outcome of the checks depends on; the policy is not part of it."""
     checks: list[JSON] = [[check.id, check.version] for _, check in plan.checks]
+    folder = options.import_from or Path.cwd()
     chosen: dict[str, JSON] = {
         "label": options.label,
         "sensitive": list(options.sensitive),
         "immutable": list(options.immutable),
         "bounds": None if options.bounds is None else list(options.bounds),
         "factory": options.factory,
-        "factory_source": _factory_digest(options),
+        "factory_source": None if options.factory is None else factory_digest(options.factory, folder),
         "outputs": options.outputs,
         "classes": list(options.classes),
     }
@@ -258,18 +270,6 @@ def _identity(subjects: Subjects, plan: Plan, settings: Settings, options: Audit
         "seed": options.seed,
         "versions": dict(versions()),
     }
-
-
-def _factory_digest(options: AuditOptions) -> str | None:
-    """Digest of the factory's own module, so that an edited architecture is another run."""
-    if options.factory is None:
-        return None
-    module = options.factory.partition(":")[0].replace(".", "/")
-    for folder in (options.import_from, Path.cwd()):
-        path = None if folder is None else folder / f"{module}.py"
-        if path is not None and path.is_file():
-            return file_digest(path)
-    return None
 
 
 def _described(subjects: Subjects) -> tuple[Subject, ...]:
