@@ -86,7 +86,8 @@ def test_csf_ids_are_official_and_not_withdrawn():
 @official
 def test_cosai_ids_and_names_are_official():
     text = "".join(
-        (OFFICIAL / "cosai-risk-map" / "yaml" / name).read_text(encoding="utf-8") for name in ("risks.yaml", "controls.yaml")
+        (OFFICIAL / "cosai-risk-map" / "yaml" / name).read_text(encoding="utf-8")
+        for name in ("risks.yaml", "controls.yaml")
     )
     for key, entry in catalogue().entries.items():
         if entry.framework == "cosai":

@@ -12,8 +12,8 @@ WIDE = {
 }
 BROAD = {
     # Code under examination may raise anything, and whatever it is becomes the answer.
-    "modelward/adapters/live.py:raw": "Exception",
-    "modelward/adapters/models.py:work": "Exception",
+    "modelward/adapters/models.py:_ask": "Exception",
+    "modelward/adapters/runtimes/torch_module.py:build": "Exception",
     "modelward/sandbox/zygote.py:main": "Exception",
     "modelward/sandbox/zygote.py:serve": "BaseException",
     # Clean up (close, unlink, roll back) and raise again.
