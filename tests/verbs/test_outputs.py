@@ -10,6 +10,7 @@ import pytest
 from modelward.cli.main import main
 from modelward.errors import LedgerTampered, OutputUnwritable
 from modelward.ledger.blobs import Blobs, write_atomically
+from modelward.verbs.config import read_config
 from modelward.verbs.init import init
 from modelward.verbs.report import write_report
 
@@ -52,7 +53,8 @@ def test_a_name_cannot_write_configuration(tmp_path, linear):
         (tmp_path / name).write_bytes(linear.read_bytes())
     path, found = init(tmp_path)
     assert found == ["plain.onnx (onnx)"]
-    assert "critical" not in path.read_text().replace("medium | high | critical", "")
+    assert 'max-severity = "critical"' not in path.read_text()
+    assert read_config(path).model == tmp_path / "plain.onnx"
 
 
 def test_a_name_does_not_steer_the_terminal(capsys):

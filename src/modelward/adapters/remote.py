@@ -125,7 +125,6 @@ class RemoteProbe:
 
     def __init__(self, spec: RuntimeSpec, seconds: float) -> None:
         self._runtime = RemoteRuntime(spec, Limits(wall_seconds=max(seconds, 10.0)))
-        self._seconds = seconds
 
     def ask(self, x: NDArray[np.generic]) -> ProbeAnswer:
         """Send one batch as it is; a process that died or hung is replaced."""

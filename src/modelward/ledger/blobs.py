@@ -61,7 +61,7 @@ class Blobs:
 
         path = self._path(digest)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
         except FileNotFoundError as error:
             raise LedgerTampered(f"{path}: is gone") from error
