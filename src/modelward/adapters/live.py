@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from typing import TYPE_CHECKING, final
 
@@ -13,7 +14,7 @@ from modelward.core.subject import Subject
 from modelward.errors import FormatUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
@@ -37,8 +38,12 @@ class CallableRuntime:
         return np.asarray(self._function(np.array(x)))
 
 
-def live_runtime(model: object) -> tuple[Runtime, str]:
+def live_runtime(model: object, categories: Mapping[str, Sequence[str]] | None = None) -> tuple[Runtime, str]:
     """The runtime of a live object, and the name of its kind.
+
+    Args:
+        model: the object; a torch module is copied, so that its mode and its hooks stay as they are.
+        categories: column name to category texts, for estimators that were trained on text columns.
 
     Raises:
         FormatUnknown: it is none that can be asked.
@@ -47,16 +52,20 @@ def live_runtime(model: object) -> tuple[Runtime, str]:
     if "torch" in family:
         from modelward.adapters.runtimes.torch_module import TorchRuntime
 
-        return TorchRuntime(model), "torch-module"  # type: ignore[arg-type]  # family says it is a module
+        return TorchRuntime(copy.deepcopy(model)), "torch-module"  # type: ignore[arg-type]  # family says so
     kind = type(model).__name__
     if "xgboost" in family and kind == "Booster":
         from modelward.adapters.runtimes.boosters import XGBoostRuntime
 
         return XGBoostRuntime(model), "xgboost-booster"  # type: ignore[arg-type]  # as above
+    if "lightgbm" in family and kind == "Booster":
+        from modelward.adapters.runtimes.boosters import lightgbm_from_text
+
+        return lightgbm_from_text(model.model_to_string(), "the booster"), "lightgbm-booster"  # type: ignore[attr-defined]  # as above
     if callable(getattr(model, "predict", None)) and getattr(model, "classes_", None) is not None:
         from modelward.adapters.runtimes.sklearn_file import EstimatorRuntime
 
-        return EstimatorRuntime(model, {}), "estimator"  # type: ignore[arg-type]  # it has predict
+        return EstimatorRuntime(model, categories or {}), "estimator"  # type: ignore[arg-type]  # it has predict
     if callable(model):
         return CallableRuntime(model, f"callable {_qualified_name(model)}"), "callable"
     raise FormatUnknown(

@@ -10,7 +10,14 @@ import numpy as np
 
 from modelward.adapters.runtime import reason
 from modelward.core.model import Outputs, ProbeAnswer
-from modelward.errors import ModelHung, ModelRaised, ModelwardError
+from modelward.errors import (
+    InputError,
+    ModelHung,
+    ModelRaised,
+    ModelwardError,
+    SandboxFault,
+    SandboxUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +73,11 @@ class RuntimeModel:
             return
         from modelward.adapters.remote import RemoteProbe
 
-        probe = RemoteProbe(self.spec, seconds)
+        try:
+            probe = RemoteProbe(self.spec, seconds)
+        except (InputError, SandboxFault) as error:
+            # It was opened here, so this says something of the sandbox and nothing of the model.
+            raise SandboxUnavailable(f"the model cannot be opened in the sandbox: {error}") from error
         try:
             yield probe
         finally:

@@ -14,10 +14,11 @@ from modelward.adapters.loading import SANDBOXED, TORCH, load_runtime
 from modelward.adapters.models import DifferentiableModel, RuntimeModel, within
 from modelward.adapters.outputs import OutputOptions, Reading, read_outputs
 from modelward.adapters.pairing import fit_features, fit_labels, name_classes
-from modelward.adapters.runtime import Runtime, RuntimeSpec
+from modelward.adapters.runtime import Facts, Runtime, RuntimeSpec
 from modelward.core.subject import Subject, named
 from modelward.errors import (
     ExtraMissing,
+    InputError,
     ModelNonFinite,
     ModelRaised,
     OperatorUnsupported,
@@ -123,8 +124,9 @@ def open_live(model: object, data: Dataset, train: Dataset | None, options: Mode
     """
     from modelward.adapters.live import live_runtime, live_subject
 
-    runtime, kind = live_runtime(model)
-    given = (_aligned(data, train), train, options)
+    data = _aligned(data, train)
+    runtime, kind = live_runtime(model, {c.name: c.categories for c in data.columns if c.categories})
+    given = (data, train, options)
     return _pair(runtime, None, live_subject(model, kind, options.name), given)
 
 
@@ -133,6 +135,24 @@ def _aligned(data: Dataset, train: Dataset | None) -> Dataset:
     if len(data) == 0:
         raise ShapeMismatch(f"{data.subject.name}: has no rows to examine the model on")
     return data if train is None else with_training_range(data, train)
+
+
+def _require_codes(data: Dataset, train: Dataset | None, facts: Facts) -> str:
+    """How texts become the numbers that a model without a dictionary of its own takes; empty without texts.
+
+    Raises:
+        InputError: nothing but the examined file would fix the numbers, and a text that it lacks would shift
+            all that follow.
+    """
+    texts = [column.name for column in data.columns if column.kind == "category"]
+    if not texts or facts.texts:
+        return ""
+    if train is None:
+        raise InputError(
+            f"column {texts[0]!r} holds texts, the model takes numbers, and nothing says which number is which",
+            advice="Give --train, whose sorted texts then fix the numbers, or encode as the training did.",
+        )
+    return f"{', '.join(texts[:20])}: position in the sorted texts of the training data"
 
 
 def _runtime(spec: RuntimeSpec) -> Runtime:
@@ -159,6 +179,7 @@ def _pair(
     data, train, options = given
     data = fit_features(data, runtime.facts)
     train = None if train is None else fit_features(train, runtime.facts)
+    coded = _require_codes(data, train, runtime.facts)
     first = data.x[:_FIRST].copy()
     # A sandboxed process has its own clock.
     watched = spec is None or spec.format not in SANDBOXED
@@ -179,6 +200,7 @@ def _pair(
             "sample_shape": list(data.x.shape[1:]),
             "takes_missing": runtime.facts.missing,
             **({"factory": options.factory} if options.factory else {}),
+            **({"texts_numbered": coded} if coded else {}),
         },
     )
     model = RuntimeModel(described, runtime, reading, classes=classes, spec=spec)

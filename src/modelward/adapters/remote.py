@@ -166,7 +166,9 @@ def _open_box(spec: RuntimeSpec, limits: Limits) -> tuple[Sandbox, Facts]:
     # The file's bytes are held beside what is built of them.
     room = limits.memory_bytes + (path.stat().st_size if spec.format in SANDBOXED else 0)
     limits = msgspec.structs.replace(limits, memory_bytes=room)
-    box = Sandbox.start(ENTRY, readable=readable, preload=PRELOAD.get(spec.format, ()), limits=limits)
+    # The factory is the user's own code, and may import what only works before the lock.
+    preload = (*PRELOAD.get(spec.format, ()), *([spec.factory.partition(":")[0]] if spec.factory else []))
+    box = Sandbox.start(ENTRY, readable=readable, preload=preload, limits=limits)
     try:
         answer = box.call("open", msgspec.json.encode(spec))
         if not isinstance(answer, bytes):

@@ -48,6 +48,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         kind: meaning of the outputs, when the model states it.
         origin: where `kind` and `classes` come from.
         missing: it takes NaN for a missing value by design.
+        texts: it is given texts for the columns of categories, and has a dictionary of its own.
         whole: it takes whole numbers alone.
     """
 
@@ -58,6 +59,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     kind: OutputKind | None = None
     origin: str = ""
     missing: bool = False
+    texts: bool = False
     whole: bool = False
 
 

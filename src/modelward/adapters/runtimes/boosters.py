@@ -131,15 +131,19 @@ def load_lightgbm(spec: RuntimeSpec) -> LightGBMRuntime:
         FileDamaged: lightgbm does not accept the file.
         ShapeMismatch: it is no classifier.
     """
+    with open(spec.path, encoding="utf-8", errors="replace") as stream:  # noqa: PTH123  (see load_xgboost)
+        return lightgbm_from_text(stream.read(), spec.path)
+
+
+def lightgbm_from_text(text: str, name: str) -> LightGBMRuntime:
+    """Make a booster from LightGBM's own text; raises as `load_lightgbm` does."""
     try:
         import lightgbm
     except ImportError as error:
         raise ExtraMissing("lightgbm", "trees") from error
-    with open(spec.path, encoding="utf-8", errors="replace") as stream:  # noqa: PTH123  (see load_xgboost)
-        text = stream.read()
     header = dict(line.split("=", 1) for line in text[:100_000].splitlines() if "=" in line)
     if "end of trees" not in text:
-        raise FileDamaged(f"{spec.path}: the LightGBM model ends before 'end of trees'")
+        raise FileDamaged(f"{name}: the LightGBM model ends before 'end of trees'")
     objective = header.get("objective", "").split(" ")[0]
     if objective not in {"binary", "multiclass", "multiclassova", "cross_entropy"}:
         raise ShapeMismatch(f"the objective {objective!r} is no classification", advice="Give a classifier.")
@@ -147,7 +151,7 @@ def load_lightgbm(spec: RuntimeSpec) -> LightGBMRuntime:
         booster = lightgbm.Booster(model_str=text)
         classes = max(2, int(header.get("num_class", "1")))
     except (lightgbm.basic.LightGBMError, ValueError) as error:
-        raise FileDamaged(f"{spec.path}: lightgbm cannot open it ({str(error)[:200]})") from error
+        raise FileDamaged(f"{name}: lightgbm cannot open it ({str(error)[:200]})") from error
     return LightGBMRuntime(booster, objective, classes)
 
 

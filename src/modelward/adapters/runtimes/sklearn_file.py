@@ -55,6 +55,7 @@ class EstimatorRuntime:
             classes=tuple(class_text(value) for value in classes),
             kind=kind,
             origin=f"{type(estimator).__name__}.{origin}",
+            texts=names is not None,
         )
 
     @property
