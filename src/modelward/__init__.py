@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modelward.errors import ModelwardError
     from modelward.reporting.result import AuditResult
     from modelward.verbs.audit import audit
+    from modelward.verbs.config import read_policy
     from modelward.verbs.init import init
     from modelward.verbs.options import AuditOptions
     from modelward.verbs.report import report
@@ -29,6 +30,7 @@ __all__ = [
     "Threshold",
     "audit",
     "init",
+    "read_policy",
     "report",
     "scan",
 ]
@@ -41,6 +43,7 @@ _HOME = {
     "Threshold": "modelward.core.policy",
     "audit": "modelward.verbs.audit",
     "init": "modelward.verbs.init",
+    "read_policy": "modelward.verbs.config",
     "report": "modelward.verbs.report",
     "scan": "modelward.verbs.scan",
 }

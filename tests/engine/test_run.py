@@ -54,6 +54,9 @@ class Watcher:
     def __init__(self):
         self.events = []
 
+    def opening(self, what):
+        self.events.append(("opening", what))
+
     def started(self, entry):
         self.events.append(("started", entry.id))
 

@@ -160,6 +160,8 @@ def test_a_valid_policy_can_refuse_something(tmp_path, severity, required, thres
     sound = all(
         claim != "beauty"
         and (least, most) != (None, None)
+        and (least is None or 0 < least <= 1)
+        and (most is None or 0 <= most < 1)
         and (least is None or most is None or least <= most)
         for claim, least, most in thresholds
     )

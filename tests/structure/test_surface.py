@@ -83,7 +83,8 @@ def test_public_names_are_sorted_and_importable():
 
 def test_public_names_are_these():
     assert set(modelward.__all__) == {
-        "AuditOptions", "AuditResult", "ModelwardError", "Policy", "Threshold", "audit", "init", "report", "scan",
+        "AuditOptions", "AuditResult", "ModelwardError", "Policy", "Threshold", "audit", "init",
+        "read_policy", "report", "scan",
     }  # fmt: skip
 
 

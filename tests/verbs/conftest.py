@@ -68,7 +68,7 @@ def options(tmp_path):
     """Two cheap checks, in a store of the test's own."""
 
     def options(**changes):
-        stated = {"checks": ("quality", "evasion.query"), "limit": 5, "norms": ("linf",), "eps": (0.1,)}
+        stated = {"checks": ("quality", "evasion.query"), "limit": 5, "norm": ("linf",), "eps": (0.1,)}
         return modelward.AuditOptions(**{**stated, "store": tmp_path / ".modelward", **changes})
 
     return options

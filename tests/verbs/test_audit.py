@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 import stat
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -98,7 +99,7 @@ def test_fresh_asks_again_and_finds_the_same(rule, points, options):
         {"seed": 1},
         {"limit": 6},
         {"eps": (0.2,)},
-        {"norms": ("l2",)},
+        {"norm": ("l2",)},
         {"budget": "9q"},
         {"bounds": (-9.0, 9.0)},
     ],
@@ -171,7 +172,7 @@ def test_a_model_that_hangs_is_given_up_after_the_budget(points, options):
         ({"policy": Policy(required_checks=("evasoin",))}, (ConfigInvalid, "did you mean 'evasion'")),
         ({"eps": (0.0,)}, (ConfigInvalid, "above 0")),
         ({"eps": (float("inf"),)}, (ConfigInvalid, "finite")),
-        ({"norms": ()}, (ConfigInvalid, "norm")),
+        ({"norm": ()}, (ConfigInvalid, "norm")),
         ({"budget": "soon"}, (BudgetInvalid, "'soon'")),
         ({"checks": ("evasoin",)}, (ConfigInvalid, "did you mean 'evasion'")),
         ({"policy": Policy()}, (PolicyInvalid, "accept every model")),
@@ -328,3 +329,44 @@ def test_a_run_starts_with_one_record(rule, points, options):
 
 def test_versions_name_what_numbers_depend_on():
     assert {"python", "platform", "numpy", "onnxruntime"} <= set(versions())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"policy": "policy.toml"}, "policy is no Policy"),
+        ({"budget": 60}, "budget"),
+        ({"limit": "20"}, "limit"),
+        ({"norm": "l1"}, "l1"),
+        ({"eps": "wide"}, "eps"),
+        ({"bounds": 3}, "bounds"),
+        ({"store": 3}, "store|Path|path"),
+    ],
+)
+def test_options_of_the_wrong_type_are_one_sentence(linear, points, options, change, words):
+    with pytest.raises(ConfigInvalid, match=words):
+        modelward.audit(linear, points, options(**change))
+
+
+def test_single_values_may_stand_for_themselves():
+    from modelward.verbs.options import settled
+
+    plain = settled(modelward.AuditOptions(eps=0.1, checks="quality", norm="l2", store="elsewhere"))
+    assert (plain.eps, plain.checks, plain.norm) == ((0.1,), ("quality",), ("l2",))
+    assert plain.store == Path("elsewhere")
+
+
+def test_whoever_watches_hears_what_is_opened(linear, points, options):
+    from modelward.verbs.quiet import Quiet
+
+    class Listener:
+        def __init__(self):
+            self.heard = []
+            self.started, self.ended, self.progress = Quiet().started, Quiet().ended, Quiet().progress
+
+        def opening(self, what):
+            self.heard.append(what)
+
+    listener = Listener()
+    modelward.audit(linear, points, options(train=points), observer=listener)
+    assert listener.heard == ["data", "train", "model"]

@@ -53,7 +53,7 @@ def test_every_key_is_read(tmp_path):
     assert options.train == str(tmp_path / "train.csv")
     assert (options.factory, options.outputs, options.classes) == ("model:build", "logits", ("a", "b"))
     assert (options.label, options.sensitive, options.immutable) == ("y", ("sex",), ("sex", "age"))
-    assert (options.bounds, options.checks, options.norms, options.eps) == (
+    assert (options.bounds, options.checks, options.norm, options.eps) == (
         (0, 16),
         ("evasion",),
         ("linf",),

@@ -66,7 +66,7 @@ def test_the_order_of_columns_is_part_of_the_identity(tmp_path, points, quality,
 def test_norms_and_radii_said_twice_are_asked_once(linear, points, options):
     once = modelward.audit(linear, points, options(checks=("evasion.query",)))
     twice = modelward.audit(
-        linear, points, options(checks=("evasion.query",), eps=(0.1, 0.1), norms=("linf", "linf"))
+        linear, points, options(checks=("evasion.query",), eps=(0.1, 0.1), norm=("linf", "linf"))
     )
     assert twice.run == once.run
     assert len(twice.claims) == 1

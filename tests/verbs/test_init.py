@@ -55,7 +55,7 @@ def test_the_defaults_written_down_are_the_defaults(folder):
     shown = tomllib.loads(
         "\n".join(line.removeprefix("# ") for line in section.splitlines() if line.startswith("# "))
     )
-    assert tuple(shown["norm"]) == plain.norms
+    assert tuple(shown["norm"]) == plain.norm
     assert tuple(shown["checks"]) == plain.checks
     assert tuple(shown["eps"]) == plain.eps
     assert (shown["limit"], shown["seed"]) == (plain.limit, plain.seed)

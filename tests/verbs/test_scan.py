@@ -91,3 +91,20 @@ def test_sarif_is_valid_by_the_official_schema(folder):
         pytest.skip("MODELWARD_SARIF_SCHEMA names no copy of the official schema")
     content = json.loads(scan_sarif(scan(folder)))
     jsonschema.Draft7Validator(json.loads(Path(schema).read_text(encoding="utf-8"))).validate(content)
+
+
+def test_what_no_loader_takes_is_no_false_alarm(tmp_path):
+    import sqlite3
+
+    (tmp_path / "README.md").write_text("# A model\n\nIt answers, mostly.\n")
+    (tmp_path / "train.py").write_text("import os\n\nprint(os.name)\n")
+    db = sqlite3.connect(tmp_path / "runs.db")
+    db.execute("CREATE TABLE t (a)")
+    db.commit()
+    db.close()
+    assert set(verdicts(scan(tmp_path)).values()) == {None}
+    # A pickle of protocol 0 is text, too.
+    (tmp_path / "notes.txt").write_bytes(EVIL)
+    assert verdicts(scan(tmp_path))["notes.txt"] == "dangerous"
+    (tmp_path / "weights.bin").write_bytes(bytes(range(256)) * 40)
+    assert verdicts(scan(tmp_path))["weights.bin"] == "unproven"

@@ -149,7 +149,7 @@ def _require_codes(data: Dataset, train: Dataset | None, facts: Facts) -> str:
         return ""
     if train is None:
         raise InputError(
-            f"column {texts[0]!r} holds texts, the model takes numbers, and nothing says which number is which",
+            f"column {texts[0]!r} holds texts, the model takes numbers, and nothing says which is which",
             advice="Give --train, whose sorted texts then fix the numbers, or encode as the training did.",
         )
     return f"{', '.join(texts[:20])}: position in the sorted texts of the training data"

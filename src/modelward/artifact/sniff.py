@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal[
     "pickle", "joblib", "joblib-compressed", "torch-zip", "torch-legacy", "torchscript", "torch-package",
     "npy", "npz", "safetensors", "skops", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm", "hdf5",
-    "parquet", "csv", "csv-compressed", "json", "zip", "tar", "compressed", "unknown",
+    "parquet", "csv", "csv-compressed", "json", "text", "sqlite", "zip", "tar", "compressed", "unknown",
 ]  # fmt: skip
 
 PREFIX: Final = 1 << 16
@@ -75,6 +75,7 @@ def sniff(data: Buffer) -> Sniffed:
         _onnx,
         _late_zip,
         _odd_pickle,
+        _prose,
     ):
         found = rule(data, head)
         if found is not None:
@@ -96,6 +97,8 @@ def compression(head: bytes) -> str | None:
 
 
 def _magic(data: Buffer, head: bytes) -> Sniffed | None:
+    if head.startswith(b"SQLite format 3\0"):
+        return Sniffed("sqlite", "starts with the magic number of SQLite")
     if head.startswith(b"\x93NUMPY"):
         return Sniffed("npy", "starts with the magic number of npy")
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
@@ -221,6 +224,15 @@ def _text(data: Buffer, head: bytes) -> Sniffed | None:
     if _PROTOCOL0.match(head):
         return Sniffed("pickle", "starts with opcodes of protocol 0 or 1")
     return Sniffed("csv", "delimited text") if _csv(head) else None
+
+
+def _prose(data: Buffer, head: bytes) -> Sniffed | None:
+    """Text of any other kind: no loader of a model takes it. Asked last, after text that is a pickle."""
+    last = bytes(data[-PREFIX:])
+    if b"\0" in head or b"\0" in last or not _decodes(head):
+        return None
+    control = sum(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in head)
+    return None if control else Sniffed("text", "text that is no model")
 
 
 def _decodes(head: bytes) -> bool:

@@ -32,6 +32,8 @@ PASSIVE: Final[frozenset[Format]] = frozenset(
         "csv",
         "csv-compressed",
         "json",
+        "text",
+        "sqlite",
     }
 )
 """Formats whose loaders run no code of the file, unless the file holds a pickle."""

@@ -131,7 +131,7 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOpt
         "outputs": flags["outputs"],
         "classes": _words(flags["classes"]),
         "checks": _words(flags["checks"]),
-        "norms": _words(flags["norm"]),
+        "norm": _words(flags["norm"]),
         "eps": _numbers("--eps", flags["eps"]),
         "limit": flags["limit"],
         "budget": flags["budget"],
@@ -142,7 +142,7 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOpt
     }
     given = {key: value for key, value in stated.items() if value is not None}
     options = msgspec.structs.replace(options, **given)
-    _require_known("--norm", options.norms, ("linf", "l2"))
+    _require_known("--norm", options.norm, ("linf", "l2"))
     outputs = ("logits", "probabilities", "labels", "logit", "probability")
     _require_known("--outputs", (options.outputs,) if options.outputs else (), outputs)
     return model, data if flags["data"] is None else flags["data"], options

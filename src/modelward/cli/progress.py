@@ -25,9 +25,16 @@ class Bars:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task: TaskID | None = None
+        self._passing: TaskID | None = None
+
+    def opening(self, what: str) -> None:
+        """Open a bar that the next one replaces."""
+        self._replace()
+        self._task = self._passing = self._progress.add_task(f"opening {what}", total=None, note="")
 
     def started(self, entry: CheckEntry) -> None:
         """Open a bar."""
+        self._replace()
         self._task = self._progress.add_task(entry.id, total=None, note="")
 
     def progress(self, done: int, total: int) -> None:
@@ -43,10 +50,16 @@ class Bars:
             "failed": "failed",
             "interrupted": "interrupted",
         }
+        self._replace()
         note = "found in the ledger" if outcome.resumed else notes[outcome.state]
         task = self._task if self._task is not None else self._progress.add_task(outcome.check, note="")
         self._progress.update(task, total=1, completed=1 if outcome.state == "finished" else 0, note=note)
         self._task = None
+
+    def _replace(self) -> None:
+        if self._passing is not None:
+            self._progress.remove_task(self._passing)
+            self._task = self._passing = None
 
 
 @contextmanager

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 class Observer(Protocol):
     """Who watches a run."""
 
+    def opening(self, what: str) -> None:
+        """Data or a model is about to be read; `progress` follows for data."""
+        ...
+
     def started(self, entry: CheckEntry) -> None:
         """A check begins."""
         ...

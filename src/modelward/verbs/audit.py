@@ -29,7 +29,7 @@ from modelward.errors import ConfigInvalid
 from modelward.ledger.blobs import Blobs
 from modelward.ledger.store import Ledger
 from modelward.reporting.result import AuditResult
-from modelward.verbs.options import AuditOptions
+from modelward.verbs.options import AuditOptions, settled
 from modelward.verbs.quiet import Quiet
 from modelward.verbs.sources import factory_digest
 from modelward.verbs.store import record
@@ -69,16 +69,17 @@ def audit(
     Raises:
         ModelwardError: the job could not be done; see `modelward.errors`.
     """
-    options = options or AuditOptions()
+    options = settled(options or AuditOptions())
     settings, budget, policy = _settings(options)
     ledger = Ledger.open(options.store)
     try:
-        subjects, absent = _open(model, data, options, budget.seconds)
+        watcher = observer or Quiet()
+        subjects, absent = _open(model, data, options, seconds=budget.seconds, watcher=watcher)
         plan = make_plan(subjects, settings, prefixes=options.checks, absent=absent)
         fresh = options.fresh or _asserted(subjects)
         journal = Journal(ledger, _identity(subjects, plan, settings, options), fresh=fresh)
         outcomes = run_plan(
-            plan, subjects, journal=journal, budget=budget, seed=options.seed, observer=observer or Quiet()
+            plan, subjects, journal=journal, budget=budget, seed=options.seed, observer=watcher
         )
         claims, findings = judge(outcomes)
         finished, missed = _coverage(plan, outcomes)
@@ -146,7 +147,7 @@ def command_line(model: object, data: object | None, options: AuditOptions) -> s
         ("--outputs", options.outputs),
         ("--classes", ",".join(options.classes)),
         ("--checks", ",".join(options.checks)),
-        ("--norm", ",".join(options.norms)),
+        ("--norm", ",".join(options.norm)),
         ("--eps", ",".join(repr(e) for e in options.eps)),
         ("--limit", str(options.limit)),
         ("--budget", options.budget),
@@ -168,10 +169,10 @@ def _settings(options: AuditOptions) -> tuple[Settings, Budget, Policy]:
         raise ConfigInvalid(f"the limit of points is {options.limit}, and must be at least 1 and below 2**53")
     if any(not 0 < eps < float("inf") for eps in options.eps):
         raise ConfigInvalid("every eps must be above 0 and finite")
-    if not options.norms:
+    if not options.norm:
         raise ConfigInvalid("at least one norm is needed: linf or l2")
     # Said twice, a norm or an eps is still one question.
-    norms, eps = tuple(dict.fromkeys(options.norms)), tuple(dict.fromkeys(options.eps))
+    norms, eps = tuple(dict.fromkeys(options.norm)), tuple(dict.fromkeys(options.eps))
     settings = Settings(norms=norms, eps=eps, limit=options.limit)
     budget = parse_budget(options.budget) if options.budget else Budget()
     policy = options.policy or BASELINE
@@ -182,7 +183,7 @@ def _settings(options: AuditOptions) -> tuple[Settings, Budget, Policy]:
 
 
 def _open(
-    model: object, data: object | None, options: AuditOptions, seconds: float | None
+    model: object, data: object | None, options: AuditOptions, *, seconds: float | None, watcher: Observer
 ) -> tuple[Subjects, Mapping[Need, str]]:
     """Everything to look at, and why what checks may need is not there."""
     stated = DataOptions(
@@ -195,8 +196,9 @@ def _open(
         seconds=min(60.0, seconds or 60.0),
         gradients=any("gradients" in entry.needs for entry in select(options.checks)),
     )
-    samples = None if data is None else _data(data, "data", stated)
-    train = None if options.train is None else _data(options.train, "train", stated)
+    samples = None if data is None else _data(data, "data", stated, watcher)
+    train = None if options.train is None else _data(options.train, "train", stated, watcher)
+    watcher.opening("model")
     artifact = None
     if isinstance(model, str | Path):
         examined, artifact = _inspect(Path(model))
@@ -228,13 +230,14 @@ def _inspect(path: Path) -> tuple[Examined, tuple[Path, Subject]]:
     return examined, (path, subject)
 
 
-def _data(given: object, name: str, options: DataOptions) -> Dataset:
+def _data(given: object, name: str, options: DataOptions, watcher: Observer) -> Dataset:
     from modelward.adapters.data import from_arrays
 
     if isinstance(given, Dataset):
         return given
+    watcher.opening(name)
     if isinstance(given, str | Path):
-        return open_data(Path(given), options)
+        return open_data(Path(given), options, observe=watcher.progress)
     if isinstance(given, tuple) and len(given) == 2:
         return from_arrays(given[0], given[1], name=name, options=options)
     return from_arrays(given, name=name, options=options)

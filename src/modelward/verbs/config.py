@@ -97,7 +97,7 @@ def read_config(path: Path) -> Plan:
         outputs=model.outputs,
         classes=model.classes,
         checks=audit.checks,
-        norms=audit.norm,
+        norm=audit.norm,
         eps=audit.eps,
         limit=audit.limit,
         budget=audit.budget,

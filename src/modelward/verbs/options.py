@@ -9,6 +9,7 @@ import msgspec
 from modelward.adapters.outputs import Statement
 from modelward.core.check import Norm
 from modelward.core.policy import Policy
+from modelward.errors import ConfigInvalid
 
 
 class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,18 +28,18 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
         outputs: meaning of the model's outputs; null detects it.
         classes: class labels in the order of the outputs; empty detects them.
         checks: dotted prefixes of the checks to run; empty runs all.
-        norms: norms of the evasion checks.
+        norm: norms of the evasion checks.
         eps: their radii in the box's unit; empty uses defaults for the kind of data.
         limit: points that are attacked and certified.
         budget: like ``60s,1e6p,5000q`` (seconds, passes, queries); null is unlimited.
         seed: ``0 <= seed < 2**53``.
-        policy: requirements; null applies the baseline.
+        policy: requirements; null applies the baseline. `read_policy` reads a file.
         store: folder of the ledger.
         fresh: start over instead of continuing.
         command: what a report names as the command that repeats the audit; null derives it from the above.
     """
 
-    train: str | Path | object | None = None
+    train: object | None = None
     label: str | None = None
     sensitive: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
@@ -48,7 +49,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Statement | None = None
     classes: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
-    norms: tuple[Norm, ...] = ("linf", "l2")
+    norm: tuple[Norm, ...] = ("linf", "l2")
     eps: tuple[float, ...] = ()
     limit: int = 200
     budget: str | None = None
@@ -57,3 +58,30 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     store: Path = Path(".modelward")
     fresh: bool = False
     command: str | None = None
+
+
+_SEVERAL = ("sensitive", "immutable", "classes", "checks", "norm", "eps")
+
+
+def settled(options: AuditOptions) -> AuditOptions:
+    """The options with a single value where several may stand taken as one, and everything of its type.
+
+    Raises:
+        ConfigInvalid: a value has another type than its field, or a norm is none.
+    """
+    given = {name: getattr(options, name) for name in _SEVERAL}
+    several = {name: (v,) if isinstance(v, str | int | float) else v for name, v in given.items()}
+    plain = {field.name: getattr(options, field.name) for field in msgspec.structs.fields(AuditOptions)}
+    plain |= several
+    kept = {name: plain.pop(name) for name in ("train", "policy", "import_from", "command", "store")}
+    try:
+        checked = msgspec.convert(plain, AuditOptions)
+        store = Path(options.store)
+    except (msgspec.ValidationError, TypeError) as error:
+        sentence = str(error).replace(" - at `$.", ": ").replace("`", "")
+        raise ConfigInvalid(f"AuditOptions: {sentence}") from error
+    policy: object = options.policy
+    if not isinstance(policy, Policy | None):
+        advice = "modelward.read_policy(path) reads one from a file."
+        raise ConfigInvalid("AuditOptions: policy is no Policy", advice=advice)
+    return msgspec.structs.replace(checked, **kept | {"store": store})

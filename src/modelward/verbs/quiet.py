@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 class Quiet:
     """An observer that says nothing; what library users get."""
 
+    def opening(self, what: str) -> None:
+        """Say nothing."""
+
     def started(self, entry: CheckEntry) -> None:
         """Say nothing."""
 

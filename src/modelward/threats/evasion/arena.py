@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -190,20 +191,27 @@ class Arena:
         return self._prediction[index]
 
     def witnesses(self) -> dict[str, NDArray[np.generic]]:
-        """Row numbers in the file, inputs, and what the model took them for.
+        """Row numbers in the file, inputs, what the model took them for, and what is needed to read them.
 
         Returns:
-            ``index`` (m,) int64 row numbers, ``x`` (m, *shape), ``prediction`` (m,) int64 index into the
-            data set's labels, -1 where the model answered NaN, raised, or chose a class without a label.
+            ``index`` (m,) int64 row numbers; ``x`` and ``original`` (m, *shape), the changed and the plain
+            input; ``label`` and ``prediction`` (m,) int64 index into ``classes``, the prediction -1 where the
+            model answered NaN, raised, or chose a class without a label; ``classes`` (k,) texts; for tables
+            ``columns`` (d,) names and ``categories`` (d,) JSON lists of the texts that the codes stand for.
         """
         names = {label: i for i, label in enumerate(self.points.data.labels)}
         classes = [names.get(name, -1) for name in self.points.model.outputs.classes]
         labels = np.array([*classes, -1], np.int64)
-        broken = self.broken
+        broken, columns = self.broken, self.points.data.columns
         return {
             "index": self.points.data.rows[broken],
             "x": self._witness[broken],
             "prediction": labels[self._prediction[broken]],
+            "original": self.points.data.x[broken],
+            "label": self.points.data.y[broken] if self.points.data.y is not None else broken,
+            "classes": np.array(self.points.data.labels, dtype=np.str_),
+            "columns": np.array([column.name for column in columns], dtype=np.str_),
+            "categories": np.array([json.dumps(column.categories) for column in columns], dtype=np.str_),
         }
 
     def _keep(self, x: NDArray[np.generic], index: IntArray, decision: IntArray) -> None:
