@@ -27,7 +27,7 @@ _TEMPLATE = """\
 
 [data]
 {data}
-# train = "train.npz"                  # adds membership leakage, and training ranges for eps
+{train}
 # label = "y"                          # label column of a table
 # sensitive = []                       # columns that groups are formed by
 # immutable = []                       # columns that an attacker cannot change
@@ -41,16 +41,16 @@ _TEMPLATE = """\
 # budget = "60s,1e6p,5000q"            # seconds, passes, queries; unlimited
 # seed = 0
 
-# Without this table the built-in baseline applies: no high or critical finding, and the checks of
-# quality, evasion and robustness must have run to their end.
+# What stands here is the built-in baseline, which also applies without this table.
 [policy]
 max-severity = "medium"                # info | low | medium | high | critical
 required-checks = ["quality", "evasion", "robustness"]
 
-# [[policy.require]]
-# claim = "robust-accuracy"            # accuracy, membership-auc, group-gap, load-is-inert, ...
+[[policy.require]]
+claim = "robust-accuracy"              # accuracy, membership-auc, group-gap, load-is-inert, ...
+min-n = 50                             # points it must rest on
+# at-least = 0.6                       # shares: 0.6, not 60
 # scope = {{ norm = "linf" }}
-# at-least = 0.6
 """
 
 
@@ -75,7 +75,11 @@ def init(folder: Path, *, overwrite: bool = False) -> tuple[Path, list[str]]:
     if path.exists() and not overwrite:
         raise ConfigInvalid(f"{path}: is there already", advice="Edit it, or replace it with --force.")
     models, data = _recognise(folder)
-    text = _TEMPLATE.format(model=_line(models, "model.onnx"), data=_line(data, "test.npz"))
+    # Held-out data is what a model should be judged on; what it was trained on has its own key.
+    training = [item for item in data if "train" in item[0].lower()] if len(data) > 1 else []
+    train = _line(training, "train.npz").replace("path = ", "train = ", 1)
+    held_out = [item for item in data if item not in training] or data
+    text = _TEMPLATE.format(model=_line(models, "model.onnx"), data=_line(held_out, "test.npz"), train=train)
     try:
         write_atomically(path, text.encode(), mode=0o644)
     except OSError as error:
@@ -97,7 +101,6 @@ def _recognise(folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str
             models.append((path.name, form))
         elif form in _DATA:
             data.append((path.name, form))
-    # Held-out data is what a model should be judged on.
     data.sort(key=lambda item: "train" in item[0].lower())
     return models, data
 
