@@ -152,7 +152,20 @@ class TestSmallGroups:
             "demographic-parity",
         )
         assert claim.value == 0.0
-        assert "fewer than 30 rows for this metric, not compared: 1." in claim.note
+        assert claim.statement.endswith("Left out, with fewer than 30 rows for this metric: race=c.")
+
+    def test_a_column_without_two_groups_to_compare_is_said_to_be_unknown(self, lab):
+        answers = np.array([0.0, 1.0] * 300)
+        lonely = group("origin", [0] * 590 + [1] * 10, "here", "there")
+        data = lab.data(
+            answers[:, None], answers.astype(int), groups=[group("sex", [0, 1] * 300, "f", "m"), lonely]
+        )
+        found = judge_gap(
+            lab.run(GroupsCheck, lab.subjects(lab.model(lambda x: lab.two(x[:, 0])), data))
+        ).claims
+        of_origin = [claim for claim in found if claim.scope["columns"] == ["origin"]]
+        assert len(of_origin) == 5
+        assert all(claim.value is None and "unknown" in claim.statement for claim in of_origin)
 
     def test_nothing_to_compare_is_unknown(self, lab):
         data = lab.data(np.zeros((40, 1)), [0, 1] * 20, groups=[group("sex", [0] * 35 + [1] * 5, "f", "m")])

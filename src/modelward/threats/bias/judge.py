@@ -39,9 +39,11 @@ def judge_gap(evidence: Sequence[Evidence]) -> Judgement:
         for metric in METRICS if item.parameters["positive"] is not None else METRICS[-1:]:
             found = [(part, gap) for part in report for gap in part.gaps if gap.metric == metric]
             claims += [_column(item, part, gap) for part, gap in found if len(part.columns) == 1]
-            if not found:
-                claims.append(_unknown(item, metric))
-            elif len(_columns(item)) > 1:
+            compared = {part.columns for part, _ in found}
+            lone = [part for part in report if len(part.columns) == 1 and part.columns not in compared]
+            claims += [_unknown(item, metric, part) for part in lone]
+            # Where one column alone could be compared, the largest gap is its own.
+            if len(compared) > 1:
                 claims.append(_largest(item, found))
             if metric in _FOUND:
                 findings += _gap_finding(item, found)
@@ -89,11 +91,8 @@ def _scope(item: Evidence, part: Intersection, gap: Gap, extent: str) -> dict[st
     return scope
 
 
-def _note(item: Evidence, too_small: int) -> str:
+def _note(item: Evidence) -> str:
     parts = ["The intervals of all gaps hold jointly."]
-    if too_small:
-        least = item.parameters["minimum"]
-        parts.append(f"Groups with fewer than {least} rows for this metric, not compared: {too_small}.")
     if item.parameters["positive"] is None:
         parts.append("With more than two classes only accuracy is compared.")
     if item.cut:
@@ -101,12 +100,25 @@ def _note(item: Evidence, too_small: int) -> str:
     return " ".join(parts)
 
 
-def _claim(item: Evidence, scope: dict[str, JSON], gap: Gap, ends: tuple[float, float]) -> Claim:
+def _left_out(item: Evidence, part: Intersection, gap: Gap) -> str:
+    """Who was not compared: a reader who recomputes the gap from all groups must not be surprised."""
+    if not gap.too_small:
+        return ""
+    names = [_name(item, part.columns, levels) for levels in gap.too_small]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return (
+        f" Left out, with fewer than {item.parameters['minimum']} rows for this metric: "
+        f"{'; '.join(names[:4])}{more}."
+    )
+
+
+def _claim(item: Evidence, part: Intersection, gap: Gap, *, extent: str, ends: tuple[float, float]) -> Claim:
+    scope = _scope(item, part, gap, extent)
     return Claim(
         id="group-gap",
         statement=(
             f"{gap.metric.capitalize()} differs by {gap.value:.3g} between {scope['highest']} "
-            f"and {scope['lowest']}."
+            f"and {scope['lowest']}.{_left_out(item, part, gap)}"
         ),
         scope=scope,
         value=gap.value,
@@ -115,31 +127,32 @@ def _claim(item: Evidence, scope: dict[str, JSON], gap: Gap, ends: tuple[float, 
         cost=item.cost,
         evidence=(item.digest,),
         better="lower",
-        note=_note(item, gap.too_small),
+        note=_note(item),
     )
 
 
 def _column(item: Evidence, part: Intersection, gap: Gap) -> Claim:
-    return _claim(item, _scope(item, part, gap, "column"), gap, (gap.lower, gap.upper))
+    return _claim(item, part, gap, extent="column", ends=(gap.lower, gap.upper))
 
 
 def _largest(item: Evidence, found: list[tuple[Intersection, Gap]]) -> Claim:
     """The largest gap of all intersections; joint intervals bound the largest by their largest ends."""
     part, gap = max(found, key=lambda pair: pair[1].value)
     ends = max(g.lower for _, g in found), max(g.upper for _, g in found)
-    return _claim(item, _scope(item, part, gap, "all intersections"), gap, ends)
+    return _claim(item, part, gap, extent="all intersections", ends=ends)
 
 
-def _unknown(item: Evidence, metric: str) -> Claim:
+def _unknown(item: Evidence, metric: str, part: Intersection) -> Claim:
+    column = _columns(item)[part.columns[0]][0]
     return Claim(
         id="group-gap",
-        statement=f"How much {metric} differs between groups is unknown.",
-        scope={"metric": metric, "extent": "all intersections"},
+        statement=f"How much {metric} differs between the groups of {column} is unknown.",
+        scope={"metric": metric, "extent": "column", "columns": [column]},
         n=item.n,
         cost=item.cost,
         evidence=(item.digest,),
         better="lower",
-        note=f"Fewer than two groups have {item.parameters['minimum']} rows. {_note(item, 0)}",
+        note=f"Fewer than two groups have {item.parameters['minimum']} rows for this metric. {_note(item)}",
     )
 
 

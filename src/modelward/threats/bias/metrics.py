@@ -126,7 +126,7 @@ class Gap:
         highest: levels of the group with the highest rate.
         lowest: levels of the group with the lowest rate.
         compared: number of groups compared, at least 2.
-        too_small: number of non-empty groups left out because the rate has too few rows.
+        too_small: levels of the non-empty groups left out because the rate has too few rows.
     """
 
     metric: str
@@ -136,7 +136,7 @@ class Gap:
     highest: tuple[int, ...]
     lowest: tuple[int, ...]
     compared: int
-    too_small: int
+    too_small: tuple[tuple[int, ...], ...]
 
 
 @final
@@ -408,5 +408,5 @@ def _gap(rate: _Rate, names: list[tuple[int, ...]], critical: float) -> Gap | No
         names[kept[top]],
         names[kept[bottom]],
         len(kept),
-        len(names) - len(kept),
+        tuple(name for g, name in enumerate(names) if not rate.compared[g]),
     )
