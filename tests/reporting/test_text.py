@@ -176,3 +176,10 @@ def test_only_shares_are_drawn():
     assert not text.is_share(claim(value=-0.2))
     assert not text.is_share(claim(value=0.9, interval=Interval(0.8, 1.2, 0.9)))
     assert not text.is_share(claim())
+
+
+def test_a_box_of_a_table_is_not_one_range():
+    box = {"lower": 0.0, "upper": 1_484_705.0, "unit": "training range", "source": "training data"}
+    said = text.scope_text({"norm": "linf", "eps": 0.05, "unit": "training range", "box": box})
+    assert "box each feature's own range, training data" in said
+    assert "1,484,705" not in said

@@ -49,14 +49,15 @@ class Box:
         lower: smallest allowed value, broadcastable to one sample's shape, float64.
         upper: largest allowed value, likewise.
         scale: size of one eps unit per feature, likewise; an eps of 0.1 allows a change of 0.1 * scale.
-        unit: ``box width`` (one global box: images) or ``training range`` (per feature: tables).
+        unit: ``box width`` (one global box: images); per feature for tables, ``training range`` or, where no
+            training data says it, ``data range``.
         source: ``stated``, ``inferred from the data`` or ``training data``.
     """
 
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     scale: NDArray[np.float64]
-    unit: Literal["box width", "training range"]
+    unit: Literal["box width", "training range", "data range"]
     source: str
 
     def describe(self) -> dict[str, float | str]:

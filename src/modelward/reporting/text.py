@@ -133,14 +133,18 @@ def scope_text(scope: Mapping[str, JSON]) -> str:
         if key == "norm":
             parts.append(norms.get(str(value), value_text(value, 40)))
         elif isinstance(value, dict) and {"lower", "upper"} <= set(value):
-            unit = None if "unit" in scope else value.get("unit")
-            parts.append(
-                f"{key} {value_text(value['lower'])} to {value_text(value['upper'])}"
-                + (f", unit {value_text(unit, 40)}" if unit else "")
-            )
+            parts.append(f"{key} {_box_text(value, unit='unit' not in scope)}")
         else:
             parts.append(f"{key} {value_text(value, 80)}")
     return clean(" · ".join(parts), 240)
+
+
+def _box_text(box: Mapping[str, JSON], *, unit: bool) -> str:
+    kind = box.get("unit")
+    if isinstance(kind, str) and kind.endswith("range"):
+        return f"each feature's own range, {value_text(box.get('source'), 40)}"
+    named = f", unit {value_text(kind, 40)}" if unit and kind else ""
+    return f"{value_text(box['lower'])} to {value_text(box['upper'])}{named}"
 
 
 def bracket_ends(bracket: Bracket) -> tuple[float, float]:

@@ -33,7 +33,7 @@ def test_known_answers(read):
     assert data.x.dtype == np.float64
     assert (data.y.tolist(), data.labels) == ([0, 1, 0, 0], ("no", "yes"))
     assert (data.rows.tolist(), data.total, len(data)) == ([0, 1, 2, 3], 4, 4)
-    assert data.box.unit == "training range"
+    assert data.box.unit == "data range"
     assert data.box.source == "inferred from the data"
     np.testing.assert_array_equal(data.box.scale, [15, 2, 3.5, 1, 1])
     (group,) = data.groupings
@@ -51,7 +51,7 @@ def test_subject(read):
         "kinds": {"boolean": 2, "category": 1, "integer": 1, "real": 1},
         "missing": {"sex": 1, "score": 1},
         "classes": {"no": 3, "yes": 1},
-        "box": {"lower": -2.0, "upper": 53.0, "unit": "training range", "source": "inferred from the data"},
+        "box": {"lower": -2.0, "upper": 53.0, "unit": "data range", "source": "inferred from the data"},
     }
 
 

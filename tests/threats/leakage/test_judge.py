@@ -10,7 +10,7 @@ from modelward.threats.leakage.judge import judge_auc, judge_tpr
 def ranked(lab):
     """Evidence from runs of [members, others], lowest score first."""
 
-    def make(runs, *, shared=0, rows=1000, signal="true-label margin", cut=None):
+    def make(runs, *, shared=0, rows=1000, signal="true-label log-odds", cut=None):
         members, others = sum(run[0] for run in runs), sum(run[1] for run in runs)
         outcome = {
             "members": members,
@@ -61,7 +61,7 @@ class TestAuc:
 
     def test_notes(self, ranked):
         note = judge_auc([ranked([[100, 50]], signal="correctness", cut="seconds")]).claims[0].note
-        assert "100 members and 50 others." in note
+        assert "100 training rows and 50 others were compared." in note
         assert "only labels" in note
         assert "Cut short by seconds" in note
 

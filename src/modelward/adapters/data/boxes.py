@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -41,7 +41,8 @@ def table_box(columns: Sequence[Column], *, source: str) -> Box:
     scale = np.where(constant, np.maximum(1.0, np.abs(lower)), upper - lower)
     scale[constant & category] = 1.0
     widen = np.where(constant & ~category, scale, 0.0)
-    return Box(lower=lower - widen, upper=upper + widen, scale=scale, unit="training range", source=source)
+    unit: Literal["training range", "data range"] = "training range" if source == TRAINED else "data range"
+    return Box(lower=lower - widen, upper=upper + widen, scale=scale, unit=unit, source=source)
 
 
 def feature_box(columns: Sequence[Column], options: DataOptions) -> Box:

@@ -15,6 +15,8 @@ DEFAULT_EPS: Final[dict[tuple[str, str], float]] = {
     ("box width", "l2"): 0.5,
     ("training range", "linf"): 0.05,
     ("training range", "l2"): 0.1,
+    ("data range", "linf"): 0.05,
+    ("data range", "l2"): 0.1,
 }
 """Radius per unit and norm where the user states none.
 

@@ -108,7 +108,7 @@ def _scores(item: Evidence) -> tuple[IntArray, IntArray]:
 
 def _note(item: Evidence) -> str:
     shared = cast("dict[str, int]", item.outcome["shared"])
-    parts = [f"{item.outcome['members']} members and {item.outcome['others']} others."]
+    parts = [f"{item.outcome['members']} training rows and {item.outcome['others']} others were compared."]
     if shared["data"]:
         parts.append(f"{shared['data']} rows that occur in both sets are left out.")
     if item.parameters["signal"] == "correctness":

@@ -85,7 +85,7 @@ class MembershipCheck:
             parameters={
                 "confidence": self._confidence,
                 "limit": LIMIT,
-                "signal": "correctness" if model.outputs.kind == "labels" else "true-label margin",
+                "signal": "correctness" if model.outputs.kind == "labels" else "true-label log-odds",
             },
             n=len(scores),
             seed=seed,
