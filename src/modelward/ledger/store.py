@@ -157,9 +157,7 @@ class Ledger:
             try:
                 stored = self._frontier()
                 for body in self._bodies():
-                    if canonical(_decode(body)) != body:
-                        raise LedgerTampered(f"record {frontier.size} is not canonical JSON")
-                    frontier.append(body)
+                    frontier.append(body)  # covers the very bytes; they are parsed when they are read
                     known = known or frontier.root().hex() == head
             finally:
                 self._db.execute("ROLLBACK")
