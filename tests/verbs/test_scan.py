@@ -1,6 +1,8 @@
+import io
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import jsonschema
@@ -97,6 +99,7 @@ def test_what_no_loader_takes_is_no_false_alarm(tmp_path):
     import sqlite3
 
     (tmp_path / "README.md").write_text("# A model\n\nIt answers, mostly.\n")
+    (tmp_path / "curve.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
     (tmp_path / "train.py").write_text("import os\n\nprint(os.name)\n")
     db = sqlite3.connect(tmp_path / "runs.db")
     db.execute("CREATE TABLE t (a)")
@@ -106,5 +109,11 @@ def test_what_no_loader_takes_is_no_false_alarm(tmp_path):
     # A pickle of protocol 0 is text, too.
     (tmp_path / "notes.txt").write_bytes(EVIL)
     assert verdicts(scan(tmp_path))["notes.txt"] == "dangerous"
+    # A picture with an archive behind it is opened by loaders that look from the end.
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", EVIL)
+    (tmp_path / "logo.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50) + buffer.getvalue())
+    assert verdicts(scan(tmp_path))["logo.png"] == "dangerous"
     (tmp_path / "weights.bin").write_bytes(bytes(range(256)) * 40)
     assert verdicts(scan(tmp_path))["weights.bin"] == "unproven"

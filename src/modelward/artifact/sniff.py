@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal[
     "pickle", "joblib", "joblib-compressed", "torch-zip", "torch-legacy", "torchscript", "torch-package",
     "npy", "npz", "safetensors", "skops", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm", "hdf5",
-    "parquet", "csv", "csv-compressed", "json", "text", "sqlite", "zip", "tar", "compressed", "unknown",
+    "parquet", "csv", "csv-compressed", "json", "text", "sqlite", "image", "zip", "tar", "compressed", "unknown",
 ]  # fmt: skip
 
 PREFIX: Final = 1 << 16
@@ -97,6 +97,8 @@ def compression(head: bytes) -> str | None:
 
 
 def _magic(data: Buffer, head: bytes) -> Sniffed | None:
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")):
+        return Sniffed("image", "starts with the magic number of a picture")
     if head.startswith(b"SQLite format 3\0"):
         return Sniffed("sqlite", "starts with the magic number of SQLite")
     if head.startswith(b"\x93NUMPY"):

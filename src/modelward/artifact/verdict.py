@@ -34,6 +34,7 @@ PASSIVE: Final[frozenset[Format]] = frozenset(
         "json",
         "text",
         "sqlite",
+        "image",
     }
 )
 """Formats whose loaders run no code of the file, unless the file holds a pickle."""
