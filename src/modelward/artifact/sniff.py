@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal[
     "pickle", "joblib", "joblib-compressed", "torch-zip", "torch-legacy", "torchscript", "torch-package",
     "npy", "npz", "safetensors", "skops", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm", "hdf5",
-    "parquet", "csv", "csv-compressed", "json", "text", "sqlite", "image", "zip", "tar", "compressed", "unknown",
+    "parquet", "csv", "csv-compressed", "json", "text", "sqlite", "image",
+    "zip", "tar", "compressed", "unknown",
 ]  # fmt: skip
 
 PREFIX: Final = 1 << 16
