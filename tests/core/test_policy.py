@@ -255,3 +255,20 @@ def test_a_policy_survives_being_written_and_read(limit, scope):
     assert msgspec.convert(plain, Policy) == policy
     with pytest.raises(msgspec.ValidationError, match="max_severity"):
         msgspec.convert({**plain, "max_severity": "low"}, Policy)
+
+
+def test_a_claim_in_another_scope_is_named():
+    made = claim(scope={"eps": 0.03137}, bracket=Bracket(0, 1))
+    policy = Policy(require=(Threshold(claim="robust-accuracy", at_least=0.5, scope={"eps": 0.0314}),))
+    verdict = judge_policy(policy, [made], [], [])
+    assert verdict.reasons[0].detail == "no such claim was made, only eps 0.03137"
+    assert str(verdict) == "unknown (policy stated): robust-accuracy (eps 0.0314) at least 0.5"
+
+
+def test_a_claim_that_is_misspelt_is_guessed():
+    with pytest.raises(PolicyInvalid, match="did you mean 'accuracy'"):
+        validate(Policy(require=(Threshold(claim="acuracy", at_least=0.5),)), IDS)
+
+
+def test_a_verdict_that_passes_says_so_in_one_word():
+    assert str(judge_policy(Policy(max_severity="low"), [], [], ["quality"])) == "pass (policy stated)"

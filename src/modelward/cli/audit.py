@@ -52,6 +52,7 @@ Examples:
   modelward audit --config modelward.toml --format html --output report.html
 """
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_HELP = "`modelward audit --help` shows every flag with an example."
 
 
 @click.command(epilog=_EPILOG)
@@ -158,13 +159,13 @@ def _numbers(flag: str, text: str | None, count: int | None = None) -> tuple[flo
     try:
         numbers = tuple(float(word) for word in text.split(","))
     except ValueError as error:
-        raise ConfigInvalid(f"{flag} {text!r}: give numbers separated by commas") from error
+        raise ConfigInvalid(f"{flag} {text!r}: give numbers separated by commas", advice=_HELP) from error
     if count is not None and len(numbers) != count:
-        raise ConfigInvalid(f"{flag} {text!r}: give {count} numbers separated by a comma")
+        raise ConfigInvalid(f"{flag} {text!r}: give {count} numbers separated by a comma", advice=_HELP)
     return numbers
 
 
 def _require_known(flag: str, given: Sequence[str], known: Sequence[str]) -> None:
     for word in given:
         if word not in known:
-            raise ConfigInvalid(f"{flag} {word!r}: give one of {', '.join(known)}")
+            raise ConfigInvalid(f"{flag} {word!r}: give one of {', '.join(known)}", advice=_HELP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
@@ -101,6 +102,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     claims: tuple[Claim, ...]
 
+    def __str__(self) -> str:
+        unmet = [reason.requirement for reason in self.reasons if reason.status != "holds"]
+        return f"{self.outcome} (policy {self.policy})" + (f": {'; '.join(unmet)}" if unmet else "")
+
     def enforce(self) -> None:
         """Return when the policy is satisfied.
 
@@ -127,8 +132,11 @@ def validate(policy: Policy, claim_ids: Sequence[str]) -> None:
         raise PolicyInvalid(f"policy {policy.name!r} states no requirement, so it would accept every model")
     for threshold in policy.require:
         if threshold.claim not in claim_ids:
+            near = get_close_matches(threshold.claim, claim_ids, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(claim_ids)}"
             raise PolicyInvalid(
-                f"policy names the unknown claim {threshold.claim!r}; known: {', '.join(claim_ids)}"
+                f"policy names the unknown claim {threshold.claim!r}; {hint}",
+                advice=f"Claims: {', '.join(claim_ids)}.",
             )
         low, high = threshold.at_least, threshold.at_most
         if threshold.min_n is not None and threshold.min_n < 1:
@@ -178,8 +186,9 @@ def judge_policy(
     for threshold in policy.require:
         named = [i for i, claim in enumerate(judged) if _names(threshold, claim)]
         if not named:
+            made = [claim for claim in claims if claim.id == threshold.claim]
             reasons.append(
-                Reason(requirement=threshold.describe(), status="unknown", detail="no such claim was made")
+                Reason(requirement=threshold.describe(), status="unknown", detail=_not_made(threshold, made))
             )
         for i in named:
             status, detail = _threshold_status(threshold, judged[i])
@@ -215,6 +224,15 @@ def _names(threshold: Threshold, claim: Claim) -> bool:
 
 def _words(value: JSON) -> str:
     return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _not_made(threshold: Threshold, made: Sequence[Claim]) -> str:
+    scopes = [
+        ", ".join(f"{key} {_words(claim.scope.get(key))}" for key in sorted(threshold.scope))
+        for claim in made
+    ]
+    known = "; ".join(dict.fromkeys(scopes[:5]))
+    return f"no such claim was made, only {known}" if known else "no such claim was made"
 
 
 def _distinction(claim: Claim, named: Sequence[Claim], threshold: Threshold) -> str:
