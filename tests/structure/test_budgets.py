@@ -123,6 +123,27 @@ def test_tests_are_as_long_as_the_source(root):
     assert tests >= SHARE * source, f"{tests} lines of tests for {source} lines of source"
 
 
+def test_tests_have_as_much_code_as_the_source(root):
+    """The same without docstrings, comments and blank lines: docstrings are asked of the source alone."""
+    source = sum(code_lines(path) for path in (root / "src").rglob("*.py"))
+    tests = sum(code_lines(path) for path in (root / "tests").rglob("*.py"))
+    assert tests >= source
+
+
+def code_lines(path):
+    text = path.read_text(encoding="utf-8")
+    documented = {
+        line
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for line in range(node.lineno, node.end_lineno + 1)
+    }
+    lines = enumerate(map(str.strip, text.splitlines()), 1)
+    return sum(bool(line) and not line.startswith("#") and at not in documented for at, line in lines)
+
+
 def test_nothing_is_left_for_later(root):
     words = ("TO" + "DO", "FIX" + "ME", "XX" + "X:", "not " + "implemented yet")
     places = ("src", "tests", "docs", "examples", "benchmarks", "tools", ".ci")
