@@ -56,6 +56,10 @@ class TestShortcut:
     def test_below_the_majority_is_zero_and_not_negative(self, counted):
         claim = judge_shortcut([counted([[0, 0], [40, 10]], [[0, 0], [50, 0]])]).claims[0]
         assert (claim.value, claim.interval.lower, claim.interval.upper) == (0.0, 0.0, 0.0)
+        assert (
+            claim.statement
+            == "Nothing survives on a alone: the model then does worse than the majority class."
+        )
 
     def test_better_alone_than_as_a_whole_is_one(self, counted):
         claim = judge_shortcut([counted([[0, 0], [0, 500]], [[0, 100], [0, 400]])]).claims[0]

@@ -61,6 +61,9 @@ def _shortcut(item: Evidence) -> Claim:
             0, "The model is not shown to beat the majority class, so there is no accuracy to share out."
         )
         statement = f"What survives on {name} alone is unknown."
+    elif known[2] <= 0:
+        # The share is below 0 and cut there, so its interval has no width.
+        statement = f"Nothing survives on {name} alone: the model then does worse than the majority class."
     else:
         statement = f"{known[0]:.1%} of the accuracy above the majority class survives on {name} alone."
     scope: dict[str, JSON] = {"features": item.outcome["of"]}
