@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 
 from modelward.artifact import compress, npy, skops
-from modelward.artifact.pickle.events import Event
+from modelward.artifact.events import Event
 from modelward.artifact.pickle.opcodes import VALID
 from modelward.artifact.pickle.streams import scan
 from modelward.artifact.sniff import Sniffed, compression, sniff

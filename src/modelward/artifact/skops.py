@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from modelward.artifact.pickle import rules
-from modelward.artifact.pickle.events import Event
+from modelward.artifact.events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

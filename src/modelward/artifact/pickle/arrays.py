@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from modelward.artifact.pickle.events import Broken, Event
+from modelward.artifact.events import Broken, Event
 from modelward.artifact.pickle.state import count_of, layout, shape_of
 from modelward.artifact.pickle.values import Map, Obj
 

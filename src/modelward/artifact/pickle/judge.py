@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from modelward.artifact.pickle import rules
 from modelward.artifact.pickle.checks import CHECKS, LOOSE
-from modelward.artifact.pickle.events import Broken, Event, Level
+from modelward.artifact.events import Broken, Event, Level
 from modelward.artifact.pickle.schema import Matcher
 from modelward.artifact.pickle.special import SPECIAL
 from modelward.artifact.pickle.values import Global, Map, Obj, Seq, call_text, children, render

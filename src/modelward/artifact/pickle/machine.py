@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from modelward.artifact.pickle.events import Broken, Event
+from modelward.artifact.events import Broken, Event
 from modelward.artifact.pickle.opcodes import SLOW, VALID, State
 from modelward.artifact.pickle.undo import Journal
 from modelward.artifact.pickle.values import Map, Seq

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.pickle import rules
-from modelward.artifact.pickle.events import Event
+from modelward.artifact.events import Event
 from modelward.artifact.pickle.values import Global, Obj, Seq, call_text
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from modelward.artifact.pickle.events import Event
+from modelward.artifact.events import Event
 from modelward.artifact.pickle.judge import Judge, Loader
 from modelward.artifact.pickle.machine import STREAMS, Walk, walk
 

@@ -1,4 +1,4 @@
-"""What the walk reports."""
+"""What a reader reports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 Level: TypeAlias = Literal["dangerous", "unproven", "note"]
+Severity: TypeAlias = Literal["critical", "high", "medium", "low", "info"]
 
 
 class Broken(Exception):
@@ -14,15 +15,18 @@ class Broken(Exception):
 
 
 class Event(msgspec.Struct):
-    """One effect that was not proven harmless.
+    """One effect that was not proven harmless, or something a reader of the report should know.
 
     Attributes:
         rule: identifier of the rule.
         level: `dangerous`, `unproven`, or `note` for what does not change the verdict.
         message: one sentence.
-        pos: offset in the buffer of the opcode.
+        pos: offset in the buffer, -1 when there is none.
         call: the reconstructed call, or None.
         times: how often it occurred.
+        severity: of a note about source, configuration or secrets; None leaves it to the level.
+        line: line in a text, from 1, or None.
+        remedy: what to do about it, or None.
     """
 
     rule: str
@@ -31,3 +35,6 @@ class Event(msgspec.Struct):
     pos: int
     call: str | None = None
     times: int = 1
+    severity: Severity | None = None
+    line: int | None = None
+    remedy: str | None = None
