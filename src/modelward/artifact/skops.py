@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from modelward.artifact.pickle import rules
 from modelward.artifact.events import Event
+from modelward.artifact.pickle import rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from __future__ import annotations
 import _compat_pickle
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
+from modelward.artifact.events import Broken, Event, Level
 from modelward.artifact.pickle import rules
 from modelward.artifact.pickle.checks import CHECKS, LOOSE
-from modelward.artifact.events import Broken, Event, Level
 from modelward.artifact.pickle.schema import Matcher
 from modelward.artifact.pickle.special import SPECIAL
 from modelward.artifact.pickle.values import Global, Map, Obj, Seq, call_text, children, render

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
-from modelward.artifact.pickle import arrays
 from modelward.artifact.events import Broken, Event
+from modelward.artifact.pickle import arrays
 from modelward.artifact.pickle.memo import has, put
 from modelward.artifact.pickle.values import Map, Obj, Seq
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from modelward.artifact.pickle import rules
 from modelward.artifact.events import Event
+from modelward.artifact.pickle import rules
 from modelward.artifact.pickle.values import Global, Obj, Seq, call_text
 
 if TYPE_CHECKING:
