@@ -12,16 +12,22 @@ import msgspec
 
 from modelward.artifact import compress, npy, skops
 from modelward.artifact.events import Event
+from modelward.artifact.format import TEXTUAL, Sniffed
 from modelward.artifact.pickle.opcodes import VALID
 from modelward.artifact.pickle.streams import scan
-from modelward.artifact.sniff import Sniffed, compression, sniff
+from modelward.artifact.sniff import PREFIX, compression, sniff
 from modelward.artifact.zipread import Archive
 from modelward.errors import FileDamaged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from modelward.artifact.format import Format
     from modelward.artifact.pickle.judge import Loader
     from modelward.artifact.pickle.values import Buffer
+    from modelward.artifact.reading import Read
     from modelward.artifact.zipread import Member
+    from modelward.core.canonical import JSON
 
 _METHODS: Final = {8: "deflate", 12: "bz2"}
 _TORCH: Final = frozenset({"torch-zip", "torchscript", "torch-package"})
@@ -51,16 +57,26 @@ class Collected:
         events: (member, event) in order.
         unread: sentences on what was not read.
         proven: content other than a pickle was proven harmless (a skops schema).
+        contained: name -> format of each member that was recognised.
+        harmless: names of the members whose own content was proven harmless.
+        facts: what the content says about itself.
     """
 
-    __slots__ = ("arrays", "events", "limits", "members", "produced", "proven", "streams", "unread")
+    __slots__ = (
+        "arrays", "beside", "contained", "events", "facts", "harmless", "limits", "members", "produced",
+        "proven", "streams", "unread",
+    )  # fmt: skip
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, beside: Callable[[str], bytes | None] | None = None) -> None:
         self.limits = limits
+        self.beside = beside
         self.events: list[tuple[str, Event]] = []
         self.unread: list[str] = []
         self.members = self.streams = self.arrays = self.produced = 0
         self.proven = False
+        self.contained: dict[str, Format] = {}
+        self.harmless: set[str] = set()
+        self.facts: dict[str, JSON] = {}
 
     def add(self, member: str, rule: str, message: str, *, note: bool = False) -> None:
         """Record that something was not proven, or is only worth a note."""
@@ -73,19 +89,47 @@ class Collected:
         self.add(member, "artifact.unread", message)
 
 
-def collect(data: Buffer, found: Sniffed, limits: Limits) -> Collected:
+def recognise(data: Buffer, name: str) -> Sniffed:
+    """What content is; a text is recognised by its name as well.
+
+    Args:
+        data: the whole content.
+        name: name of the file or member.
+
+    Raises:
+        FileDamaged: it is empty, or truncated so that its format cannot be read at all.
+    """
+    found = sniff(data)
+    if found.format in TEXTUAL:
+        from modelward.artifact.around.kinds import refine
+
+        return refine(found, name, bytes(data[:PREFIX]))
+    return found
+
+
+def collect(
+    data: Buffer,
+    found: Sniffed,
+    limits: Limits,
+    *,
+    name: str = "",
+    beside: Callable[[str], bytes | None] | None = None,
+) -> Collected:
     """Walk everything in a file that loading could execute.
 
     Args:
         data: the whole content.
         found: what it is.
         limits: budgets.
+        name: name of the file, for formats that are known by it.
+        beside: content of a file beside it, by relative path.
     """
-    into = Collected(limits)
+    into = Collected(limits, beside)
     _content(into, data, found, "", 0)
+    _readers(into, data, found.format, ("", name), 0)
     if found.format not in {"zip", "npz", "skops", *_TORCH}:
         _appended_zip(into, data)
-        if not into.streams and not into.events:
+        if not into.streams:
             _second_look(into, data)
     return into
 
@@ -135,10 +179,40 @@ def _content(into: Collected, data: Buffer, found: Sniffed, member: str, depth: 
         _npy(into, data, member)
     elif kind == "tar":
         _tar(into, data, member, depth)
-    elif kind == "hdf5":
-        into.missed(member, "HDF5 may hold layers with code, and is not read")
     elif kind == "unknown" and not member:
         into.missed(member, "the format is unknown, so what a loader would do is unknown")
+
+
+def _readers(into: Collected, data: Buffer, kind: Format, named: tuple[str, str], depth: int) -> None:
+    """Let the readers of a format look at it; `named` is the member and the name it goes by."""
+    from modelward.artifact.formats.table import readers
+
+    member, name = named
+    for read in readers(kind):
+        _apply(into, read, data, (member, name), depth)
+
+
+def _apply(into: Collected, read: Read, data: Buffer, named: tuple[str, str], depth: int) -> None:
+    from modelward.artifact.reading import Exhausted, Malformed, Reading
+
+    member, name = named
+    reading = Reading(name, beside=into.beside)
+    try:
+        read(data, reading)
+    except Malformed as error:
+        reading.missed(f"the content is damaged: {error}")
+    except Exhausted:
+        reading.missed("the content needs more steps than are taken")
+    where = f"{member}: " if member else ""
+    into.events += [(member, event) for event in reading.events]
+    into.unread += [where + sentence for sentence in reading.unread]
+    into.facts.update(reading.facts)
+    if reading.proven:
+        into.proven = True
+        into.harmless.add(member)
+    for inner in reading.inner:
+        place = f"{member}/{inner.name}" if member else inner.name
+        _nested(into, inner.content, place, depth + 1, inner.format)
 
 
 def _pickle(
@@ -154,6 +228,8 @@ def _pickle(
     into.events += [(member, event) for event in result.events]
     into.streams += result.streams
     into.arrays += result.arrays
+    if result.streams:
+        into.harmless.add(member)
     if result.dropped:
         into.add(member, "pickle.budget", f"{result.dropped} further findings were not kept", note=True)
     broken = any(event.rule == "pickle.broken" for event in result.events)
@@ -166,17 +242,19 @@ def _pickle(
         _nested(into, inner, name, 1)
 
 
-def _nested(into: Collected, data: bytes, member: str, depth: int) -> None:
+def _nested(into: Collected, data: Buffer, member: str, depth: int, kind: Format | None = None) -> None:
     """Content found inside other content."""
     if depth > into.limits.depth:
         into.missed(member, f"nested deeper than {into.limits.depth} levels")
         return
     try:
-        found = sniff(data)
+        found = Sniffed(kind, "by where it stands") if kind is not None else recognise(data, member)
     except FileDamaged as error:
         into.add(member, "artifact.damaged", str(error), note=not data)
         return
+    into.contained[member] = found.format
     _content(into, data, found, member, depth)
+    _readers(into, data, found.format, (member, member), depth)
 
 
 def _compressed(into: Collected, data: Buffer, member: str, depth: int) -> None:
@@ -282,7 +360,7 @@ def _plausible(head: bytes) -> bool:
 
 def _opportunistic(into: Collected, content: bytes, name: str, depth: int) -> None:
     """A member that no loader need unpickle: only what is complete, or dangerous, counts."""
-    trial = Collected(into.limits)
+    trial = Collected(into.limits, into.beside)
     _nested(trial, content, name, depth + 1)
     broken = any(
         event.rule in {"pickle.broken", "artifact.unread", "artifact.damaged"} for _, event in trial.events
@@ -291,6 +369,8 @@ def _opportunistic(into: Collected, content: bytes, name: str, depth: int) -> No
     into.events += dangerous if broken else trial.events
     into.streams += trial.streams
     into.produced += trial.produced
+    into.contained.update(trial.contained)
+    into.harmless |= trial.harmless
 
 
 def _skops(into: Collected, content: bytes, name: str) -> None:

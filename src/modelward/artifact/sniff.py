@@ -1,12 +1,12 @@
-"""Recognise what a file is by its content; the name of the file is never consulted."""
+"""Recognise what a file is by its content; its name is asked for texts alone (`around/kinds.py`)."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
+from modelward.artifact.format import Sniffed
 from modelward.artifact.pickle.judge import Judge
 from modelward.artifact.pickle.machine import walk
 from modelward.artifact.pickle.opcodes import VALID
@@ -15,13 +15,6 @@ from modelward.errors import FileDamaged
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
-
-Format: TypeAlias = Literal[
-    "pickle", "joblib", "joblib-compressed", "torch-zip", "torch-legacy", "torchscript", "torch-package",
-    "npy", "npz", "safetensors", "skops", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm", "hdf5",
-    "parquet", "csv", "csv-compressed", "json", "text", "sqlite", "image",
-    "zip", "tar", "compressed", "unknown",
-]  # fmt: skip
 
 PREFIX: Final = 1 << 16
 """Bytes looked at from the start of a file (a zip's directory is read from its end)."""
@@ -39,18 +32,6 @@ LEGACY_MAGIC: Final = b"\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 _WRAPPERS: Final = (b"NumpyArrayWrapper", b"NDArrayWrapper")
 _WHOLE: Final = 1 << 26
 """Largest content, in bytes, that is walked as a pickle to find out whether it is one."""
-
-
-class Sniffed(msgspec.Struct, frozen=True):
-    """What a file is.
-
-    Attributes:
-        format: one of `Format`; "unknown" when no rule applies.
-        reason: what in the content says so.
-    """
-
-    format: Format
-    reason: str
 
 
 def sniff(data: Buffer) -> Sniffed:
@@ -71,6 +52,7 @@ def sniff(data: Buffer) -> Sniffed:
         _compressed,
         _safetensors,
         _pickle,
+        _signs,
         _text,
         _ubj,
         _onnx,
@@ -164,6 +146,18 @@ def _compressed(data: Buffer, head: bytes) -> Sniffed | None:
 
 def _looks_pickled(head: bytes) -> bool:
     return len(head) > 2 and head[0] == 0x80 and head[1] <= 5 and head[2] in VALID
+
+
+_SIGNS: Final = ("binary", "graphs", "archives", "documents")
+"""Modules of `signs`, asked in this order; each has a function `sign(data, head)`."""
+
+
+def _signs(data: Buffer, head: bytes) -> Sniffed | None:
+    for name in _SIGNS:
+        found: Sniffed | None = import_module(f"modelward.artifact.signs.{name}").sign(data, head)
+        if found is not None:
+            return found
+    return None
 
 
 def _safetensors(data: Buffer, head: bytes) -> Sniffed | None:

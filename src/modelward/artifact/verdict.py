@@ -6,38 +6,30 @@ The values have the shape of the scan document: `path, format, verdict, coverage
 from __future__ import annotations
 
 import mmap
+import re
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from modelward.artifact.containers import Collected, Limits, collect
-from modelward.artifact.sniff import Format, Sniffed, sniff
+from modelward.artifact.containers import Collected, Limits, collect, recognise
+from modelward.artifact.events import Level, Severity
+from modelward.artifact.format import AROUND, PASSIVE, Format, Sniffed
+from modelward.core.canonical import JSON
 from modelward.errors import FileDamaged, FileMissing
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from modelward.artifact.pickle.values import Buffer
+
 Verdict: TypeAlias = Literal["inert", "dangerous", "unproven", "error"]
-Severity: TypeAlias = Literal["critical", "medium", "info"]
 
 _SEVERITY: Final[dict[str, Severity]] = {"dangerous": "critical", "unproven": "medium", "note": "info"}
-PASSIVE: Final[frozenset[Format]] = frozenset(
-    {
-        "npy",
-        "npz",
-        "safetensors",
-        "onnx",
-        "xgboost-json",
-        "xgboost-ubj",
-        "lightgbm",
-        "parquet",
-        "csv",
-        "csv-compressed",
-        "json",
-        "text",
-        "sqlite",
-        "image",
-    }
-)
-"""Formats whose loaders run no code of the file, unless the file holds a pickle."""
+_ORDER: Final[tuple[Severity, ...]] = ("critical", "high", "medium", "low", "info")
+_BESIDE: Final = 16 << 20
+"""Largest file beside the one that is inspected that a reader may look at, in bytes."""
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -46,10 +38,12 @@ class Location(msgspec.Struct, frozen=True):
     Attributes:
         member: path of the member inside archives, "" for the file itself.
         offset: byte offset in the member's (decompressed) content, or None.
+        line: line of a text, from 1, or None.
     """
 
     member: str
     offset: int | None
+    line: int | None = None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -57,10 +51,12 @@ class Finding(msgspec.Struct, frozen=True):
 
     Attributes:
         rule: identifier, e.g. `pickle.payload`.
-        severity: `critical` makes the verdict dangerous, `medium` unproven, `info` changes nothing.
+        severity: where there is a verdict, `critical` makes it dangerous, `medium` unproven, and `info`
+            changes nothing; in source, configuration, secrets and dependencies it says how bad it is.
         message: one sentence.
         location: member and offset.
         call: the reconstructed call, e.g. `os.system('id')`, or None.
+        remedy: what to do about it, or None.
     """
 
     rule: str
@@ -68,6 +64,21 @@ class Finding(msgspec.Struct, frozen=True):
     message: str
     location: Location
     call: str | None = None
+    remedy: str | None = None
+
+
+class Contained(msgspec.Struct, frozen=True):
+    """A member of an archive that was recognised.
+
+    Attributes:
+        path: of the member within the file, with `/` for archives and `!` for compression.
+        format: by content.
+        verdict: as of a file.
+    """
+
+    path: str
+    format: Format
+    verdict: Verdict | None
 
 
 class Coverage(msgspec.Struct, frozen=True):
@@ -99,6 +110,8 @@ class ArtifactReport(msgspec.Struct, frozen=True):
             code of the file, and it holds no pickle).
         coverage: what was read.
         findings: most severe first.
+        members: members of an archive that were recognised.
+        facts: what the content says about itself (framework, tensors, parameters, licence), unverified.
     """
 
     path: str
@@ -106,6 +119,8 @@ class ArtifactReport(msgspec.Struct, frozen=True):
     verdict: Verdict | None
     coverage: Coverage
     findings: tuple[Finding, ...]
+    members: tuple[Contained, ...] = ()
+    facts: dict[str, JSON] = {}
 
 
 def inspect(path: Path | str, *, limits: Limits | None = None) -> ArtifactReport:
@@ -124,58 +139,90 @@ def inspect(path: Path | str, *, limits: Limits | None = None) -> ArtifactReport
             if not file.seek(0, 2):
                 raise FileDamaged(f"{path} is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _inspect(data, str(path), limits)
+                return _inspect(data, str(path), limits, partial(_beside, Path(path).parent))
     except OSError as error:
         raise FileMissing(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def inspect_bytes(data: bytes, name: str, *, limits: Limits | None = None) -> ArtifactReport:
+def inspect_bytes(
+    data: bytes,
+    name: str,
+    *,
+    limits: Limits | None = None,
+    beside: Callable[[str], bytes | None] | None = None,
+) -> ArtifactReport:
     """Inspect content that is already in memory.
 
     Args:
         data: the whole content.
-        name: what the report calls it.
+        name: what the report calls it; texts are recognised by it.
         limits: budgets.
+        beside: content of a file beside it, by relative path.
 
     Raises:
         FileDamaged: it is empty, or is truncated so that its format cannot be read at all.
     """
-    return _inspect(data, name, limits)
+    return _inspect(data, name, limits, beside)
 
 
-def _inspect(data: bytes | mmap.mmap, name: str, limits: Limits | None) -> ArtifactReport:
+def _beside(folder: Path, name: str) -> bytes | None:
+    """A regular file below the folder, no link on the way leading out of it."""
     try:
-        found = sniff(data)
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            return None
+        return path.read_bytes() if path.stat().st_size <= _BESIDE else None
+    except (OSError, ValueError):
+        return None
+
+
+def _inspect(
+    data: Buffer, name: str, limits: Limits | None, beside: Callable[[str], bytes | None] | None
+) -> ArtifactReport:
+    try:
+        found = recognise(data, name)
     except FileDamaged as error:
         raise FileDamaged(f"{name}: {error}") from error
-    collected = collect(data, found, limits or Limits())
-    coverage = Coverage(
-        len(data), collected.members, collected.streams, collected.arrays, tuple(collected.unread)
+    seen = collect(data, found, limits or Limits(), name=name, beside=beside)
+    coverage = Coverage(len(data), seen.members, seen.streams, seen.arrays, tuple(seen.unread))
+    verdict = _verdict(
+        found, {event.level for _, event in seen.events}, proven=bool(seen.streams) or seen.proven
     )
-    return ArtifactReport(name, found.format, _verdict(found, collected), coverage, _findings(collected))
+    return ArtifactReport(
+        name, found.format, verdict, coverage, _findings(seen), tuple(_contained(seen)), seen.facts
+    )
 
 
-def _verdict(found: Sniffed, collected: Collected) -> Verdict | None:
-    levels = {event.level for _, event in collected.events}
+def _verdict(found: Sniffed, levels: set[Level], *, proven: bool) -> Verdict | None:
     if "dangerous" in levels:
         return "dangerous"
     if "unproven" in levels:
         return "unproven"
-    if collected.streams or collected.proven:
+    if proven:
         return "inert"
-    return None if found.format in PASSIVE else "unproven"
+    return None if found.format in PASSIVE | AROUND else "unproven"
 
 
-def _findings(collected: Collected) -> tuple[Finding, ...]:
-    order = {"critical": 0, "medium": 1, "info": 2}
+def _contained(seen: Collected) -> Iterator[Contained]:
+    """The members with their verdicts; what is found in a member counts for those around it as well."""
+    levels: dict[str, set[Level]] = {name: set() for name in seen.contained}
+    for member, event in seen.events:
+        for end in [len(member), *(match.start() for match in re.finditer("[/!]", member))]:
+            levels.get(member[:end], set()).add(event.level)
+    for name, kind in seen.contained.items():
+        yield Contained(name, kind, _verdict(Sniffed(kind, ""), levels[name], proven=name in seen.harmless))
+
+
+def _findings(seen: Collected) -> tuple[Finding, ...]:
     made = [
         Finding(
             event.rule,
-            _SEVERITY[event.level],
+            event.severity or _SEVERITY[event.level],
             event.message,
-            Location(member, event.pos if event.pos >= 0 else None),
+            Location(member, event.pos if event.pos >= 0 else None, event.line),
             event.call,
+            event.remedy,
         )
-        for member, event in collected.events
+        for member, event in seen.events
     ]
-    return tuple(sorted(made, key=lambda finding: order[finding.severity]))
+    return tuple(sorted(made, key=lambda finding: _ORDER.index(finding.severity)))

@@ -1,0 +1,1 @@
+"""One static reader per format; `table.py` finds it by name."""

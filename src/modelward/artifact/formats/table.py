@@ -1,0 +1,25 @@
+"""Which module reads which format."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from modelward.artifact.format import Format
+    from modelward.artifact.reading import Read
+
+_FORMATS: Final[dict[Format, str]] = {}
+"""Format -> module of `formats` whose function `read` reads it."""
+_AROUND: Final[dict[Format, str]] = {}
+"""Format -> module of `around` whose function `read` looks for weaknesses in it."""
+
+
+def readers(kind: Format) -> list[Read]:
+    """The readers of a format, imported now; none when it has none."""
+    places = [
+        f"modelward.artifact.{room}.{table[kind]}"
+        for room, table in (("formats", _FORMATS), ("around", _AROUND))
+        if kind in table
+    ]
+    return [cast("Read", import_module(place).read) for place in places]

@@ -1,0 +1,1 @@
+"""Rules that recognise formats by their content, in groups that are imported only when asked."""
