@@ -122,7 +122,7 @@ def stack() -> Iterator[Vector]:
 def attributes() -> Iterator[Vector]:
     build = "build-on-callable"
     yield Vector(build, "a module's attribute", "model.pkl", pickle(call("importlib:import_module", "collections") + push({"OrderedDict": SYSTEM}) + b"b"))
-    yield Vector(build, "a class's attribute", "model.pkl", pickle(ref("collections:OrderedDict") + push((None, {"__setstate__": SYSTEM})) + b"b" + obj("collections:OrderedDict", state=COMMAND)))
+    yield Vector(build, "a class's attribute", "model.pkl", pickle(ref("collections:ChainMap") + push((None, {"__setstate__": SYSTEM})) + b"b" + obj("collections:ChainMap", state=COMMAND)))
     yield Vector(build, "a function's attribute", "model.pkl", pickle(ref("collections:namedtuple") + push((None, {"__wrapped__": SYSTEM})) + b"b"))
     yield Vector(build, "a function's code", "model.pkl", pickle(ref("collections:namedtuple") + push((None, {"__code__": call("marshal:loads", b"N")})) + b"b"))
     yield Vector(build, "a benign class, benign value", "model.pkl", pickle(ref("collections:OrderedDict") + push((None, {"copy": 1})) + b"b"), "not-clean")
@@ -157,7 +157,7 @@ def takers() -> Iterator[Vector]:
         "type with a base": call("builtins:type", "x", (ref("subprocess:Popen"),), {}),
         "dict subclass with missing": obj("collections:ChainMap", state={"maps": [], "__missing__": SYSTEM}),
     }
-    soft = {"numpy reconstruct", "copyreg reconstructor", "type with a base", "dict subclass with missing", "torch wrapper", "sorted by key"}
+    soft = {"partial", "defaultdict factory, bare", "defaultdict factory", "copyreg newobj", "numpy reconstruct", "copyreg reconstructor", "type with a base", "dict subclass with missing", "torch wrapper", "sorted by key"}
     for name, body in bodies.items():
         yield Vector(label, name, "model.pkl", pickle(body), "not-clean" if name in soft else "dangerous")
 
@@ -176,8 +176,8 @@ def streams() -> Iterator[Vector]:
     yield Vector(label, "second", "model.pkl", benign() + payload())
     yield Vector(label, "fourth, other protocol", "model.pkl", benign() + benign(2) + benign(0) + payload(0))
     yield Vector(label, "legacy torch order", "model.pt", pickle(b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", version=2) + pickle(b"M\xe9\x03", version=2) + pickle(push({"little_endian": True}, 2), version=2) + payload(2) + pickle(push([], 2), version=2))
-    yield Vector("trailing-data", "padding, then a stream", "model.pkl", benign() + b"\x00" * 64 + payload())
-    yield Vector("trailing-data", "words, then a stream", "model.pkl", benign() + b"# weights follow\n" + payload(2))
+    yield Vector("trailing-data", "padding, then a stream", "model.pkl", benign() + b"\x00" * 64 + payload(), "not-clean")
+    yield Vector("trailing-data", "words, then a stream", "model.pkl", benign() + b"# weights follow\n" + payload(2), "not-clean")
     yield Vector("trailing-data", "a zip archive of an unpickler", "model.pkl", benign() + b"PK\x03\x04" + payload(2), "not-clean")
 
 
