@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import re
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -14,14 +15,15 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import msgspec
 
 from modelward.artifact.containers import Collected, Limits, collect, recognise
-from modelward.artifact.events import Level, Severity
-from modelward.artifact.format import AROUND, PASSIVE, Format, Sniffed
+from modelward.artifact.finding import Finding, Location
+from modelward.artifact.format import AROUND, PASSIVE, TEXTUAL, Format, Sniffed
 from modelward.core.canonical import JSON
 from modelward.errors import FileDamaged, FileMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from modelward.artifact.events import Level, Severity
     from modelward.artifact.pickle.values import Buffer
 
 Verdict: TypeAlias = Literal["inert", "dangerous", "unproven", "error"]
@@ -30,41 +32,8 @@ _SEVERITY: Final[dict[str, Severity]] = {"dangerous": "critical", "unproven": "m
 _ORDER: Final[tuple[Severity, ...]] = ("critical", "high", "medium", "low", "info")
 _BESIDE: Final = 16 << 20
 """Largest file beside the one that is inspected that a reader may look at, in bytes."""
-
-
-class Location(msgspec.Struct, frozen=True):
-    """Where in a file something stands.
-
-    Attributes:
-        member: path of the member inside archives, "" for the file itself.
-        offset: byte offset in the member's (decompressed) content, or None.
-        line: line of a text, from 1, or None.
-    """
-
-    member: str
-    offset: int | None
-    line: int | None = None
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that loading would do, or that could not be decided.
-
-    Attributes:
-        rule: identifier, e.g. `pickle.payload`.
-        severity: where there is a verdict, `critical` makes it dangerous, `medium` unproven, and `info`
-            changes nothing; in source, configuration, secrets and dependencies it says how bad it is.
-        message: one sentence.
-        location: member and offset.
-        call: the reconstructed call, e.g. `os.system('id')`, or None.
-        remedy: what to do about it, or None.
-    """
-
-    rule: str
-    severity: Severity
-    message: str
-    location: Location
-    call: str | None = None
-    remedy: str | None = None
+MARKER: Final = b"modelward: ignore"
+"""What a suppression inside a text starts with (`suppress.py`)."""
 
 
 class Contained(msgspec.Struct, frozen=True):
@@ -184,12 +153,18 @@ def _inspect(
     except FileDamaged as error:
         raise FileDamaged(f"{name}: {error}") from error
     seen = collect(data, found, limits or Limits(), name=name, beside=beside)
+    levels = {event.level for _, event in seen.events}
+    verdict = _verdict(found, levels, proven=bool(seen.streams) or seen.proven)
+    if verdict == "unproven" and "unproven" not in levels:
+        seen.missed("", f"nothing in this {found.format} content was proven harmless")
     coverage = Coverage(len(data), seen.members, seen.streams, seen.arrays, tuple(seen.unread))
-    verdict = _verdict(
-        found, {event.level for _, event in seen.events}, proven=bool(seen.streams) or seen.proven
-    )
+    findings = _findings(seen)
+    if found.format in TEXTUAL and len(data) <= _BESIDE and data.find(MARKER) >= 0:
+        from modelward.artifact.suppress import suppress
+
+        findings = suppress(findings, bytes(data), date.today())  # noqa: DTZ011 - a comment's date has no zone
     return ArtifactReport(
-        name, found.format, verdict, coverage, _findings(seen), tuple(_contained(seen)), seen.facts
+        name, found.format, verdict, coverage, findings, tuple(_contained(seen)), seen.facts
     )
 
 
@@ -222,6 +197,7 @@ def _findings(seen: Collected) -> tuple[Finding, ...]:
             Location(member, event.pos if event.pos >= 0 else None, event.line),
             event.call,
             event.remedy,
+            event.level,
         )
         for member, event in seen.events
     ]

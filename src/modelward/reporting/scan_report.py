@@ -14,7 +14,8 @@ from modelward.reporting.text import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from modelward.artifact.verdict import ArtifactReport, Location
+    from modelward.artifact.finding import Location
+    from modelward.artifact.verdict import ArtifactReport
 
 _LEVELS = {"critical": "error", "high": "error", "medium": "warning", "low": "note", "info": "note"}
 _MARKS = {"inert": "ok", "dangerous": "DANGEROUS", "unproven": "unproven", "error": "error", None: "-"}

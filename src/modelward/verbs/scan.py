@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelward.artifact.verdict import ArtifactReport, Coverage, Finding, Location, inspect
+from modelward.artifact.finding import Finding, Location
+from modelward.artifact.verdict import ArtifactReport, Coverage, inspect
 from modelward.errors import FileMissing, InputError
 
 if TYPE_CHECKING:
