@@ -8,16 +8,16 @@ Every other value is one of the four classes below.
 from __future__ import annotations
 
 import ast
+import mmap
 import struct
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Iterator, Sequence
 
     from modelward.artifact.pickle.rules import Entry
 
-    Buffer: TypeAlias = bytes | mmap.mmap
+Buffer: TypeAlias = bytes | mmap.mmap
 
 KEPT: Final = 64
 """How many constants of a list are kept; the others are only counted."""
