@@ -6,6 +6,7 @@ The tree (an indented error is a kind of the one above it):
       InputError                what was given cannot be used
         FileMissing             a path does not exist or cannot be read
         FileDamaged             a file is empty, truncated or not what its content claims
+        RemoteRefused           a URL must not be asked, or does not answer
         FormatUnknown           a file's content is of no format modelward opens
         UnsafeArtifact          loading was not proven harmless, so it was not loaded
         ColumnMissing           a named column is not in the table
@@ -67,6 +68,12 @@ class FileDamaged(InputError):
     """A file is empty, truncated, or does not hold what its first bytes announce."""
 
     default_advice = "Write the file again from its source; compare its size and digest with the original."
+
+
+class RemoteRefused(InputError):
+    """A URL leads where only a named host may be asked, or its server does not answer as it should."""
+
+    default_advice = "Check the URL; download the file and scan it from the disk if the server is unusual."
 
 
 class FormatUnknown(InputError):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from modelward.artifact.events import Level, Severity
+from modelward.core.canonical import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -44,3 +52,21 @@ class Finding(msgspec.Struct, frozen=True):
     remedy: str | None = None
     level: Level = "note"
     accepted: str | None = None
+
+
+def fingerprints(findings: Sequence[Finding]) -> list[str]:
+    """One stable name per finding of a file: it survives moved lines and offsets, and names no path.
+
+    Args:
+        findings: all findings of one file.
+
+    Returns:
+        in the same order, SHA-256 in hexadecimal over rule, member, call, and the count of equal ones before.
+    """
+    seen: Counter[bytes] = Counter()
+    made: list[str] = []
+    for finding in findings:
+        key = canonical([finding.rule, finding.location.member, finding.call or ""])
+        made.append(hashlib.sha256(key + b"#%d" % seen[key]).hexdigest())
+        seen[key] += 1
+    return made

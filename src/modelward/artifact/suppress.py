@@ -3,8 +3,8 @@
     data = pickle.load(file)  # modelward: ignore[source.pickle-load] our own cache until=2027-06-30
 
 Only findings about source, configuration, secrets and dependencies are suppressed, never a verdict, and only
-in the file itself, not in members of archives. A suppression without a reason, or after its last day, suppresses
-nothing and is a finding of its own.
+in the file itself, not in members of archives. A suppression without a reason, or after its last day,
+suppresses nothing and is a finding of its own.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _read(match: re.Match[str], today: date) -> _Suppression | str:
             last = date.fromisoformat(until[1])
         except ValueError:
             return (
-                f"the suppression's end {until[1][:40]!r} is no date like 2027-06-30: it suppresses nothing"
+                f"the suppression's end {until[1][:40]!r} is no date like 2027-06-30: nothing is suppressed"
             )
         if last < today:
             return f"the suppression ended on {last}, so it suppresses nothing"

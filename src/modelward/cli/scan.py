@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from modelward.artifact.verdict import ArtifactReport
+    from modelward.reporting.scan_report import Bar, Refusal
+    from modelward.verbs.scan import ScanOptions
 
 _EPILOG = """\b
 Examples:
   modelward scan model.pkl
   modelward scan models/ --format json --fail-on dangerous
+  modelward scan hf://owner/name@main
+  curl -s https://example.org/model.pt | modelward scan -
+  modelward scan . --write-baseline .modelward-baseline.json
+  modelward scan . --baseline .modelward-baseline.json --format sarif --output scan.sarif
 """
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
     "--format",
     "form",
@@ -28,6 +38,7 @@ Examples:
     show_default=True,
     help="Output.",
 )
+@click.option("--output", type=_FILE, help="Write the result there and not to the screen.")
 @click.option(
     "--fail-on",
     type=click.Choice(["dangerous", "unproven"]),
@@ -35,31 +46,109 @@ Examples:
     show_default=True,
     help="Mildest verdict that gives exit code 1; what could not be read counts as unproven.",
 )
-def command(paths: tuple[Path, ...], *, form: str, fail_on: str) -> int:
+@click.option(
+    "--fail-on-finding",
+    type=click.Choice(["critical", "high", "medium", "low", "never"]),
+    default="high",
+    show_default=True,
+    help="Mildest severity in source, configuration, secrets and dependencies that gives exit code 1.",
+)
+@click.option("--baseline", type=_FILE, help="Findings that were accepted before; they do not count.")
+@click.option("--write-baseline", type=_FILE, help="Accept what is found now, and write it there.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes for folders.  [default: one per core]")
+@click.option(
+    "--unsafe-host",
+    multiple=True,
+    metavar="HOST",
+    help="A host of a private, loopback or link-local address that may be asked.",
+)
+def command(
+    sources: tuple[str, ...],
+    *,
+    form: str,
+    output: Path | None,
+    fail_on: str,
+    fail_on_finding: str,
+    baseline: Path | None,
+    write_baseline: Path | None,
+    jobs: int | None,
+    unsafe_host: tuple[str, ...],
+) -> int:
     """Say what loading each file can do: inert, dangerous or unproven. Nothing is loaded.
 
-    Folders are scanned with all files below them; links inside them are not followed.
+    SOURCE is a file, a folder with all files below it, `-` for standard input, an http(s) URL, or
+    hf://owner/name[@revision][/path] for a repository of a Hugging Face hub.
     """
-    from modelward.reporting.scan_report import scan_json, scan_sarif, scan_text
+    from modelward.reporting.scan_report import refused
+    from modelward.verbs.scan import ScanOptions
 
-    reports = _scan(paths)
-    if form == "text":
-        click.echo(scan_text(reports))
+    known = None
+    if baseline is not None:
+        from modelward.verbs.scan_baseline import read_baseline
+
+        known = read_baseline(baseline)
+    options = ScanOptions(jobs=jobs or len(os.sched_getaffinity(0)), hosts=frozenset(unsafe_host))
+    reports = _scan(sources, options)
+    if known is not None:
+        from datetime import date
+
+        from modelward.verbs.scan_baseline import accept
+
+        reports = accept(reports, known, date.today())  # noqa: DTZ011 - a date in a file has no zone
+    if write_baseline is not None:
+        from modelward.verbs.scan_baseline import write_baseline as write
+
+        count = write(write_baseline, reports)
+        click.echo(f"{count} findings accepted in {write_baseline}", err=True)
+        return 0
+    _show(reports, form, output)
+    return int(any(refused(r, cast("Refusal", fail_on), cast("Bar", fail_on_finding)) for r in reports))
+
+
+def _show(reports: list[ArtifactReport], form: str, output: Path | None) -> None:
+    if output is not None:
+        from modelward.verbs.report import write_report
+
+        write_report(output, _render(form)(reports))
+    elif form == "text":
+        from modelward.reporting.scan_text import scan_text
+
+        click.echo(scan_text(reports, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     else:
-        sys.stdout.buffer.write((scan_json if form == "json" else scan_sarif)(reports) + b"\n")
-    refused = {"dangerous"} if fail_on == "dangerous" else {"dangerous", "unproven", "error"}
-    return 1 if any(report.verdict in refused for report in reports) else 0
+        sys.stdout.buffer.write(_render(form)(reports) + b"\n")
 
 
-def _scan(paths: tuple[Path, ...]) -> list[ArtifactReport]:
-    """All reports; a folder can take long, so files are counted on a terminal."""
-    from modelward.verbs.scan import scan_each
+def _render(form: str) -> Callable[[list[ArtifactReport]], bytes]:
+    if form == "json":
+        from modelward.reporting.scan_report import scan_json
 
-    if not (sys.stderr.isatty() and any(path.is_dir() for path in paths)):
-        return list(scan_each(paths))
+        return scan_json
+    if form == "sarif":
+        from modelward.reporting.scan_sarif import scan_sarif
+
+        return scan_sarif
+    from modelward.reporting.scan_text import scan_text
+
+    return lambda reports: scan_text(reports).encode() + b"\n"
+
+
+def _scan(sources: tuple[str, ...], options: ScanOptions) -> list[ArtifactReport]:
+    """All reports; a folder or a download can take long, so files are counted on a terminal."""
+    from modelward.verbs.scan import REMOTE, scan_each
+
+    found = scan_each(sources, options)
+    slow = any(source.startswith(REMOTE) or Path(source).is_dir() for source in sources)
+    return _counted(found) if sys.stderr.isatty() and slow else list(found)
+
+
+def _counted(found: Iterator[ArtifactReport]) -> list[ArtifactReport]:
+    """Worker processes start with the first report, before the display starts its thread."""
+    from itertools import chain, islice
+
+    first = list(islice(found, 1))
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.completed} files"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        return list(progress.track(scan_each(paths), description="scan"))
+        return list(progress.track(chain(first, found), description="scan"))
