@@ -10,7 +10,9 @@ import pytest
 
 from modelward import scan
 from modelward.errors import FileDamaged, FileMissing
-from modelward.reporting.scan_report import scan_json, scan_sarif, scan_text
+from modelward.reporting.scan_report import scan_json
+from modelward.reporting.scan_sarif import scan_sarif
+from modelward.reporting.scan_text import scan_text
 
 EVIL = b"cos\nsystem\n(Vid\ntR."
 
@@ -36,6 +38,7 @@ def test_a_folder_is_walked_whole(folder):
         "evil\x1b[31m.bin": "dangerous",
         "unknown.pkl": "unproven",
         "empty.pt": "error",
+        "link.pkl": "inert",
     }
 
 
@@ -52,10 +55,9 @@ def test_a_named_file_that_cannot_be_read_is_an_error(folder, tmp_path):
 def test_json_follows_the_contract(folder):
     content = json.loads(scan_json(scan(folder)))
     assert content["schema"] == "modelward.scan/1"
-    assert content["summary"] == {
-        "files": 4,
-        "verdicts": {"inert": 1, "dangerous": 1, "unproven": 1, "error": 1},
-    }
+    assert content["summary"]["files"] == 5
+    assert content["summary"]["verdicts"] == {"inert": 2, "dangerous": 1, "unproven": 1, "error": 1}
+    assert content["summary"]["accepted"] == 0
     (evil,) = [a for a in content["artifacts"] if a["verdict"] == "dangerous"]
     assert set(evil) >= {"path", "format", "verdict", "coverage", "findings"}
     assert set(evil["findings"][0]) >= {"rule", "severity", "message", "location"}
@@ -67,7 +69,7 @@ def test_text_is_safe_for_a_terminal(folder):
     assert "\x1b" not in text
     assert "DANGEROUS" in text
     assert "os.system('id')" in text
-    assert text.splitlines()[-1] == "4 files, 3 not proven harmless"
+    assert text.splitlines()[-1] == "5 files, 3 not proven harmless"
 
 
 def test_sarif_fingerprints_do_not_depend_on_the_folder(folder, tmp_path):

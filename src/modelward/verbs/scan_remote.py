@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
@@ -49,10 +50,15 @@ def inspect_remote(source: str, hosts: AbstractSet[str]) -> Iterator[ArtifactRep
         FileMissing: the repository has no such file.
     """
     if not source.startswith("hf://"):
-        yield _inspect(Client(hosts), source, source, lambda _: None)
+        with closing(Client(hosts)) as client:
+            yield _inspect(client, source, source, lambda _: None)
         return
     repository = hub.parse(source)
-    client = Client(hosts, hub.token(), hub.home())
+    with closing(Client(hosts, hub.token(), hub.home())) as client:
+        yield from _inspect_hub(client, source, repository)
+
+
+def _inspect_hub(client: Client, source: str, repository: hub.Repository) -> Iterator[ArtifactReport]:
     found = hub.listing(client, repository)
     files = {listed.name: listed for listed in found.siblings}
     wanted = [

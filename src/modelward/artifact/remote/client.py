@@ -36,6 +36,11 @@ class Client:
         self._open: dict[tuple[str, str, int], http.client.HTTPConnection] = {}
         self.received = 0
 
+    def close(self) -> None:
+        """Close every connection."""
+        while self._open:
+            self._open.popitem()[1].close()
+
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> tuple[http.client.HTTPResponse, str]:
         """Ask, following redirects.
 

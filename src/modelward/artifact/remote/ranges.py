@@ -40,14 +40,15 @@ class RangedFile:
         if answer.status not in {200, 206, 416}:
             answer.close()
             raise RemoteRefused(f"{url}: the server answers {answer.status} {answer.reason}")
-        found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-        self.whole = answer.status != 206 or found is None
-        self.head = client.body(answer, limit) if answer.status != 416 else b""
-        self._size = int(found[3]) if found and not self.whole else len(self.head)
+        found = _RANGE.fullmatch(answer.headers.get("Content-Range", "")) if answer.status == 206 else None
+        self.whole = found is None
+        self.head = client.body(answer, min(limit, KEPT)) if answer.status != 416 else b""
+        self._size = int(found[3]) if found else len(self.head)
         self._mark = answer.headers.get("ETag", "")
-        if not self.whole and len(self.head) != min(self._size, 2 * BLOCK):
+        last = min(self._size, 2 * BLOCK) - 1
+        if found and (found[1], found[2], len(self.head)) != ("0", str(last), last + 1):
             raise RemoteRefused(f"{url}: the server answers a range with {len(self.head)} other bytes")
-        for start in range(0, len(self.head) if not self.whole else 0, BLOCK):
+        for start in range(0, len(self.head) if found else 0, BLOCK):
             self._blocks[start // BLOCK] = self.head[start : start + BLOCK]
 
     def __len__(self) -> int:
