@@ -9,9 +9,20 @@ if TYPE_CHECKING:
     from modelward.artifact.format import Format
     from modelward.artifact.reading import Read
 
-_FORMATS: Final[dict[Format, str]] = {}
+_FORMATS: Final[dict[Format, str]] = {
+    "chat-template": "jinja",
+    "ggml": "ggml",
+    "gguf": "gguf",
+    "safetensors": "safetensors",
+    "torchscript": "torchscript",
+    "skops": "skops",
+}
 """Format -> module of `formats` whose function `read` reads it."""
-_AROUND: Final[dict[Format, str]] = {}
+_AROUND: Final[dict[Format, str]] = {
+    "python": "source",
+    "notebook": "notebook",
+    "shell": "script",
+}
 """Format -> module of `around` whose function `read` looks for weaknesses in it."""
 
 
