@@ -24,6 +24,7 @@ COMPRESSIONS: Final[dict[bytes, str]] = {
     b"\xfd7zXZ\x00": "xz",
     b"\x5d\x00\x00": "lzma",
     b"\x04\x22\x4d\x18": "lz4",
+    b"\x02\x21\x4c\x18": "lz4",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"ZF0x": "zfile",
 }
@@ -68,6 +69,8 @@ def sniff(data: Buffer) -> Sniffed:
 
 def compression(head: bytes) -> str | None:
     """Name of the compression whose magic number starts the content, or None."""
+    while head[1:4] == b"\x2a\x4d\x18" and head[0] & 0xF0 == 0x50:  # a frame that lz4 and zstd skip
+        head = head[8 + int.from_bytes(head[4:8], "little") :]
     found = next((name for magic, name in COMPRESSIONS.items() if head.startswith(magic)), None)
     if (
         found is None
@@ -93,7 +96,9 @@ def _magic(data: Buffer, head: bytes) -> Sniffed | None:
             raise FileDamaged("the file starts as parquet and does not end as parquet: it is truncated")
         return Sniffed("parquet", "starts and ends with PAR1")
     if head[257:262] == b"ustar":
-        return Sniffed("tar", "has a ustar header")
+        from modelward.artifact.signs.archives import tar_kind
+
+        return tar_kind(data)
     return None
 
 
@@ -103,36 +108,20 @@ def _zip(data: Buffer, head: bytes) -> Sniffed | None:
     archive = Archive(data)
     if not archive.directories:
         raise FileDamaged("the file starts as a zip archive and has no readable directory: it is truncated")
+    return _zip_kind(archive)
+
+
+def _zip_kind(archive: Archive) -> Sniffed:
+    from modelward.artifact.signs.archives import zip_kind
+
     return zip_kind(archive)
-
-
-def zip_kind(archive: Archive) -> Sniffed:
-    """What a zip archive is, by the names of its members."""
-    names = [member.name for member in archive.members]
-    leaves = {name.rsplit("/", 1)[-1] for name in names}
-    inner = {name.split("/", 1)[-1] for name in names}
-    if "schema.json" in names:
-        return Sniffed("skops", "a zip archive with schema.json")
-    if (
-        "constants.pkl" in leaves
-        or any(name.startswith("code/") for name in inner)
-        or "archive_format" in leaves
-    ):
-        return Sniffed("torchscript", "a zip archive with TorchScript code, constants.pkl or archive_format")
-    if any(name.startswith((".data/", "data/archive")) or "/.data/extern_modules" in name for name in names):
-        return Sniffed("torch-package", "a zip archive with torch.package's folder")
-    if "data.pkl" in leaves:
-        return Sniffed("torch-zip", "a zip archive with data.pkl")
-    if names and all(name.endswith(".npy") for name in names):
-        return Sniffed("npz", "a zip archive of npy members")
-    return Sniffed("zip", f"a zip archive of {len(names)} members")
 
 
 def _compressed(data: Buffer, head: bytes) -> Sniffed | None:
     from modelward.artifact.compress import first_bytes
 
     name = compression(head)
-    if name is None:
+    if name is None or (name == "lzma" and not _lzma_header(head)):
         return None
     inner = first_bytes(data, name, 4096)
     if inner is None:
@@ -142,6 +131,13 @@ def _compressed(data: Buffer, head: bytes) -> Sniffed | None:
     if _csv(inner):
         return Sniffed("csv-compressed", f"{name} around delimited text")
     return Sniffed("compressed", f"{name} around other content")
+
+
+def _lzma_header(head: bytes) -> bool:
+    """Whether 13 bytes are a header of LZMA alone: a window of 2**n or 2**n + 2**(n-1), a plausible size."""
+    window, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
+    power = window & (window - 1) == 0 or (window & (window >> 1) and (window ^ window >> 1).bit_count() <= 3)
+    return bool(power) and (size == (1 << 64) - 1 or size < 1 << 40)
 
 
 def _looks_pickled(head: bytes) -> bool:
@@ -309,4 +305,4 @@ def _late_zip(data: Buffer, head: bytes) -> Sniffed | None:
     """A zip archive may follow any prefix; its directory is found from the end."""
     del head
     archive = Archive(data)
-    return zip_kind(archive) if archive.members else None
+    return _zip_kind(archive) if archive.members else None

@@ -37,6 +37,8 @@ class Member(msgspec.Struct, frozen=True):
         method: compression method (0 stored, 8 deflate).
         crc: checksum as stated.
         hidden: it is in no central directory.
+        link: its attributes say that it is a symbolic link.
+        encrypted: a flag says that it is encrypted, which some readers ignore.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Member(msgspec.Struct, frozen=True):
     method: int
     crc: int
     hidden: bool = False
+    link: bool = False
+    encrypted: bool = False
 
 
 @final
@@ -130,7 +134,12 @@ class Archive:
             extra = bytes(self._data[at + name_size : at + name_size + extra_size])
             plain, size, offset = _zip64(extra, plain, size, offset)
             pos = at + name_size + extra_size + comment_size
-            self._member(name, offset + shift, Member(name, 0, size, plain, method, crc), flags)
+            link = fields[15] >> 28 == 0xA
+            found = Member(name, 0, size, plain, method, crc, link=link, encrypted=bool(flags & 0x41))
+            self._member(name, offset + shift, found, flags)
+            if (other := _unicode_name(extra)) not in {None, name} and self.members:
+                self.oddities.append(f"{name!r} has a second name, which some readers take")
+                self.members.append(msgspec.structs.replace(self.members[-1], name=other))
 
     def _member(self, name: str, header: int, central: Member, flags: int) -> None:
         """Add the member of a central entry, and a second one where its local header says otherwise."""
@@ -195,6 +204,17 @@ class Archive:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
+
+
+def _unicode_name(extra: bytes) -> str | None:
+    """The name in the Info-ZIP Unicode path field (APPNOTE 4.6.9), which Python and unzip prefer."""
+    pos = 0
+    while pos + 4 <= len(extra):
+        code, length = struct.unpack_from("<HH", extra, pos)
+        if code == 0x7075 and length > 5:
+            return _text(extra[pos + 9 : pos + 4 + length])
+        pos += 4 + length
+    return None
 
 
 def _zip64(extra: bytes, plain: int, size: int, offset: int) -> tuple[int, int, int]:
