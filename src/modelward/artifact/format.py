@@ -29,7 +29,7 @@ Format: TypeAlias = Literal[
 PASSIVE: Final[frozenset[Format]] = frozenset(
     (
         "npy", "npz", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image", "yaml",
-        "toml", "xml", "safetensors", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm",
+        "toml", "xml", "ggml", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm",
     )
 )  # fmt: skip
 """Formats whose loaders run no code of the file, unless the file holds a pickle."""

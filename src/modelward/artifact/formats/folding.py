@@ -117,8 +117,9 @@ PASSING: Final = frozenset(
 """Filters that leave strings as they are."""
 SELECTING: Final = frozenset(
     (
-        "select", "reject", "selectattr", "rejectattr", "map", "groupby", "dictsort", "items",
-        "batch", "slice", "min", "max", "random", "length", "count", "sum", "round", "wordcount", "filesizeformat",
+        "select", "reject", "selectattr", "rejectattr", "map", "groupby", "dictsort",
+        "items", "batch", "slice", "min", "max", "random", "length", "count", "sum", "round", "wordcount",
+        "filesizeformat",
     )
 )  # fmt: skip
 """Filters whose result holds strings of the input, whole, or numbers."""

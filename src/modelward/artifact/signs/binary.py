@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from modelward.artifact.format import Sniffed
 
 if TYPE_CHECKING:
-    from modelward.artifact.format import Sniffed
     from modelward.artifact.pickle.values import Buffer
+
+_OLD_GGML: Final = {b"lmgg": "ggml", b"fmgg": "ggmf", b"tjgg": "ggjt", b"algg": "ggla"}
 
 
 def sign(data: Buffer, head: bytes) -> Sniffed | None:
@@ -16,5 +19,16 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
         data: the whole content.
         head: its first 64 KiB.
     """
-    del data, head
+    for rule in (_ggml,):
+        found = rule(data, head)
+        if found is not None:
+            return found
     return None
+
+
+def _ggml(data: Buffer, head: bytes) -> Sniffed | None:
+    del data
+    if head[:4] == b"GGUF":
+        return Sniffed("gguf", "starts with GGUF")
+    old = _OLD_GGML.get(head[:4])
+    return Sniffed("ggml", f"starts with the magic number of {old}") if old and len(head) > 16 else None
