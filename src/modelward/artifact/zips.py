@@ -108,7 +108,7 @@ def _member(into: Collected, archive: Archive, member: Member, named: tuple[str,
     raw = kind in _TORCH and not unpickled and not lower.endswith((".pt", *_PICKLES))
     if raw and _passed_over(archive, member, kind, codec):
         return
-    if kind == "skops" and lower.endswith("schema.json"):
+    if (kind == "skops" and lower.endswith("schema.json")) or (kind == "keras" and lower == "config.json"):
         return
     if member.size > into.limits.member:
         into.missed(name, f"the member has {member.size} bytes; {into.limits.member} are read")

@@ -16,6 +16,9 @@ _FORMATS: Final[dict[Format, str]] = {
     "safetensors": "safetensors",
     "torchscript": "torchscript",
     "skops": "skops",
+    "hdf5": "hdf5.reader",
+    "keras": "keras",
+    "model-json": "keras_json",
 }
 """Format -> module of `formats` whose function `read` reads it."""
 _AROUND: Final[dict[Format, str]] = {

@@ -1,0 +1,1 @@
+"""HDF5: what opening the file, its links, its external data and its pickled attributes can do."""
