@@ -24,6 +24,8 @@ METHODS: Final = {8: "deflate", 12: "bz2", 14: "lzma-zip", 20: "zstd", 93: "zstd
 _TORCH: Final[frozenset[Format]] = frozenset(("torch-zip", "torchscript", "torch-package", "torch-export"))
 _SOURCES: Final[frozenset[Format]] = frozenset(("torchscript", "torch-export"))
 """Formats whose `code/` is TorchScript, which their reader reads; it is no Python."""
+_NATIVE: Final = ("torch._utils._rebuild_", "torch.jit._pickle.", "torch.per_tensor_", "torch.per_channel_")
+"""Names that TorchScript's unpickler knows by itself, whatever their arguments; in Python they only build."""
 _BESIDE: Final = 16 << 20
 _HEAD: Final = 1 << 12
 _PICKLES: Final = (".pkl", ".pickle", ".joblib")
@@ -145,6 +147,8 @@ def _torch_pickle(into: Collected, found: Buffer, name: str, kind: Format) -> No
 
 
 def _script_class(event: Event) -> bool:
+    if event.rule in {"pickle.arguments", "pickle.unknown-name"} and event.message.startswith(_NATIVE):
+        return True
     if event.rule != "pickle.unknown-name" or not event.message.startswith("__torch__."):
         return False
     parts = event.message.split(" ", 1)[0].split(".")

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Read
 
 _FORMATS: Final[dict[Format, str]] = {
+    "native-code": "native",
+    "torch-package": "torch_package",
+    "torch-export": "torch_export",
     "chat-template": "jinja",
     "ggml": "ggml",
     "gguf": "gguf",

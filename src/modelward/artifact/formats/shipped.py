@@ -1,0 +1,29 @@
+"""Python source that an archive ships and its loader runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelward.artifact.reading import Reading
+
+
+def source(into: Reading, name: str, raw: bytes, when: str) -> None:
+    """Judge a source that loading runs: dangerous where a payload is found, else unproven, once per source.
+
+    Args:
+        into: takes the events.
+        name: of the member.
+        raw: the source.
+        when: what runs it, as half a sentence.
+    """
+    from modelward.artifact.around.source import analyse
+
+    into.spend(len(raw) // 64 + 1)
+    found = analyse(raw.decode("utf-8", "backslashreplace"))
+    for effect in found.payload[:20]:
+        if effect.level == "dangerous":
+            message = f"{name[:200]}: {effect.message}; {when}"
+            into.dangerous("shipped.payload", message, call=effect.call)
+    if found.level != "dangerous":
+        into.unproven("shipped.source", f"{name[:200]} is Python that the archive ships; {when}")
