@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 
 CONFIG: Final = 256 << 20
 """Largest configuration that is read, in bytes."""
-_FAMILY: Final = ("keras", "tf_keras", "tensorflow.keras", "tensorflow.python.keras", "tensorflow.compat.v1.keras")
+_FAMILY: Final = (
+    "keras",
+    "tf_keras",
+    "tensorflow.keras",
+    "tensorflow.python.keras",
+    "tensorflow.compat.v1.keras",
+)
 _REACHING: Final = frozenset(
     {
         "utils", "saving", "config", "export", "callbacks", "datasets", "applications", "preprocessing", "backend",
@@ -40,7 +46,10 @@ _REACHING: Final = frozenset(
     }
 )  # fmt: skip
 """Parts of Keras that read and write files, change settings or call functions, and hold no layers."""
-_LOADERS: Final = frozenset({"load_model", "save_model", "model_from_json", "model_from_yaml", "model_from_config"})
+_OLD: Final = frozenset({"legacy", "_legacy"})
+_LOADERS: Final = frozenset(
+    {"load_model", "save_model", "model_from_json", "model_from_yaml", "model_from_config"}
+)
 _VALUES: Final = frozenset(
     {
         "__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__",
@@ -145,7 +154,9 @@ def plain(module: str) -> str:
     for prefix in _FAMILY[1:]:
         if module == prefix or module.startswith(prefix + "."):
             module = "keras" + module[len(prefix) :]
-    return ".".join(part for part in module.split(".") if part not in {"src", "api", "_tf_keras", "_v1", "_v2"})
+    return ".".join(
+        part for part in module.split(".") if part not in {"src", "api", "_tf_keras", "_v1", "_v2"}
+    )
 
 
 @final
@@ -165,9 +176,14 @@ class Judge:
         from modelward.artifact.formats.keras_layers import BY_NAME
 
         stack: list[JSON] = [config]
+        seen: set[int] = set()
         while stack:
             self.into.spend()
             node = stack.pop()
+            if isinstance(node, list | dict):
+                if id(node) in seen:
+                    continue
+                seen.add(id(node))
             if isinstance(node, list):
                 stack += reversed(node)
             elif isinstance(node, str):
@@ -220,7 +236,9 @@ class Judge:
         elif name == "__typespec__":
             self._class(str(node.get("spec_name", "")), place, None)
         elif name == "function":
-            for given in {inner, registered} if isinstance(registered, str) and isinstance(inner, str) else {inner}:
+            for given in (
+                {inner, registered} if isinstance(registered, str) and isinstance(inner, str) else {inner}
+            ):
                 if isinstance(given, str):
                     self.function(given, place)
                 elif given is not None:
@@ -236,7 +254,9 @@ class Judge:
         if not module:
             if name not in _names("class") and not self.revived:
                 own = (registered if custom and registered else name)[:200]
-                self.unproven("custom", f"{own} is no class of Keras: the code that loads the file must bring it")
+                self.unproven(
+                    "custom", f"{own} is no class of Keras: the code that loads the file must bring it"
+                )
             return
         if self._foreign(module, name):
             return
@@ -249,7 +269,9 @@ class Judge:
         home = plain(module)
         if name in known().classes.get(home, frozenset()):
             if custom:
-                self.unproven("custom", f"{shown} is registered as {(registered or '')[:100]}, a class of a program")
+                self.unproven(
+                    "custom", f"{shown} is registered as {(registered or '')[:100]}, a class of a program"
+                )
             return
         if self._reaching(home, name):
             return
@@ -265,15 +287,20 @@ class Judge:
             if danger is not None:
                 self.dangerous("injection", f"the function {shown} is looked up: {danger}", shown)
             elif name not in _names("function") and name not in _names("class"):
-                self.unproven("custom", f"the function {shown} must be brought by the code that loads the file")
+                self.unproven(
+                    "custom", f"the function {shown} must be brought by the code that loads the file"
+                )
             return
         if self._foreign(module, name, function=True):
             return
         if not _of_keras(module):
             self.unproven(
-                "custom", f"the function {shown} is none of Keras: older releases import the module {module[:100]}"
+                "custom",
+                f"the function {shown} is none of Keras: older releases import the module {module[:100]}",
             )
-        elif name in known().functions.get(home, frozenset()) or name in known().classes.get(home, frozenset()):
+        elif name in known().functions.get(home, frozenset()) or name in known().classes.get(
+            home, frozenset()
+        ):
             return
         elif not self._reaching(home, name):
             self.unproven("unknown-class", f"{shown} is no function that Keras is known to have")
@@ -285,14 +312,20 @@ class Judge:
             danger = "older releases import the module and call it, and no model needs the standard library"
         if danger is None:
             return False
-        self.dangerous("injection", f"{module}.{name}"[:200] + f" is looked up: {danger}", f"{module}.{name}"[:200])
+        self.dangerous(
+            "injection", f"{module}.{name}"[:200] + f" is looked up: {danger}", f"{module}.{name}"[:200]
+        )
         return True
 
     def _reaching(self, home: str, name: str) -> bool:
-        parts = set(home.split(".")[1:])
-        if not parts & _REACHING and name not in _LOADERS:
+        parts = home.split(".")[1:]
+        optimizer = any(part.startswith("optimizer") for part in parts) and name in _names("class")
+        reaches = parts[:1] and (parts[0] in _REACHING or (parts[0] in _OLD and set(parts) & _REACHING))
+        if name not in _LOADERS and (optimizer or not reaches):
             return False
-        message = f"{home}.{name}"[:200] + " is no part of a model, and reaches files, settings or the network"
+        message = (
+            f"{home}.{name}"[:200] + " is no part of a model, and reaches files, settings or the network"
+        )
         self.dangerous("injection", message, f"{home}.{name}"[:200])
         return True
 
@@ -312,10 +345,16 @@ class Judge:
             return
         raw = keras_code.decode(text)
         found = keras_code.parse(raw)
-        how = "the old HDF5 loader ignores safe_mode" if self.legacy else "safe_mode=False makes a function of it"
+        how = (
+            "the old HDF5 loader ignores safe_mode"
+            if self.legacy
+            else "safe_mode=False makes a function of it"
+        )
         if found is None:
             words = ", ".join(keras_code.guessed(raw)[:20])
-            self.dangerous("lambda", f"a function is given as bytes that no Python writes ({how})", words or None)
+            self.dangerous(
+                "lambda", f"a function is given as bytes that no Python writes ({how})", words or None
+            )
             return
         names, texts = keras_code.everything(found)
         call = f"lambda: {', '.join(names)}; {', '.join(map(repr, texts))}"[:500]
@@ -329,5 +368,3 @@ class Judge:
 
 def _of_keras(module: str) -> bool:
     return any(module == prefix or module.startswith(prefix + ".") for prefix in _FAMILY)
-
-

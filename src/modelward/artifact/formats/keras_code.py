@@ -189,9 +189,7 @@ class _Unmarshal:
 
 def _text(value: Value) -> str | None:
     return (
-        value
-        if isinstance(value, str)
-        else (value.decode("latin-1") if isinstance(value, bytes) else None)
+        value if isinstance(value, str) else (value.decode("latin-1") if isinstance(value, bytes) else None)
     )
 
 

@@ -48,11 +48,15 @@ def _lambda(judge: Judge, config: dict[str, JSON]) -> None:
         elif isinstance(given, str) and key != "mask":
             place = module if isinstance(module, str) and module != "__main__" else ""
             if place and (danger := rules.payload(place, given) or rules.gadget(place, given)):
-                judge.dangerous("injection", f"the function {place}.{given}"[:200] + f" is looked up: {danger}")
+                judge.dangerous(
+                    "injection", f"the function {place}.{given}"[:200] + f" is looked up: {danger}"
+                )
             else:
                 judge.function(given, "")
         elif isinstance(given, str):
-            judge.unproven("custom", f"the mask {given[:100]} must be brought by the code that loads the file")
+            judge.unproven(
+                "custom", f"the mask {given[:100]} must be brought by the code that loads the file"
+            )
 
 
 def _vocabulary(judge: Judge, config: dict[str, JSON]) -> None:
@@ -107,13 +111,23 @@ def _symbol(judge: Judge, config: dict[str, JSON]) -> None:
         name = given.removeprefix("tf.").removeprefix("compat.v1.").removeprefix("compat.v2.")
         parts = name.split(".")
         camel = parts[-1] if parts[0] == "raw_ops" else "".join(part.title() for part in parts[-1].split("_"))
-        if set(parts) & _ACTING or camel in DANGEROUS or parts[:2] in (["keras", "utils"], ["keras", "models"]):
-            judge.dangerous("operation", f"the function tf.{name[:100]} reaches files, libraries or Python", f"tf.{name}"[:200])
+        if (
+            set(parts) & _ACTING
+            or camel in DANGEROUS
+            or parts[:2] in (["keras", "utils"], ["keras", "models"])
+        ):
+            judge.dangerous(
+                "operation",
+                f"the function tf.{name[:100]} reaches files, libraries or Python",
+                f"tf.{name}"[:200],
+            )
         elif key == "cls_symbol":
             judge.unproven("operation", f"a method of tf.{name[:100]} is called")
-        elif not (parts[0] in _SAFE and len(parts) > 1) and not (
-            len(parts) == 1 and (camel in operators() or parts[0] in known().operations)
-        ) and parts[:2] not in (["keras", "backend"], ["keras", "activations"]):
+        elif (
+            not (parts[0] in _SAFE and len(parts) > 1)
+            and not (len(parts) == 1 and (camel in operators() or parts[0] in known().operations))
+            and parts[:2] not in (["keras", "backend"], ["keras", "activations"])
+        ):
             judge.unproven("operation", f"the function tf.{name[:100]} is not known to compute only")
 
 

@@ -19,7 +19,10 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
         data: the whole content.
         head: its first 64 KiB.
     """
-    for rule in (_ggml,):
+    for rule in (
+        _ggml,
+        _hdf5,
+    ):
         found = rule(data, head)
         if found is not None:
             return found
@@ -32,3 +35,10 @@ def _ggml(data: Buffer, head: bytes) -> Sniffed | None:
         return Sniffed("gguf", "starts with GGUF")
     old = _OLD_GGML.get(head[:4])
     return Sniffed("ggml", f"starts with the magic number of {old}") if old and len(head) > 16 else None
+
+
+def _hdf5(data: Buffer, head: bytes) -> Sniffed | None:
+    from modelward.artifact.formats.hdf5.store import behind_user_block
+
+    found = behind_user_block(data, head)
+    return Sniffed("hdf5", "the signature of HDF5 behind a user block") if found else None

@@ -2,11 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
+
+from modelward.artifact.format import Sniffed
 
 if TYPE_CHECKING:
-    from modelward.artifact.format import Sniffed
     from modelward.artifact.pickle.values import Buffer
+
+_LARGEST: Final = 256 << 20
+"""Largest JSON that is searched beyond its first 64 KiB, in bytes."""
+_REACHED: Final = (
+    rb"(?:os|posix|nt|subprocess|builtins|__builtin__|pty|runpy|importlib|shutil|ctypes|commands|sys|code|pickle|"
+    rb"socket|webbrowser|marshal)\.[A-Za-z_]"
+)
+_WEAK: Final = (
+    rb"""(?:target|type|class|factory|func\w{0,8}|callable|constructor|\(\)|module|handler|loader)"""
+)
+_JSON_OBJECTS: Final = re.compile(
+    rb'"(?:_target_|__target__|class_path|py/(?:object|reduce|function|type|module|newargs\w{0,3}))"[ \t\r\n]{0,4}:'
+    rb'|"' + _WEAK + rb'"[ \t\r\n]{0,4}:[ \t\r\n]{0,4}"(?:ext://)?' + _REACHED
+)
+_YAML_OBJECTS: Final = re.compile(
+    rb"(?:^|[\n{,\-?\xbf])[ \t]*[\"']?(?:_target_|__target__|class_path)[\"']?[ \t]*:(?=[ \t\r\n])"
+    rb"|!!?<?(?:tag:yaml\.org,2002:)?python/|tag:yaml\.org,2002:(?:python|java|javax)"
+    rb"|!!(?:javax?|com|org)\.[A-Za-z]"
+    rb"|(?:^|[\n{,\-])[ \t]*[\"']?" + _WEAK + rb"[\"']?[ \t]*:[ \t]*[\"']?(?:ext://)?" + _REACHED
+)
+_MLMODEL: Final = re.compile(rb"(?m)^flavors[ \t]*:[ \t]*(?:\{|\r?$|#)")
+_MLMODEL_TOO: Final = re.compile(
+    rb"(?m)^(?:artifact_path|mlflow_version|run_id|model_uuid|utc_time_created|signature|model_id)[ \t]*:|"
+    rb"^[ \t]+(?:python_function|loader_module)[ \t]*:|python_function"
+)
+_HF: Final = (
+    (b'"auto_map"',),
+    (b'"model_type"', b'"architectures"'),
+    (b'"model_type"', b'"transformers_version"'),
+    (b'"tokenizer_class"',),
+    (b'"chat_template"',),
+    (b'"peft_type"',),
+    (b'"_class_name"', b'"_diffusers_version"'),
+    (b'"_diffusers_version"',),
+    (b'"transformers_version"',),
+    (b'"feature_extractor_type"',),
+    (b'"image_processor_type"',),
+    (b'"processor_class"',),
+    (b'"custom_pipelines"',),
+    (b'"added_tokens"', b'"normalizer"', b'"model"'),
+    (b'"architecture"', b'"pretrained_cfg"'),
+)
+"""Keys of which all of one line make a JSON text a configuration of Hugging Face's libraries."""
+_SENTENCE: Final = re.compile(rb'^\[[ \t\r\n]{0,20}\{[^{}]{0,400}"idx"[^{}]{0,400}"type"')
+_KERAS: Final = (b'"class_name"', b'"config"')
 
 
 def sign(data: Buffer, head: bytes) -> Sniffed | None:
@@ -16,5 +63,56 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
         data: the whole content.
         head: its first 64 KiB.
     """
-    del data, head
+    if b"\0" in head[:4096]:
+        return None
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] in {b"{", b"["} and re.match(rb'[{\[][ \t\r\n]{0,4096}["{\[}\]]', start):
+        return _json(data, head, start)
+    return _yaml(data, head, start)
+
+
+def _json(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
+    if b'"learner"' in head or b'"gradient_booster"' in head or b'"nbformat"' in head:
+        return None
+    whole = _whole(data, head)
+    if _JSON_OBJECTS.search(whole):
+        return Sniffed("object-yaml", "JSON that names objects to be made")
+    if any(all(key in whole for key in keys) for keys in _HF) or _SENTENCE.match(start):
+        return Sniffed("hf-config", "JSON with the keys of a Hugging Face configuration")
+    if all(key in head for key in _KERAS) and (b'"keras_version"' in whole or b'"keras' in head):
+        return Sniffed("model-json", "JSON of a Keras model")
     return None
+
+
+def _whole(data: Buffer, head: bytes) -> bytes:
+    """The text as far as it is searched; whole, since a key may stand behind other content."""
+    return head if len(data) <= len(head) or len(data) > _LARGEST else bytes(data[:])
+
+
+def _yaml(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
+    if start[:1] not in _STARTS:
+        return None
+    if _MLMODEL.search(head) and _MLMODEL_TOO.search(head):
+        return Sniffed("mlflow", "YAML with flavors")
+    whole = head if len(data) <= len(head) else bytes(data[: 4 << 20])
+    if _YAML_OBJECTS.search(whole) and _is_yaml(whole):
+        return Sniffed("object-yaml", "YAML that names objects to be made")
+    return None
+
+
+_STARTS: Final = frozenset(bytes((code,)) for code in b"#%-!{[\"'&*?_:" + bytes(range(48, 58))) | frozenset(
+    bytes((code,)) for code in (*range(65, 91), *range(97, 123))
+)
+"""What YAML that makes objects begins with."""
+
+
+def _is_yaml(whole: bytes) -> bool:
+    """Whether the text is YAML: source code and prose that speak of these keys are not."""
+    from modelward.artifact.reading import Malformed
+    from modelward.artifact.yaml import Mapping, Sequence, parse
+
+    try:
+        documents = parse(whole.decode("utf-8-sig", "replace"))
+    except Malformed as error:
+        return "characters of YAML" in str(error) or "nodes or" in str(error)
+    return any(isinstance(node, Mapping | Sequence) or node.tag for node in documents)

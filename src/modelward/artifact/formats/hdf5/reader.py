@@ -60,22 +60,6 @@ def read(data: Buffer, into: Reading) -> None:
     walk.finish()
 
 
-def behind_user_block(data: Buffer, head: bytes) -> bool:
-    """Whether an HDF5 file starts behind a user block of 512, 1024, 2048 bytes and so on.
-
-    Args:
-        data: the whole content.
-        head: its first bytes; they are compared first.
-    """
-    at = 512
-    while at + 8 <= len(data):
-        piece = head[at : at + 8] if at + 8 <= len(head) else data[at : at + 8]
-        if piece == b"\x89HDF\r\n\x1a\n":
-            return True
-        at *= 2
-    return False
-
-
 @final
 class _Walk:
     """One visit of all objects."""
@@ -296,7 +280,8 @@ class _Walk:
                     )
             else:
                 self._unproven(
-                    "filter", f"{path[:200]} is read through the filter {said}, a library loaded by its number"
+                    "filter",
+                    f"{path[:200]} is read through the filter {said}, a library loaded by its number",
                 )
 
     def _virtual(self, place: Layout, path: str) -> None:

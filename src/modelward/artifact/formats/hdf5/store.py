@@ -51,6 +51,22 @@ def place(data: Buffer) -> int | None:
     return None
 
 
+def behind_user_block(data: Buffer, head: bytes) -> bool:
+    """Whether an HDF5 file starts behind a user block of 512, 1024, 2048 bytes and so on.
+
+    Args:
+        data: the whole content.
+        head: its first bytes; they are compared first.
+    """
+    at = 512
+    while at + 8 <= len(data):
+        piece = head[at : at + 8] if at + 8 <= len(head) else data[at : at + 8]
+        if piece == SIGNATURE:
+            return True
+        at *= 2
+    return False
+
+
 @final
 class Store:
     """The bytes of a file and the sizes of its addresses.
