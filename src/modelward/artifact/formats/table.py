@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Read
 
 _FORMATS: Final[dict[Format, str]] = {
+    "r-data": "rdata",
     "native-code": "native",
     "torch-package": "torch_package",
     "torch-export": "torch_export",
@@ -22,6 +23,13 @@ _FORMATS: Final[dict[Format, str]] = {
     "hdf5": "hdf5.reader",
     "keras": "keras",
     "model-json": "keras_json",
+    "onnx": "onnx",
+    "saved-model": "tensorflow",
+    "tensorflow-graph": "tensorflow",
+    "coreml": "coreml",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+    "pmml": "pmml",
 }
 """Format -> module of `formats` whose function `read` reads it."""
 _AROUND: Final[dict[Format, str]] = {
