@@ -12,7 +12,8 @@ Format: TypeAlias = Literal[
     "torch-export", "npy", "npz", "skops", "mar", "nemo",
     # tensors and graphs
     "safetensors", "gguf", "ggml", "onnx", "ort", "tflite", "executorch", "hdf5", "keras", "saved-model",
-    "tensorflow-graph", "coreml", "tensorrt", "openvino", "paddle", "paddle-params", "mxnet", "mxnet-params",
+    "tensorflow-graph", "tensorflow-checkpoint", "coreml", "tensorrt", "openvino",
+    "paddle", "paddle-params", "mxnet", "mxnet-params",
     "flax-msgpack", "xgboost-json", "xgboost-ubj", "xgboost-binary", "lightgbm", "catboost", "pmml", "r-data",
     # configuration that a loader acts on
     "hf-config", "chat-template", "mlflow", "object-yaml", "model-json",
@@ -29,7 +30,7 @@ Format: TypeAlias = Literal[
 PASSIVE: Final[frozenset[Format]] = frozenset(
     (
         "npy", "npz", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image", "yaml",
-        "toml", "xml", "ggml", "onnx", "xgboost-json", "xgboost-ubj", "lightgbm",
+        "toml", "xml", "ggml", "tensorrt", "tensorflow-checkpoint", "xgboost-json", "xgboost-ubj", "lightgbm",
     )
 )  # fmt: skip
 """Formats whose loaders run no code of the file, unless the file holds a pickle."""

@@ -1,0 +1,253 @@
+"""ONNX: whose operators a graph uses, where its tensors lie, and what else a runtime would act on.
+
+Sources: onnx/onnx.proto (ONNX 1.19, IR version 13); onnx/docs/ExternalData.md; ONNX Runtime 1.31,
+core/graph/constants.h (domains) and core/graph/contrib_ops (operators that run other code);
+onnxruntime-extensions 0.14 (`ai.onnx.contrib`). Advisories on external data:
+CVE-2022-25882, CVE-2024-27318, CVE-2025-51480.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+from modelward.artifact.formats.paths import escapes
+from modelward.artifact.formats.protobuf import Message
+from modelward.artifact.formats.tally import MOST, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from modelward.artifact.formats.protobuf import Span
+    from modelward.artifact.pickle.values import Buffer
+    from modelward.artifact.reading import Reading
+
+KNOWN: Final = frozenset(
+    (
+        "", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training",
+        "com.microsoft", "com.microsoft.nchwc", "com.microsoft.dml", "com.microsoft.xnnpack",
+        "com.microsoft.experimental", "com.microsoft.mlfeaturizers", "com.ms.internal.nhwc",
+    )
+)  # fmt: skip
+"""Domains whose operators are built into the ONNX standard or into ONNX Runtime."""
+_HOST: Final = {
+    "PythonOp": "calls a Python autograd function by name",
+    "PythonOpGrad": "calls a Python autograd function by name",
+    "ATen": "calls any operator of PyTorch by name",
+    "ATenOp": "calls any operator of PyTorch by name",
+    "TritonOp": "runs a Triton kernel that Python code provides",
+    "ExternalFunctionCall": "calls a function outside the runtime",
+}
+"""Operators of com.microsoft and org.pytorch.aten that leave the runtime -> what they do."""
+_EXTENSIONS: Final = frozenset(("ai.onnx.contrib", "com.microsoft.extensions"))
+"""Domains of onnxruntime-extensions: operators of one native library that the application registers."""
+_PYTHON: Final = re.compile(r"py[A-Z_]|Py[A-Z]|Python")
+_MEMORY: Final = "_ORT_MEM_ADDR_"
+"""ONNX Runtime's own mark that an `offset` is an address in the memory of its process."""
+_CALL: Final = re.compile(
+    r"__import__|\b(?:eval|exec|compile|getattr|open)\s*\(|\b(?:os|subprocess|sys|builtins)\s*\."
+)
+DTYPES: Final = (
+    "undefined", "float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16",
+    "float64", "uint32", "uint64", "complex64", "complex128", "bfloat16", "float8e4m3fn", "float8e4m3fnuz",
+    "float8e5m2", "float8e5m2fnuz", "uint4", "int4", "float4e2m1", "float8e8m0", "uint2", "int2",
+)  # fmt: skip
+"""Names of TensorProto.DataType by number."""
+
+
+class _Scope(NamedTuple):
+    """What is common to every node of a model."""
+
+    local: frozenset[tuple[str, str]]
+    tally: Tally
+
+
+def read(data: Buffer, into: Reading) -> None:
+    """Walk the graph, its subgraphs, the functions and the training part."""
+    model = Message(data, ((0, len(data)),), into.spend)
+    functions = list(model.each(25))
+    scope = _Scope(frozenset((part.text(10), part.text(1)) for part in functions), Tally())
+    graph = model.only(7)
+    graphs: list[Span] = []
+    _graph(graph, scope, into, graphs)
+    for part in functions:
+        _nodes(part.each(7), scope, into, graphs)
+        for attribute in part.each(11):
+            _attribute(attribute, scope, into, graphs)
+    for part in model.each(20):
+        graphs += part.places(1) + part.places(2)
+    while graphs:
+        _graph(Message(data, (graphs.pop(),), into.spend), scope, into, graphs)
+    _metadata(model, into)
+    _facts(model, graph, scope, into)
+    into.proven = True
+
+
+def _graph(graph: Message, scope: _Scope, into: Reading, graphs: list[Span]) -> None:
+    _nodes(graph.each(1), scope, into, graphs)
+    for tensor in graph.each(5):
+        _tensor(tensor, scope, into)
+    for sparse in graph.each(15):
+        _sparse(sparse, scope, into)
+
+
+def _nodes(nodes: Iterable[Message], scope: _Scope, into: Reading, graphs: list[Span]) -> None:
+    for node in nodes:
+        domain, name = node.text(7), node.text(4)
+        scope.tally.operator(name if domain in {"", "ai.onnx"} else f"{domain}.{name}")
+        if (domain, name) not in scope.local:
+            _operator(node, domain, name, into)
+        for attribute in node.each(5):
+            _attribute(attribute, scope, into, graphs)
+
+
+def _attribute(attribute: Message, scope: _Scope, into: Reading, graphs: list[Span]) -> None:
+    graphs += attribute.places(6) + attribute.places(11)
+    for tensor in (*attribute.each(5), *attribute.each(10)):
+        _tensor(tensor, scope, into)
+    for sparse in (*attribute.each(22), *attribute.each(23)):
+        _sparse(sparse, scope, into)
+
+
+def _operator(node: Message, domain: str, name: str, into: Reading) -> None:
+    pos = node.spans[0][0]
+    shown = f"{domain or 'ai.onnx'}.{name}"[:MOST]
+    given = {part.text(1): part.text(4) for part in node.each(5)}
+    if name == "PyOp" or (domain not in KNOWN and {"module", "class_name"} <= given.keys()):
+        called = f"{given.get('module', '?')}.{given.get('class_name', '?')}"[:MOST]
+        into.dangerous(
+            "onnx.python",
+            f"the operator {shown} imports and runs the Python class {called}",
+            pos=pos,
+            call=called,
+        )
+    elif domain in _EXTENSIONS and _PYTHON.search(name):
+        into.dangerous("onnx.python", f"the operator {shown} runs Python code of the application", pos=pos)
+    elif domain in _EXTENSIONS:
+        into.note(
+            "onnx.extensions", f"the operator {shown} needs the library onnxruntime-extensions", pos=pos
+        )
+    elif name in _HOST and domain in {"com.microsoft", "org.pytorch.aten"}:
+        into.unproven("onnx.host-operator", f"the operator {shown} {_HOST[name]}", pos=pos)
+    elif name == "EPContext" and domain == "com.microsoft":
+        _compiled(node, given, into)
+    elif domain not in KNOWN:
+        into.unproven(
+            "onnx.custom-operator",
+            f"the operator {shown} is of a custom domain: a native library must run it",
+            pos=pos,
+        )
+
+
+def _compiled(node: Message, given: dict[str, str], into: Reading) -> None:
+    """A part of the graph that was compiled for one kind of hardware."""
+    pos = node.spans[0][0]
+    embedded = any(part.text(1) == "embed_mode" and part.number(3) == 0 for part in node.each(5))
+    path = given.get("ep_cache_context", "")
+    reason = escapes(path) if embedded else None
+    if reason is not None:
+        into.dangerous(
+            "onnx.compiled-path", f"a compiled graph is read from {path[:MOST]!r}, which {reason}", pos=pos
+        )
+    else:
+        into.note(
+            "onnx.compiled",
+            "a part of the graph is compiled for one kind of hardware and was not read",
+            pos=pos,
+        )
+
+
+def _sparse(sparse: Message, scope: _Scope, into: Reading) -> None:
+    for tensor in (*sparse.each(1), *sparse.each(2)):
+        _tensor(tensor, scope, into)
+
+
+def _tensor(tensor: Message, scope: _Scope, into: Reading) -> None:
+    kind = tensor.number(2)
+    scope.tally.tensor(DTYPES[kind] if 0 <= kind < len(DTYPES) else str(kind), tensor.integers(1))
+    entries = [(entry.text(1), entry.text(2)) for entry in tensor.each(13)]
+    if not entries and tensor.number(14) != 1:
+        return
+    place = External(tensor.text(8)[:MOST], tensor.spans[0][0])
+    for key, value in entries:
+        if key == "location":
+            place.location(value, into)
+        elif key in {"offset", "length"} and not value.strip().isdecimal():
+            into.dangerous(
+                "onnx.external-bounds",
+                f"the tensor {place.name!r} is read from another file with {key} {value[:MOST]!r}",
+                pos=place.pos,
+            )
+
+
+@final
+class External:
+    """A tensor in another file: the location must stay beside the model."""
+
+    __slots__ = ("name", "pos")
+
+    def __init__(self, name: str, pos: int) -> None:
+        self.name = name
+        self.pos = pos
+
+    def location(self, path: str, into: Reading) -> None:
+        """Judge a relative path of the specification."""
+        reason = escapes(path)
+        if _MEMORY in path:
+            reason = "stands for an address in the memory of the process"
+        elif reason is None and "\\" in path:
+            reason = "has a backslash, which is a folder on one system and hides one on another"
+        if reason is not None:
+            into.dangerous(
+                "onnx.external-path",
+                f"the tensor {self.name!r} is read from {path[:MOST]!r}, which {reason}",
+                pos=self.pos,
+            )
+        elif not any(event.rule == "onnx.external" for event in into.events):
+            into.note(
+                "onnx.external", f"tensors are read from {path[:MOST]!r} beside the model", pos=self.pos
+            )
+
+
+def _metadata(model: Message, into: Reading) -> None:
+    """Texts beside the graph: some applications evaluate them as Python."""
+    kept: dict[str, str] = {}
+    for entry in model.each(14):
+        key, value = entry.text(1), entry.text(2)
+        if len(kept) < MOST:
+            kept[key[:MOST]] = value[:MOST]
+        if _CALL.search(value) and _calls(value):
+            into.dangerous(
+                "onnx.metadata-code",
+                f"the metadata {key[:MOST]!r} is a Python expression that runs code when it is evaluated",
+                pos=entry.spans[0][0],
+                call=value[:MOST],
+            )
+        elif re.search(r"<script|javascript:", value, re.IGNORECASE):
+            into.note("onnx.metadata-html", f"the metadata {key[:MOST]!r} holds a script for browsers")
+    if kept:
+        into.facts["metadata"] = dict(kept)
+
+
+def _calls(text: str) -> bool:
+    """Whether a text is one Python expression with a call in it."""
+    try:
+        tree = ast.parse(text[: MOST * MOST].strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return any(isinstance(node, ast.Call) for node in ast.walk(tree))
+
+
+def _facts(model: Message, graph: Message, scope: _Scope, into: Reading) -> None:
+    opsets = {part.text(1) or "ai.onnx": part.number(2) for part in model.each(8)}
+    fixed = {part.text(8) for part in graph.each(5)}
+    scope.tally.report(
+        into,
+        "onnx",
+        producer=f"{model.text(2)} {model.text(3)}".strip(),
+        format_version=f"IR {model.number(1)}",
+        opsets={name: str(version) for name, version in opsets.items()},
+        inputs=[part.text(1) for part in graph.each(11) if part.text(1) not in fixed],
+        outputs=[part.text(1) for part in graph.each(12)],
+    )

@@ -1,0 +1,266 @@
+"""TensorFlow: SavedModel, MetaGraphDef and GraphDef; every operator of every graph and function.
+
+Sources: tensorflow/core/protobuf/saved_model.proto, meta_graph.proto, saved_object_graph.proto,
+fingerprint.proto; tensorflow/core/framework/graph.proto, node_def.proto, function.proto, attr_value.proto,
+tensor.proto (TensorFlow 2.21); keras/protobuf/saved_metadata.proto (Keras 2.15).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, cast, final
+
+from modelward.artifact.formats import tensorflow_rules as rules
+from modelward.artifact.formats.keras import CONFIG, judge
+from modelward.artifact.formats.paths import escapes
+from modelward.artifact.formats.protobuf import Message
+from modelward.artifact.formats.tally import MOST, Tally
+from modelward.artifact.reading import Malformed
+from modelward.artifact.signs.graphs import tensorflow_layout
+
+if TYPE_CHECKING:
+    from modelward.artifact.pickle.values import Buffer
+    from modelward.artifact.reading import Reading
+    from modelward.core.canonical import JSON
+
+_HOPS: Final = 256
+"""Most nodes that are visited to find the constants behind an input."""
+_VARIABLES: Final = frozenset(("VarHandleOp", "VariableV2", "Variable"))
+_CALLBACKS: Final = (b"xla_python_cpu_callback", b"xla_ffi_python_cpu_callback", b"xla_python_gpu_callback")
+DTYPES: Final = {
+    1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "string", 8: "complex64",
+    9: "int64", 10: "bool", 11: "qint8", 12: "quint8", 13: "qint32", 14: "bfloat16", 17: "uint16",
+    18: "complex128", 19: "float16", 20: "resource", 21: "variant", 22: "uint32", 23: "uint64",
+}  # fmt: skip
+"""Names of tensorflow.DataType by number."""
+
+
+def read(data: Buffer, into: Reading) -> None:
+    """Walk all graphs; the layout is the one the content was recognised by."""
+    layout = tensorflow_layout(data)
+    root = Message(data, ((0, len(data)),), into.spend)
+    tally = Tally()
+    if layout == "keras-metadata":
+        for node in root.each(1):
+            _keras(node.text(4), node.places(5), data, into)
+    elif layout == "saved-model":
+        for meta in root.each(2):
+            _meta(meta, tally, into)
+    elif layout == "meta-graph":
+        _meta(root, tally, into)
+    elif layout == "graph":
+        _graph(root, tally, into)
+        tally.report(into, "tensorflow")
+    elif layout is None:
+        raise Malformed("it is none of TensorFlow's messages")
+    into.proven = True
+
+
+def _meta(meta: Message, tally: Tally, into: Reading) -> None:
+    _graph(meta.only(2), tally, into)
+    for asset in meta.each(6):
+        name = asset.text(2)
+        reason = escapes(name)
+        if reason is not None:
+            into.dangerous(
+                "tensorflow.asset-path",
+                f"an asset is read from {name[:MOST]!r}, which {reason}",
+                pos=asset.spans[0][0],
+            )
+    for node in meta.only(7).each(1):
+        for user in node.each(4):
+            _keras(user.text(1), user.places(3), meta.data, into)
+    about = meta.only(1)
+    tally.report(
+        into,
+        "tensorflow",
+        producer=f"tensorflow {about.text(5)}".strip(),
+        metadata={"tags": " ".join(about.texts(4))},
+        inputs=_signature(meta, 1),
+        outputs=_signature(meta, 2),
+    )
+
+
+def _signature(meta: Message, number: int) -> list[str]:
+    """Names of the inputs (1) or outputs (2) of all signatures."""
+    names = (
+        entry.text(1)
+        for signature in meta.each(5)
+        for definition in signature.each(2)
+        for entry in definition.each(number)
+    )
+    return list(dict.fromkeys(names))
+
+
+def _keras(identifier: str, places: list[tuple[int, int]], data: Buffer, into: Reading) -> None:
+    """The configuration of a Keras object, from which `load_model` builds it again."""
+    if identifier.startswith("_tf_keras") and places:
+        start, end = places[-1]
+        if end - start > CONFIG:
+            into.missed(f"a configuration of {end - start} bytes is not read")
+        else:
+            where = f"the object {identifier[:MOST]}"
+            try:
+                config = json.loads(bytes(data[start:end]))
+            except (ValueError, RecursionError) as error:
+                into.missed(f"{where} is no JSON: {str(error)[:MOST]}")
+                return
+            judge(cast("JSON", config), into, where, legacy=True, revived=True)
+
+
+def _graph(graph: Message, tally: Tally, into: Reading) -> None:
+    """The main graph and the functions of its library."""
+    functions = [part for library in graph.each(2) for part in library.each(1)]
+    names = frozenset(part.only(1).text(1) for part in functions)
+    scopes = [list(graph.each(1)), *(list(part.each(3)) for part in functions)]
+    for nodes in scopes:
+        scope = _Scope(nodes, names, tally, into)
+        for node in nodes:
+            scope.judge(node)
+
+
+@final
+class _Scope:
+    """The nodes of one graph or function, which name each other."""
+
+    __slots__ = ("_functions", "_into", "_named", "_nodes", "_tally")
+
+    def __init__(self, nodes: list[Message], functions: frozenset[str], tally: Tally, into: Reading) -> None:
+        self._nodes = nodes
+        self._functions = functions
+        self._tally = tally
+        self._into = into
+        self._named: dict[str, Message] | None = None
+
+    def judge(self, node: Message) -> None:
+        """One node by its operator."""
+        name, pos = node.text(2), node.spans[0][0]
+        self._tally.operator(name)
+        if name in rules.DANGEROUS:
+            self._dangerous(node, name, rules.DANGEROUS[name])
+        elif name in rules.WRITERS or name in rules.READERS:
+            self._file(node, name)
+        elif name in _VARIABLES:
+            self._variable(node)
+        elif name in _ATTRIBUTES:
+            self._attribute(node, name)
+        elif name not in rules.known() and name not in self._functions:
+            package = rules.companion(name)
+            needs = f"the native library of {package}" if package else "a native library of somebody"
+            self._into.unproven(
+                "tensorflow.custom-operator",
+                f"the operator {name[:MOST]} is not TensorFlow's: it needs {needs}",
+                pos=pos,
+            )
+
+    def _dangerous(self, node: Message, name: str, does: str) -> None:
+        given = ", ".join(repr(text[:MOST]) for text in self._constants(node)[:3])
+        self._into.dangerous(
+            "tensorflow.operator",
+            f"the operator {name} {does}",
+            pos=node.spans[0][0],
+            call=f"{name}({given})",
+        )
+
+    def _file(self, node: Message, name: str) -> None:
+        """A path outside the model's own folder; its own paths come from the caller."""
+        for path in self._constants(node):
+            reason = escapes(path)
+            if reason is None:
+                continue
+            does = "writes" if name in rules.WRITERS else "reads"
+            clear = name in rules.WRITERS or rules.SENSITIVE.search(path)
+            report = self._into.dangerous if clear else self._into.unproven
+            report(
+                "tensorflow.path",
+                f"the operator {name} {does} {path[:MOST]!r}, which {reason}",
+                pos=node.spans[0][0],
+                call=f"{name}({path[:MOST]!r})",
+            )
+
+    def _attribute(self, node: Message, name: str) -> None:
+        """An operator whose attributes say whether it leaves the graph."""
+        attributes = _attributes(node)
+        places = _ATTRIBUTES[name]
+        if name == "XlaCallModule":
+            for start, end in attributes.get("module", Message(node.data, (), self._into.spend)).places(2):
+                if any(_within(node.data, mark, start, end) for mark in _CALLBACKS):
+                    self._into.unproven(
+                        "tensorflow.callback",
+                        "a compiled module calls Python at an address in the memory of the process",
+                        pos=start,
+                    )
+            return
+        for key in places:
+            value = attributes.get(key)
+            for text in () if value is None else (*value.texts(2), *value.only(1).texts(2)):
+                if _outside(name, text):
+                    self._into.dangerous(
+                        "tensorflow.operator",
+                        f"the operator {name} reads or writes {text[:MOST]!r}",
+                        pos=node.spans[0][0],
+                        call=f"{name}({key}={text[:MOST]!r})",
+                    )
+
+    def _variable(self, node: Message) -> None:
+        attributes = _attributes(node)
+        dtype, shape = attributes.get("dtype"), attributes.get("shape")
+        if dtype is not None and shape is not None:
+            dims = [part.number(1) for part in shape.only(7).each(2)]
+            self._tally.tensor(DTYPES.get(dtype.number(6), str(dtype.number(6))), dims)
+
+    def _constants(self, node: Message) -> list[str]:
+        """The strings of all constants that an input of the node comes from, within this scope."""
+        if self._named is None:
+            self._named = {part.text(1): part for part in self._nodes}
+        seen: set[str] = set()
+        found: list[str] = []
+        waiting = [node]
+        while waiting and len(seen) < _HOPS:
+            for name in waiting.pop().texts(3):
+                source = name.split(":", 1)[0]
+                if source in seen or name.startswith("^"):
+                    continue
+                seen.add(source)
+                part = self._named.get(source)
+                if part is None:
+                    continue
+                waiting.append(part)
+                if part.text(2) == "Const":
+                    value = _attributes(part).get("value")
+                    found += [] if value is None else value.only(8).texts(8)[:_HOPS]
+        return found
+
+
+_ATTRIBUTES: Final = {
+    "PrintV2": ("output_stream",),
+    "ImmutableConst": ("memory_region_name",),
+    "DebugIdentity": ("debug_urls",),
+    "DebugIdentityV2": ("debug_urls",),
+    "DebugIdentityV3": ("debug_urls",),
+    "DebugNanCount": ("debug_urls",),
+    "DebugNumericSummary": ("debug_urls",),
+    "DebugNumericSummaryV2": ("debug_urls",),
+    "EncodeProto": ("descriptor_source",),
+    "DecodeProtoV2": ("descriptor_source",),
+    "XlaCallModule": (),
+}
+"""Operator -> attributes that name a file or an address."""
+
+
+def _outside(operator: str, text: str) -> bool:
+    if operator == "PrintV2":
+        return text not in rules.CONSOLES
+    if operator == "ImmutableConst":
+        return not text.startswith("memmapped_package://")
+    if operator in {"EncodeProto", "DecodeProtoV2"}:
+        return not text.startswith(("local://", "bytes://")) and bool(text)
+    return bool(text)
+
+
+def _attributes(node: Message) -> dict[str, Message]:
+    return {entry.text(1): entry.only(2) for entry in node.each(5)}
+
+
+def _within(data: Buffer, mark: bytes, start: int, end: int) -> bool:
+    return data.find(mark, start, end) >= 0

@@ -1,0 +1,117 @@
+"""What the operators of a TensorFlow graph can do to the machine that runs it.
+
+Sources: the registry of TensorFlow (`tensorflow_ops.json`, written by tools/tensorflow_ops.py) and
+the kernels behind it; TensorFlow, SECURITY.md: "models are programs"; Zhu et al., "My Model is Malware to
+You: Transforming AI Models into Malware by Abusing TensorFlow APIs", IEEE S&P 2025 (files and network).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+_LIST: Final = Path(__file__).with_name("tensorflow_ops.json")
+
+_PYTHON: Final = "calls a Python function of the process"
+_NETWORK: Final = "opens a network connection"
+DANGEROUS: Final = {
+    "PyFunc": _PYTHON,
+    "PyFuncStateless": _PYTHON,
+    "EagerPyFunc": _PYTHON,
+    "ReadFile": "reads any file",
+    "WriteFile": "writes any file",
+    "MatchingFiles": "lists the files of any folder",
+    "DatasetFromGraph": "runs a graph that is hidden in a string",
+    "Abort": "ends the process",
+    "RpcServer": _NETWORK,
+    "RpcServerStart": _NETWORK,
+    "RpcServerRegister": _NETWORK,
+    "RpcClient": _NETWORK,
+    "RpcCall": _NETWORK,
+    "DataServiceDataset": _NETWORK,
+    "DataServiceDatasetV2": _NETWORK,
+    "DataServiceDatasetV3": _NETWORK,
+    "DataServiceDatasetV4": _NETWORK,
+    "RegisterDataset": _NETWORK,
+    "RegisterDatasetV2": _NETWORK,
+    "ProcessRegisteredDataset": _NETWORK,
+    "BigQueryReader": _NETWORK,
+}
+"""Operators that no exported model needs, and that act on files, on the network or on the process."""
+
+WRITERS: Final = frozenset(
+    (
+        "Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints", "SaveDataset", "SaveDatasetV2",
+        "DistributedSave", "DatasetToTFRecord", "ExperimentalDatasetToTFRecord", "CacheDataset",
+        "CacheDatasetV2", "SnapshotDataset", "SnapshotDatasetV2", "CreateSummaryFileWriter",
+        "CreateSummaryDbWriter",
+    )
+)  # fmt: skip
+"""Operators that write where a string says; every saved model has some, for its own checkpoints."""
+READERS: Final = frozenset(
+    (
+        "Restore", "RestoreV2", "RestoreSlice", "LoadDataset", "TextLineDataset", "TFRecordDataset",
+        "TFRecordDatasetV2", "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2", "CSVDataset",
+        "CSVDatasetV2", "ExperimentalCSVDataset", "SqlDataset", "ExperimentalSqlDataset", "LMDBDataset",
+        "ExperimentalLMDBDataset", "MatchingFilesDataset", "ExperimentalMatchingFilesDataset",
+        "LoadAndRemapMatrix", "GenerateVocabRemapping",
+    )
+)  # fmt: skip
+"""Operators that read where a string says."""
+SENSITIVE: Final = re.compile(
+    r"^/(?:etc|proc|sys|dev|boot|root|var/(?:log|run|spool))/|^/[*?]|"
+    r"/\.(?:ssh|aws|kube|gnupg|docker|netrc|config)\b|"
+    r"\bid_rsa\b|shadow$|passwd$|credentials?\b|\.env$|^[a-z]+://(?!/)",
+    re.IGNORECASE,
+)
+"""Places that no data set of a model lies in."""
+OUTSIDE: Final = re.compile(
+    r"^(?:TFText>|TFIO>|IO>|Addons>|TFRA>|SimpleML|Sentencepiece|TFDF>|DecisionForest>)"
+)
+"""Prefixes of the operators of well-known companions of TensorFlow."""
+COMPANIONS: Final = {
+    "TFText>": "tensorflow-text",
+    "Sentencepiece": "tensorflow-text",
+    "TFIO>": "tensorflow-io",
+    "IO>": "tensorflow-io",
+    "Addons>": "tensorflow-addons",
+    "TFRA>": "tensorflow-recommenders-addons",
+    "SimpleML": "tensorflow-decision-forests",
+    "TFDF>": "tensorflow-decision-forests",
+    "DecisionForest>": "tensorflow-decision-forests",
+}
+"""Prefix -> the package whose native library registers such operators."""
+TEXT: Final = frozenset(
+    (
+        "CaseFoldUTF8", "NormalizeUTF8", "NormalizeUTF8WithOffsetsMap", "FindSourceOffsets",
+        "RegexSplitWithOffsets",
+        "WordpieceTokenizeWithOffsets", "WhitespaceTokenizeWithOffsets", "WhitespaceTokenizeWithOffsetsV2",
+        "UnicodeScriptTokenizeWithOffsets", "SplitMergeTokenizeWithOffsets", "SentenceFragments", "RougeL",
+        "NgramsStringJoin", "ConstrainedSequence", "MaxSpanningTree", "RegexSplit", "TokenizerFromLogits",
+        "FastWordpieceTokenizeWithOffsets", "FastBertNormalize", "FastSentencepieceTokenize",
+        "ByteSplitWithOffsets",
+        "RoundRobinTrim", "RoundRobinGenerateMasks", "BoiseTagsToOffsets", "OffsetsToBoiseTags",
+    )
+)  # fmt: skip
+"""Operators of tensorflow-text without a prefix."""
+CONSOLES: Final = frozenset(("stderr", "stdout", "log(info)", "log(warning)", "log(error)", ""))
+"""Where PrintV2 may write."""
+
+
+@cache
+def known() -> frozenset[str]:
+    """Names of the operators that TensorFlow registers itself."""
+    document: dict[str, list[str] | str] = msgspec.json.decode(_LIST.read_bytes())
+    return frozenset(document["operators"])
+
+
+def companion(operator: str) -> str | None:
+    """The package that is known to register an operator, or None."""
+    if operator in TEXT:
+        return "tensorflow-text"
+    found = OUTSIDE.match(operator)
+    return COMPANIONS[found[0]] if found else None
