@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.format import Sniffed
@@ -21,12 +22,26 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
     """
     for rule in (
         _ggml,
+        _rdata,
         _hdf5,
     ):
         found = rule(data, head)
         if found is not None:
             return found
     return None
+
+
+_RDATA: Final = re.compile(
+    rb"RD[XAB][23]\r?\n[XAB]\r?\n|X\n\0\0\0[\x02\x03]\0[\0-\x09]|B\n[\x02\x03]\0\0\0..[\0-\x09]\0|"
+    rb"B\n\0\0\0[\x02\x03]\0[\0-\x09]|A\r?\n[23]\r?\n\d{6}\r?\n\d{5,6}\r?\n",
+    re.DOTALL,
+)
+"""Encoding, version of the format, version of R (major number in the third byte)."""
+
+
+def _rdata(data: Buffer, head: bytes) -> Sniffed | None:
+    del data
+    return Sniffed("r-data", "starts as R's serialisation") if _RDATA.match(head) else None
 
 
 def _ggml(data: Buffer, head: bytes) -> Sniffed | None:
