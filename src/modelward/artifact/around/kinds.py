@@ -20,7 +20,7 @@ class Kind(msgspec.Struct, frozen=True):
     Attributes:
         format: what it is.
         names: pattern that the whole last part of the name matches, in lower case; "" for any name.
-        content: patterns that the first 64 KiB contain, all of them; none for any content. They take linear time.
+        content: patterns that the first 64 KiB contain, all of them; none for any content.
         of: formats that the content alone may say; empty for every text.
         paths: pattern that the whole path contains, in lower case; "" for any.
     """
@@ -41,18 +41,20 @@ _HF: Final = (
     r"feature_extractor_config|config_sentence_transformers|sentence_bert_config|adapter_model_config)\.json"
 )
 
+_HF_KEYS: Final = (
+    r'"(model_type|architectures|auto_map|tokenizer_class|transformers_version|_class_name|added_tokens|'
+    r"torch_dtype|chat_template|processor_class|feature_extractor_type|image_processor_type|peft_type|"
+    r"custom_pipelines|bos_token(_id)?|eos_token(_id)?|pretrained_cfg|__version__|max_seq_length|"
+    r'_name_or_path)"|"type"[ \n]?:[ \n]?"[\w.]+"|\\u00[0-9a-f]{2}'
+)
+
 KINDS: Final[tuple[Kind, ...]] = (
     # what loaders act on, known by its name where the content alone is no proof
     Kind("chat-template", r".*chat_template.*\.(jinja2?|json)|.+\.jinja2?", (r"\{[{%#]",)),
     Kind(
         "hf-config",
         _HF,
-        (
-            r'"(model_type|architectures|auto_map|tokenizer_class|transformers_version|_class_name|added_tokens|'
-            r"torch_dtype|chat_template|processor_class|feature_extractor_type|image_processor_type|peft_type|"
-            r"custom_pipelines|bos_token(_id)?|eos_token(_id)?|pretrained_cfg|__version__|max_seq_length|"
-            r'_name_or_path)"|"type"[ \n]?:[ \n]?"[\w.]+"|\\u00[0-9a-f]{2}',
-        ),
+        (_HF_KEYS,),
         _JSON,
     ),
     Kind("mlflow", r"mlmodel", (r"(?m)^[ \t]*flavors[ \t]*:",)),

@@ -144,3 +144,19 @@ def report(analysis: Analysis, into: Reading, *, first: int = 1, where: str = ""
             )
     if analysis.problem is not None:
         into.finding("source.unparsed", "info", f"{where}the source is not analysed: {analysis.problem}")
+
+
+def siblings(text: str) -> list[str]:
+    """Modules of the same folder that a source imports (`from .layers import Norm`), as paths."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text[:LONGEST])
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+        return []
+    found: dict[str, None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found.update(dict.fromkeys(name.replace(".", "/") for name in names if name and name != "*"))
+    return list(found)

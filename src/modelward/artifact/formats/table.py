@@ -10,16 +10,21 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Read
 
 _FORMATS: Final[dict[Format, str]] = {
+    "nemo": "nemo",
+    "mar": "mar",
     "r-data": "rdata",
     "native-code": "native",
     "torch-package": "torch_package",
     "torch-export": "torch_export",
-    "chat-template": "jinja",
     "ggml": "ggml",
     "gguf": "gguf",
     "safetensors": "safetensors",
     "torchscript": "torchscript",
     "skops": "skops",
+    "hf-config": "hf_config",
+    "chat-template": "chat_template",
+    "mlflow": "mlflow",
+    "object-yaml": "object_yaml",
     "hdf5": "hdf5.reader",
     "keras": "keras",
     "model-json": "keras_json",

@@ -20,7 +20,8 @@ _WEAK: Final = (
     rb"""(?:target|type|class|factory|func\w{0,8}|callable|constructor|\(\)|module|handler|loader)"""
 )
 _JSON_OBJECTS: Final = re.compile(
-    rb'"(?:_target_|__target__|class_path|py/(?:object|reduce|function|type|module|newargs\w{0,3}))"[ \t\r\n]{0,4}:'
+    rb'"(?:_target_|__target__|class_path|py/(?:object|reduce|function|type|module|newargs\w{0,3}))"'
+    rb"[ \t\r\n]{0,4}:"
     rb'|"' + _WEAK + rb'"[ \t\r\n]{0,4}:[ \t\r\n]{0,4}"(?:ext://)?' + _REACHED
 )
 _YAML_OBJECTS: Final = re.compile(
@@ -53,7 +54,6 @@ _HF: Final = (
 )
 """Keys of which all of one line make a JSON text a configuration of Hugging Face's libraries."""
 _SENTENCE: Final = re.compile(rb'^\[[ \t\r\n]{0,20}\{[^{}]{0,400}"idx"[^{}]{0,400}"type"')
-_KERAS: Final = (b'"class_name"', b'"config"')
 
 
 def sign(data: Buffer, head: bytes) -> Sniffed | None:
@@ -79,9 +79,15 @@ def _json(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
         return Sniffed("object-yaml", "JSON that names objects to be made")
     if any(all(key in whole for key in keys) for keys in _HF) or _SENTENCE.match(start):
         return Sniffed("hf-config", "JSON with the keys of a Hugging Face configuration")
-    if all(key in head for key in _KERAS) and (b'"keras_version"' in whole or b'"keras' in head):
-        return Sniffed("model-json", "JSON of a Keras model")
+    if b"class_name" in head or b"\\u00" in head:
+        return _keras(head)
     return None
+
+
+def _keras(head: bytes) -> Sniffed | None:
+    from modelward.artifact.formats.keras_json import looks_like_config
+
+    return Sniffed("model-json", "the configuration of a Keras object") if looks_like_config(head) else None
 
 
 def _whole(data: Buffer, head: bytes) -> bytes:
@@ -97,7 +103,7 @@ def _yaml(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
     whole = head if len(data) <= len(head) else bytes(data[: 4 << 20])
     if _YAML_OBJECTS.search(whole) and _is_yaml(whole):
         return Sniffed("object-yaml", "YAML that names objects to be made")
-    return None
+    return _keras(head) if b"class_name:" in head and _is_yaml(whole) else None
 
 
 _STARTS: Final = frozenset(bytes((code,)) for code in b"#%-!{[\"'&*?_:" + bytes(range(48, 58))) | frozenset(

@@ -1,0 +1,289 @@
+"""YAML and JSON that make objects: Hydra, Lightning, jsonargparse, detectron2, jsonpickle, YAML's tags.
+
+Sources: Hydra 1.3, "Instantiating objects" (`_target_`, `_args_`, `_partial_`); jsonargparse 4 and Lightning,
+"LightningCLI" (`class_path`, `init_args`); PyYAML 6.0, constructor.py (`!!python/object/apply` and its kin);
+jsonpickle 3, tags.py (`py/object`, `py/reduce`); logging.config, "User-defined objects" (`()`), `ext://`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from modelward.artifact.formats import targets
+from modelward.artifact.reading import Malformed
+from modelward.artifact.yaml import Mapping, Node, Scalar, Sequence, parse, walk
+
+if TYPE_CHECKING:
+    from modelward.artifact.formats.targets import Verdict
+    from modelward.artifact.pickle.values import Buffer
+    from modelward.artifact.reading import Reading
+
+LARGEST: Final = 32 << 20
+"""Largest JSON that is read for objects, in bytes."""
+DEPTH: Final = 200
+KEPT: Final = 200
+"""Most notes on names that are kept."""
+
+_TARGETS: Final = ("_target_", "__target__", "class_path", "py/object", "py/function", "py/type")
+"""Keys whose value is imported and called."""
+_WEAK: Final = (
+    "target", "type", "class", "factory", "func", "function", "callable", "constructor", "()", "handler",
+    "module", "loader", "_class_", "_type_",
+)  # fmt: skip
+"""Keys that name code in some libraries and mean something else in most: only payloads count."""
+_ARGUMENTS: Final = ("_args_", "init_args", "dict_kwargs", "params", "args", "kwargs", "kwds")
+_OWN: Final = frozenset((*_TARGETS, "_partial_", "_recursive_", "_convert_", *_ARGUMENTS))
+_TAG: Final = re.compile(r"(?:tag:yaml\.org,2002:|!)?python/([a-z]+(?:/[a-z]+)?)(?::(.*))?$")
+_JAVA: Final = re.compile(r"(?:tag:yaml\.org,2002:|!)((?:javax?|com|org|sun)\.[\w.$]+)")
+_DATA_TAGS: Final = frozenset(
+    {"none", "bool", "str", "unicode", "bytes", "int", "long", "float", "complex", "list", "tuple", "dict"}
+)
+_RESOLVER: Final = re.compile(
+    r"\$\{\s*(?:oc\.)?(eval|py|python|exec|lambda|pyeval|evaluate|sh|shell|cmd)\s*:(.*)\}\s*$", re.DOTALL
+)
+
+
+def read(data: Buffer, into: Reading) -> None:
+    """Judge every name that making the objects would import."""
+    roots = documents(data)
+    for root in roots:
+        judge(root, into)
+    into.proven = True
+
+
+def documents(data: Buffer) -> list[Node]:
+    """The documents of a JSON or YAML text as nodes."""
+    if len(data) > LARGEST:
+        raise Malformed(f"{len(data)} bytes; {LARGEST} are read")
+    text = bytes(data[:]).decode("utf-8-sig", "replace")
+    if text.lstrip()[:1] in {"{", "["}:
+        try:
+            return [node(json.loads(text))]
+        except (ValueError, RecursionError):
+            pass  # flow mappings are YAML as well
+    return parse(text)
+
+
+def node(value: object) -> Node:
+    """A decoded JSON value as nodes.
+
+    Raises:
+        Malformed: it is nested too deeply.
+    """
+    root = Sequence([], "", 0)
+    stack: list[tuple[object, list[Node] | list[tuple[Node, Node]], Node | None, int]] = [
+        (value, root.items, None, 0)
+    ]
+    while stack:
+        item, into, key, depth = stack.pop()
+        if depth > DEPTH:
+            raise Malformed(f"the JSON has more than {DEPTH} levels")
+        made: Node
+        if isinstance(item, dict):
+            made = Mapping([], "", 0)
+            stack += [
+                (part, made.pairs, Scalar(str(name), "", 0, plain=False), depth + 1)
+                for name, part in reversed(item.items())
+            ]
+        elif isinstance(item, list):
+            made = Sequence([], "", 0)
+            stack += [(part, made.items, None, depth + 1) for part in reversed(item)]
+        else:
+            text = item if isinstance(item, str) else json.dumps(item)
+            made = Scalar(text, "", 0, plain=not isinstance(item, str))
+        _put(into, key, made)
+    return root.items[0]
+
+
+def _put(into: list[Node] | list[tuple[Node, Node]], key: Node | None, made: Node) -> None:
+    into.append(made if key is None else (key, made))  # type: ignore[arg-type]  # the list fits the key, by construction
+
+
+def judge(root: Node, into: Reading) -> None:
+    """Judge the names in one document.
+
+    Args:
+        root: the document.
+        into: takes the findings; rules start with `object-yaml.`.
+    """
+    said: set[str] = set()
+    for part in walk(root):
+        into.spend()
+        if part.tag:
+            _tag(part, into, said)
+        if isinstance(part, Mapping):
+            _mapping(part, into, said)
+        elif isinstance(part, Scalar) and "${" in part.value:
+            _interpolation(part, into)
+
+
+def _mapping(part: Mapping, into: Reading, said: set[str]) -> None:
+    for key in _TARGETS:
+        name = part.text(key)
+        if name is not None and not name.startswith("${"):
+            _name(name, part, into, said)
+    reduced = part.get("py/reduce")
+    if reduced is not None and part.text("py/object") is None:
+        into.unproven("object-yaml.jsonpickle", "jsonpickle calls what py/reduce names", pos=-1)
+    for key in _WEAK:
+        name = part.text(key)
+        if name is not None and "." in name and len(name) < 300:
+            bare = name.removeprefix("ext://")
+            level, why = targets.meaning(bare)
+            top = bare.replace(":", ".").split(".", 1)[0]
+            if level == "dangerous" and top not in _COMMON:
+                call = _call(bare, part)
+                into.dangerous(
+                    "object-yaml.payload",
+                    f"{bare} {why}, where a loader takes the name under {key!r}{_at(part)}",
+                    call=call,
+                )
+
+
+_COMMON: Final = frozenset(
+    {"code", "site", "commands", "invoke", "sh", "resource", "http", "profile", "trace", "conda", "pip"}
+)
+"""Modules whose names are ordinary words: under a key that need not name code they say nothing."""
+
+
+def _name(name: str, part: Mapping, into: Reading, said: set[str]) -> None:
+    level, why = targets.meaning(name, _given(part))
+    if level == "note":
+        level, why = targets.beside(name, into) or (level, why)
+    if level == "note" and (danger := _suspicious(part)):
+        level, why = "unproven", f"is given the text {danger!r}"
+    report(level, f"{name} {why}{_at(part)}", into, said, call=_call(name, part))
+
+
+def report(level: Verdict, message: str, into: Reading, said: set[str], *, call: str | None = None) -> None:
+    """Record a judgement on a name, once per message."""
+    if message in said or level == "inert":
+        return
+    said.add(message)
+    if level == "dangerous":
+        into.dangerous("object-yaml.payload", message, call=call)
+    elif level == "unproven":
+        into.unproven("object-yaml.unknown-name", message, call=call)
+    elif len(said) <= KEPT:
+        into.note("object-yaml.own-code", message)
+
+
+def _at(part: Node) -> str:
+    return f" (line {part.line})" if part.line else ""
+
+
+def _given(part: Mapping) -> dict[str, str]:
+    """Arguments that are texts: of the mapping itself, and of those under `init_args` and the like."""
+    found: dict[str, str] = {}
+    for key, value in _arguments(part):
+        if isinstance(value, Scalar) and key:
+            found[key] = value.value
+        elif isinstance(value, Scalar):
+            found.setdefault("0", value.value)
+    return found
+
+
+def _arguments(part: Mapping) -> list[tuple[str, Node]]:
+    """(name or "", value) of every argument."""
+    found: list[tuple[str, Node]] = []
+    for key, value in part.pairs[:100]:
+        name = key.value if isinstance(key, Scalar) else ""
+        if name in _ARGUMENTS:
+            if isinstance(value, Mapping):
+                found += [(k.value, v) for k, v in value.pairs[:100] if isinstance(k, Scalar)]
+            elif isinstance(value, Sequence):
+                found += [("", item) for item in value.items[:100]]
+            else:
+                found.append(("", value))
+        elif name not in _OWN:
+            found.append((name, value))
+    return found
+
+
+def _call(name: str, part: Mapping) -> str:
+    """`os.system('id')`."""
+    shown = [f"{key}={_shown(value)}" if key else _shown(value) for key, value in _arguments(part)[:10]]
+    text = f"{name}({', '.join(shown)})"
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _shown(value: Node) -> str:
+    if isinstance(value, Scalar):
+        return (
+            value.value[:80]
+            if value.plain and re.fullmatch(r"-?[\d.]+|true|false|null|~", value.value)
+            else repr(value.value[:120])
+        )
+    if isinstance(value, Sequence):
+        return (
+            f"[{', '.join(_shown(item) if isinstance(item, Scalar) else '...' for item in value.items[:6])}]"
+        )
+    return "{...}"
+
+
+def _suspicious(part: Mapping) -> str | None:
+    """A text among the arguments that is a command or code."""
+    texts = rules_arguments()
+    for _, value in _arguments(part):
+        if isinstance(value, Scalar) and (
+            found := next((text for text in texts if text in value.value), None)
+        ):
+            return found
+    return None
+
+
+def rules_arguments() -> tuple[str, ...]:
+    """Texts that are code or commands wherever they stand; ordinary words of configurations left out."""
+    from modelward.artifact.pickle.rules import dangers
+
+    return tuple(
+        text
+        for text in dangers().arguments
+        if text not in {"lambda: ", "open(", "subprocess.", "pip install"}
+    )
+
+
+def _tag(part: Node, into: Reading, said: set[str]) -> None:
+    java = _JAVA.match(part.tag)
+    if java:
+        into.dangerous(
+            "object-yaml.payload", f"the tag {part.tag} makes a {java[1]} in Java's SnakeYAML{_at(part)}"
+        )
+        return
+    found = _TAG.match(part.tag)
+    if found is None or found[1] in _DATA_TAGS:
+        return
+    kind, name = found[1], found[2] or ""
+    if not name:
+        into.unproven("object-yaml.tag", f"the tag {part.tag} names nothing{_at(part)}")
+        return
+    mapping = (
+        part if isinstance(part, Mapping) else Mapping([(Scalar("_args_", "", 0, plain=True), part)], "", 0)
+    )
+    call = name if kind in {"name", "module"} else _call(name, mapping)
+    if kind == "module":
+        level, why = targets.meaning(f"{name}.x")
+        why = f"is imported: {why}"
+    else:
+        level, why = targets.meaning(name, _given(mapping))
+    if level == "note":
+        level, why = targets.beside(name, into) or ("unproven", "is imported, and its code is unknown")
+    report(level, f"{name} {why}, named by a tag{_at(part)}", into, said, call=call)
+
+
+def _interpolation(part: Scalar, into: Reading) -> None:
+    """A resolver of the user's own that evaluates its text is common; what it is given must be harmless."""
+    found = _RESOLVER.match(part.value.strip())
+    if found is None:
+        return
+    from modelward.artifact.around.source import analyse
+
+    text = found[2].strip().strip("\"'")
+    analysis = analyse(text)
+    if analysis.level == "dangerous" or (
+        analysis.problem and any(word in text for word in rules_arguments())
+    ):
+        message = f"the resolver {found[1]} is given code{_at(part)}"
+        into.dangerous("object-yaml.payload", message, call=text[:200])

@@ -1,0 +1,235 @@
+"""What a dotted name means that a configuration hands to a loader, which imports it and calls it.
+
+Names in the standard library and in well-known packages are compared with the list of payloads and gadgets
+(as in pickles) at every dot. A name in a package that is not known here is the user's own code: the
+configuration only says which of it to call. It counts as a note, unless its source stands beside the
+configuration and does what no model code does: a configuration that names the project it belongs to adds no
+danger to that project.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from modelward.artifact.pickle import rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from modelward.artifact.reading import Reading
+
+Verdict: TypeAlias = Literal["dangerous", "unproven", "note", "inert"]
+
+KNOWN: Final = frozenset(
+    {
+        "accelerate", "albumentations", "apex", "audiocraft", "bitsandbytes", "braindecode", "catboost",
+        "clip", "composer", "datasets", "dask", "deepspeed", "detectron2", "dgl", "diffusers", "einops",
+        "escnn", "evaluate", "fairseq", "fairscale", "flash_attn", "flax", "fvcore", "gluonts", "gpytorch",
+        "gym", "gymnasium", "hydra", "hydra_plugins", "huggingface_hub", "ignite", "imgaug", "imblearn",
+        "iopath", "jax", "jaxtyping", "keras", "keras_core", "kornia", "langchain", "lightgbm", "lightning",
+        "lightning_fabric", "lightning_utilities", "litdata", "llama_index", "loguru", "matplotlib",
+        "mamba_ssm", "megatron", "mlflow", "mmcv", "mmdet", "mmengine", "mmpretrain", "mmseg", "monai",
+        "nemo", "nemo_text_processing", "neptune", "ninja", "nibabel", "numpy", "omegaconf", "open_clip",
+        "openai", "optax", "optuna", "optree", "pandas", "peft", "pl_bolts", "plotly", "polars",
+        "prodigyopt", "pyannote", "pyarrow", "pyro", "pytorch_forecasting", "pytorch_lightning",
+        "pytorch_metric_learning", "pytorchvideo", "ray", "rich", "safetensors", "schedulefree", "scipy",
+        "seaborn", "segmentation_models_pytorch", "sentence_transformers", "sentencepiece", "setfit",
+        "sklearn", "skimage", "skorch", "spacy", "speechbrain", "stable_baselines3", "statsmodels",
+        "tensorboard", "tensorboardX", "tensorflow", "tensorflow_datasets", "tf_keras", "thinc", "timm",
+        "tokenizers", "torch", "torch_ema", "torch_geometric", "torch_optimizer", "torchaudio",
+        "torchcodec", "torchdata", "torchdiffeq", "torchio", "torchmetrics", "torchrl", "torchsde",
+        "torchtext", "torchtune", "torchvision", "tqdm", "transformer_engine", "transformers", "trl",
+        "tsai", "ultralytics", "vllm", "wandb", "webdataset", "xformers", "xgboost", "aim", "clearml",
+        "comet_ml", "dvclive", "dvc", "cv2", "PIL", "pydantic", "attr", "attrs", "botorch", "ax",
+        "nevergrad", "hpbandster", "hyperopt", "axolotl", "e3nn", "ase", "mace", "rdkit", "pymatgen",
+        "matminer", "deepchem", "lightly", "vissl", "anomalib", "pytorch3d", "nerfstudio", "gsplat",
+    }
+)  # fmt: skip
+"""Packages of machine learning: names in them that are no known payload or gadget are harmless."""
+_PLAIN: Final = frozenset(
+    {
+        "builtins.dict", "builtins.list", "builtins.tuple", "builtins.set", "builtins.frozenset",
+        "builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.bytes",
+        "builtins.complex", "builtins.range", "builtins.slice", "builtins.len", "builtins.abs",
+        "builtins.max", "builtins.min", "builtins.sum", "builtins.sorted", "builtins.round",
+        "builtins.print", "builtins.object", "builtins.enumerate", "builtins.zip", "builtins.reversed",
+        "builtins.any", "builtins.all", "builtins.divmod", "builtins.pow", "collections.OrderedDict",
+        "collections.defaultdict", "collections.Counter", "collections.deque", "types.SimpleNamespace",
+        "argparse.Namespace", "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePath",
+        "pathlib.PurePosixPath", "pathlib.WindowsPath", "fractions.Fraction", "decimal.Decimal",
+        "uuid.UUID", "re.compile", "string.Template", "logging.getLogger", "logging.StreamHandler",
+        "logging.Formatter", "logging.NullHandler", "logging.FileHandler", "logging.basicConfig",
+        "logging.handlers.RotatingFileHandler", "logging.handlers.TimedRotatingFileHandler", "os.path.join",
+        "time.strftime", "torch.compile",
+    }
+)  # fmt: skip
+_HARMLESS_MODULES: Final = frozenset(
+    {
+        "datetime", "math", "cmath", "statistics", "random", "itertools", "numbers", "enum", "typing",
+        "time", "calendar", "zoneinfo",
+    }
+)  # fmt: skip
+"""Modules of the standard library that only compute."""
+_LOADERS: Final = frozenset(
+    {
+        "torch.load", "torch.serialization.load", "torch.jit.load", "torch.hub.load_state_dict_from_url",
+        "torch.package.PackageImporter", "joblib.load", "numpy.load", "pandas.read_pickle",
+        "pandas.io.pickle.read_pickle", "sklearn.externals.joblib.load", "torch.export.load",
+        "keras.models.load_model", "tensorflow.keras.models.load_model", "tensorflow.saved_model.load",
+        "mlflow.pyfunc.load_model", "mlflow.sklearn.load_model", "mlflow.pytorch.load_model",
+        "xgboost.Booster.load_model",
+    }
+)  # fmt: skip
+"""Functions that load another file, which is judged where it lies."""
+_REPOSITORIES: Final = (
+    "pytorch/",
+    "facebookresearch/",
+    "NVIDIA/",
+    "huggingface/",
+    "ultralytics/",
+    "intel-isl/",
+    "snakers4/",
+)
+_LOOKUPS: Final = (
+    "hydra.utils.",
+    "hydra._internal.utils.",
+    "omegaconf.",
+    "lightning.pytorch.cli.",
+    "pydoc.locate",
+)
+_MODULES: Final = frozenset(
+    {
+        "os", "posix", "nt", "subprocess", "builtins", "__builtin__", "sys", "shutil", "importlib", "pty",
+        "ctypes", "socket", "runpy", "pickle", "marshal",
+    }
+)  # fmt: skip
+"""Modules that lead to code wherever they are found as an attribute."""
+_GONE: Final = frozenset(
+    {
+        "imp", "distutils", "asyncore", "asynchat", "smtpd", "cgi", "cgitb", "commands", "popen2", "pipes",
+        "telnetlib",
+    }
+)  # fmt: skip
+
+
+def meaning(name: str, arguments: Mapping[str, str] | None = None) -> tuple[Verdict, str]:
+    """What importing a name and calling it does.
+
+    Args:
+        name: dotted, e.g. `torch.nn.Linear`; a colon or slash may stand before the last part.
+        arguments: keyword arguments as texts, as far as they are texts.
+
+    Returns:
+        the verdict, and why, as the end of a sentence that begins with the name.
+    """
+    path = name.replace(":", ".").strip()
+    given = arguments or {}
+    if path in _PLAIN:
+        return "inert", "is harmless"
+    parts = path.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return (
+            ("inert", "is no dotted name") if len(path) > 500 or not path else ("note", "is no dotted name")
+        )
+    top = parts[0]
+    standard = top in sys.stdlib_module_names or top in _GONE or top in rules.dangers().payload_modules
+    if standard or top in KNOWN:
+        return _known(path, parts, given, standard=standard)
+    for index, part in enumerate(parts[1:-1], 1):
+        if part.lstrip("_") in _MODULES and rules.payload(part.lstrip("_"), ".".join(parts[index + 1 :])):
+            return "dangerous", f"reaches {'.'.join(parts[index:])} through {top}"
+    if any(part in rules.dangers().segments for part in parts):
+        return "dangerous", "reaches the interpreter through an object's internals"
+    return "note", f"is code of the package {top}, which is trusted as far as that package is"
+
+
+def _known(path: str, parts: list[str], given: Mapping[str, str], *, standard: bool) -> tuple[Verdict, str]:
+    if path.startswith(_LOOKUPS):
+        looked = given.get("path") or given.get("name") or given.get("_target_") or given.get("0") or ""
+        found = meaning(looked) if looked and not looked.startswith(_LOOKUPS) else ("inert", "")
+        return (
+            (found[0], f"looks up {looked}, which {found[1]}")
+            if found[0] == "dangerous"
+            else ("inert", "looks up a name")
+        )
+    if path == "torch.hub.load":
+        return _hub(given)
+    if _true(given, "trust_remote_code"):
+        return "unproven", "runs the code of the repository that it is given (trust_remote_code)"
+    if path in _LOADERS:
+        return _loader(path, given)
+    for index in range(1, len(parts)):
+        module, name = ".".join(parts[:index]), ".".join(parts[index:])
+        if effect := rules.payload(module, name):
+            return "dangerous", effect
+    if path == "functools.partial":
+        return "inert", "binds arguments of a function that is judged itself"
+    if standard:
+        if parts[0] in _HARMLESS_MODULES:
+            return "inert", "only computes"
+        effect = rules.gadget(parts[0], ".".join(parts[1:])) or rules.gadget(".".join(parts[:-1]), parts[-1])
+        return "unproven", effect or "is a part of the standard library whose effect is unknown"
+    last = parts[-1]
+    if last in rules.dangers().callables and last not in _USUAL:
+        return "dangerous", f"{last} executes what it is given"
+    return "inert", "belongs to a known library"
+
+
+_USUAL: Final = frozenset(
+    {
+        "compile", "shell", "loads", "interact", "literal_eval", "unlink", "spawn",
+    }
+)  # fmt: skip
+"""Names that execute something elsewhere, and are harmless in the known libraries."""
+
+
+def _true(given: Mapping[str, str], name: str) -> bool:
+    return given.get(name, "").lower() in {"true", "yes", "on", "1"}
+
+
+def _hub(given: Mapping[str, str]) -> tuple[Verdict, str]:
+    repository = given.get("repo_or_dir", given.get("0", ""))
+    if repository.startswith(_REPOSITORIES) or given.get("source") == "local":
+        return "unproven", f"runs hubconf.py of {repository}"
+    return "dangerous", f"runs hubconf.py of {repository or 'a repository'}, code that is downloaded"
+
+
+def _loader(path: str, given: Mapping[str, str]) -> tuple[Verdict, str]:
+    where = next((text for text in given.values() if "://" in text), None)
+    pickled = path.endswith(("joblib.load", "read_pickle")) or _true(given, "allow_pickle")
+    pickled = pickled or given.get("weights_only", "").lower() == "false"
+    if path == "numpy.load" and not _true(given, "allow_pickle"):
+        return "inert", "loads plain arrays"
+    if pickled and where is not None:
+        return "dangerous", f"unpickles {where[:80]}"
+    if given.get("safe_mode", "").lower() == "false":
+        return "dangerous", "loads a Keras file with its code"
+    return "unproven", "loads another file, which may hold code"
+
+
+def beside(name: str, into: Reading) -> tuple[Verdict, str] | None:
+    """What the source of a name says when it stands beside the configuration; None when it does not."""
+    from modelward.artifact.around.source import analyse
+
+    parts = name.replace(":", ".").split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        stem = "/".join(parts[:count])
+        for path in (f"{stem}.py", f"{stem}/__init__.py"):
+            content = into.beside(path)
+            if content is None:
+                continue
+            into.spend(1 + len(content) // 100)
+            analysis = analyse(content.decode("utf-8-sig", "replace"))
+            worst = next((effect for effect in analysis.payload if effect.level == "dangerous"), None)
+            if worst is not None:
+                return "dangerous", f"is in {path}, where {worst.message}: {worst.call}"
+            if analysis.problem is not None:
+                return "unproven", f"is in {path}: {analysis.problem}"
+            if analysis.payload:
+                return (
+                    "unproven",
+                    f"is in {path}, where {analysis.payload[0].message}: {analysis.payload[0].call}",
+                )
+            return "note", f"is in {path}, which shows nothing but model code"
+    return None
