@@ -1,158 +1,212 @@
-# ruff: noqa: D102, RUF012 - a script run by hand; its tables keep one fact per line
-"""Generate src/modelward/artifact/pickle/allowlist.json from the libraries installed here.
+"""Generate src/modelward/artifact/pickle/allowlist.json from the facts of several releases.
 
-    PYTHONPATH=src python tools/allowlist.py [--check]
+    python tools/allowlist_facts.py facts/RELEASE.json PACKAGE ...   # once in the environment of each release
+    PYTHONPATH=src python tools/allowlist.py [--check] facts/*.json
 
-Pickles of real objects (`allowlist_corpus.py`) are loaded with an unpickler that records every name it looks
-up. A class becomes an entry when its state is stored by the default mechanism or by a `__setstate__` that
-was read (`allowlist_reviewed.py`); any other function becomes a `value`, which may be referred to but never
-called. What was not reviewed is printed and left out. `--check` compares instead of writing.
+`allowlist_facts.py` says which names the pickles of real objects look up, which classes the libraries have, and which
+code of each class loading would run. Here is decided: a class becomes an entry when its state is stored by the default
+mechanism, or by a `__setstate__` that was read (`allowlist_reviewed.py`), and no other code of it would run that was
+not read. A function becomes a `value`, which may be referred to but never called; one that may be called stands in
+`allowlist_reviewed.py`. A name that one release refuses is refused. What pickles look up and is left out is printed.
+`--check` writes nothing, and says whether the list holds what these facts give.
 """
 
 from __future__ import annotations
 
-import _compat_pickle
-import importlib.metadata
-import io
 import json
-import pickle
 import sys
-import warnings
 from pathlib import Path
+from typing import Any
 
-import allowlist_corpus as corpus
 import allowlist_reviewed as reviewed
 
 from modelward.artifact.pickle import rules
 
 OUT = Path(__file__).parents[1] / "src/modelward/artifact/pickle/allowlist.json"
-LIBRARIES = (
-    "joblib",
-    "lightgbm",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "scikit-learn",
-    "scipy",
-    "torch",
-    "xgboost-cpu",
-)
 TRUSTED = ("builtins", "collections", "datetime", "decimal", "fractions", "functools", "joblib", "lightgbm", "numpy", "operator", "pandas",
-           "pathlib", "pyarrow", "random", "scipy", "sklearn", "torch", "types", "uuid", "xgboost", "zoneinfo", "exceptions")  # fmt: skip
-SOURCES = (
-    corpus.standard,
-    corpus.arrays,
-    corpus.scientific,
-    corpus.frames,
-    corpus.estimators,
-    corpus.boosted,
-    corpus.modules,
+           "pathlib", "pyarrow", "random", "scipy", "sklearn", "torch", "types", "uuid", "xgboost", "zoneinfo", "exceptions",
+           "argparse", "logging", "string", "textwrap", "calendar", "json", "configparser", "statistics", "ipaddress", "difflib", "csv",
+           "numbers", "email", "graphlib", "http", "typing", "inspect", "time", "tokenize", "urllib", "math", "dataclasses", "enum", "re",
+           "cmath", "itertools", "signal", "socket", "array", "bisect", "heapq", "loss",
+           "statsmodels", "imblearn", "category_encoders", "mlxtend", "gensim", "networkx", "hdbscan", "pyod", "catboost",
+           "tokenizers", "sortedcontainers", *reviewed.LIBRARIES)  # fmt: skip
+NEVER = (
+    "scipy.spatial._ckdtree.",
+    "scipy.spatial._kdtree.",
+    "scipy.spatial.ckdtree.",
+    "scipy.spatial.kdtree.",
+    "torch.utils.data.datapipes",
+    "inspect.Signature",
+    "inspect.Parameter",
 )
-NEVER = {
-    "scipy.spatial._ckdtree.cKDTree",
-    "scipy.spatial._kdtree.KDTree",
-    "sklearn.metrics._scorer.get_scorer",
-}
+"""Left out, with the reasons in `allowlist_reviewed.py`."""
 Fields = reviewed.Fields
-NAMED = {path.replace(":", ".") for path in reviewed.FUNCTIONS}
+FUNCTIONS = {path.replace(":", ".") for path in reviewed.FUNCTIONS}
 
 
-class Recorder(pickle.Unpickler):
-    """Loads our own pickles and records the names they look up."""
-
-    seen: dict[tuple[str, str], object] = {}
-
-    def find_class(self, module: str, name: str) -> object:
-        found = super().find_class(module, name)
-        if (module, name) in _compat_pickle.NAME_MAPPING or module in _compat_pickle.IMPORT_MAPPING:
-            module, name = _compat_pickle.NAME_MAPPING.get(
-                (module, name), (_compat_pickle.IMPORT_MAPPING.get(module, module), name)
-            )
-        self.seen.setdefault((module, name), found)
-        return found
+def short(path: str) -> str:
+    """Package and class name: releases move classes between modules and keep their names."""
+    path = path.removeprefix("py:")
+    return f"{path.split('.', 1)[0]}:{path.rsplit('.', 1)[-1]}"
 
 
-def record() -> dict[tuple[str, str], object]:
-    """Load the pickles of the whole corpus in protocols 0, 2 and 5."""
-    for source in SOURCES:
-        for what, value in source():
-            for protocol in (0, 2, 5):
-                try:
-                    Recorder(io.BytesIO(pickle.dumps(value, protocol))).load()
-                except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
-                    print(f"no pickle of {what} in protocol {protocol}: {error}", file=sys.stderr)
-    return Recorder.seen
+SETSTATE = {short(path): state for path, state in reviewed.SETSTATE.items()}
+CLASSES = {short(path): fields for path, fields in reviewed.CLASSES.items()}
 
 
-def owner(cls: type) -> str | None:
-    """The class in the ancestry that defines `__setstate__`."""
-    found = next((base for base in cls.__mro__ if "__setstate__" in vars(base)), None)
-    return None if found is None else f"{found.__module__}.{found.__qualname__}"
+def refused(path: str, fact: Fields, *, seen: bool) -> str | None:
+    """Why a class may not be instantiated and given a state."""
+    native = seen or any(path.startswith(prefix) for prefix in reviewed.CALLED)
+    for hook, owner in fact.get("hooks", {}).items():
+        if not owner.startswith("py:") and native:
+            continue
+        if hook in ("__setitem__", "append", "extend", "add", "update"):
+            continue  # these only keep items out, see `made`
+        if (hook, short(owner)) not in reviewed.READ_HOOKS:
+            return f"its {hook} of {owner.removeprefix('py:')} was not read"
+    setter = fact.get("setstate")
+    if setter and short(setter) not in SETSTATE and short(setter) not in ("numpy:generic", "torch:Tensor"):
+        return f"its __setstate__ of {setter.removeprefix('py:')} was not read"
+    return None
 
 
-def class_entry(path: str, cls: type) -> Fields | None:
-    """Entry of a class, or None when its `__setstate__` was not reviewed."""
+def made(path: str, fact: Fields) -> Fields:
+    """Entry of a class that is not refused."""
+    top = path.split(".", 1)[0]
+    setter = fact.get("setstate")
     # pandas gives its instances to functions that call their methods, so their attributes must be data
-    fields: Fields = {"kind": "class", "state": "fields" if path.startswith("pandas.") else "dict"}
-    setter = owner(cls)
-    if setter is not None:
-        state = reviewed.SETSTATE.get(setter)
-        if state is None:
-            return (
-                None
-                if setter not in ("numpy.generic", "torch.Tensor")
-                else {"kind": "class"} | reviewed.CLASSES.get(path, {})
-            )
-        fields["state"] = state
-    for base, items in ((dict, "dict"), (list, "list"), (set, "set")):
-        if issubclass(cls, base):
-            fields["items"] = items
+    fields: Fields = {"kind": "class", "state": "fields" if top == "pandas" else "dict"}
+    if setter:
+        fields["state"] = SETSTATE.get(short(setter), "none")
+    hooks = fact.get("hooks", {})
+    if fact.get("items") and not any(owner for hook, owner in hooks.items() if hook in ("__setitem__", "append", "extend", "add")
+                                     and short(owner) not in reviewed.ITEMS):  # fmt: skip
+        fields["items"] = fact["items"]
     for prefix, schemas in reviewed.CALLED.items():
         if path.startswith(prefix):
             fields["call"] = schemas
-    if issubclass(cls, BaseException):
+    if fact.get("exception"):
         fields["call"] = reviewed.EXCEPTIONS_CALL
-    if (
-        issubclass(cls, dict | list | tuple | str | int | float)
-        and path.split(".", maxsplit=1)[0] != "builtins"
-    ):
+    if fact.get("builtin") and top != "builtins" and "__new__" not in hooks:
         fields["new"] = [["data*"]]
-    return fields | reviewed.CLASSES.get(path, {})
+    if fact.get("named"):
+        fields["new"] = fields["call"] = [["any*"]]
+    if fact.get("slots") and "__setattr__" not in hooks and fields["state"] == "dict":
+        fields["slots"] = [
+            name for name in fact["slots"] if not (name.startswith("__") and name.endswith("__"))
+        ]
+    if fact.get("meta") is None and set(hooks) <= {"__getattr__", "__setattr__"} and subclassed(fact):
+        fields["base"] = True
+    return fields
 
 
-def build() -> dict[str, dict[str, Fields]]:
+def subclassed(fact: Fields) -> bool:
+    """Whether making a subclass runs only code that was read."""
+    return fact.get("subclassing") is None or short(fact["subclassing"]) in reviewed.SUBCLASSING
+
+
+def decide(path: str, fact: Fields, *, seen: bool) -> Fields | str:
+    """Entry of a name by the facts of one release, or why it may only be referred to."""
+    if fact["kind"] != "class":
+        return {"kind": "value"}
+    if fact.get("enum"):
+        return {"kind": "enum", "call": [["const"]]}
+    return refused(path, fact, seen=seen) or made(path, fact)
+
+
+def listed(module: str, name: str, fact: Fields, *, seen: bool) -> bool:
+    """Whether a name may be referred to."""
+    path = f"{module}.{name}"
+    if path.split(".", 1)[0].lstrip("_") not in TRUSTED or path.startswith(NEVER) or path in FUNCTIONS:
+        return False
+    if rules.payload(module, name):
+        return fact.get("enum", False)  # a constant of a module whose functions are payloads
+    return (
+        seen
+        or fact["kind"] == "class"
+        or (module.startswith(reviewed.VALUES) and not rules.gadget(module, name))
+    )
+
+
+def build(files: list[Fields]) -> dict[str, dict[str, Fields]]:
     """All entries, by module and name."""
     modules: dict[str, dict[str, Fields]] = {}
-
-    def put(module: str, name: str, fields: Fields) -> None:
-        modules.setdefault(module, {})[name] = {
-            key: value for key, value in fields.items() if value not in (None, "", "none", False)
-        }
-
-    for (module, name), value in record().items():
+    left: dict[str, str] = {}
+    names = [
+        (module, name, fact)
+        for facts in files
+        for module, found in facts["names"].items()
+        for name, fact in found.items()
+    ]
+    seen = {f"{module}.{name}" for module, name, fact in names if fact.get("seen")}
+    for module, name, fact in names:
         path = f"{module}.{name}"
-        if path in NAMED or path in NEVER or module.split(".")[0].lstrip("_") not in TRUSTED:
-            continue
-        if rules.payload(module, name) is not None:
-            print(f"left out: {path} is on the list of payloads", file=sys.stderr)
-            continue
-        if isinstance(value, type):
-            entry = class_entry(path, value)
-            if entry is None:
-                print(f"left out: {path} has an unreviewed __setstate__ of {owner(value)}", file=sys.stderr)
-                continue
-        else:
-            entry = {"kind": "value"}
-        put(module, name, entry)
+        if listed(module, name, fact, seen=path in seen):
+            entry = decide(path, fact, seen=path in seen)
+            if isinstance(entry, str):
+                left[path] = entry
+            else:
+                merge(modules.setdefault(module, {}), name, entry)
+        elif path in seen and path not in FUNCTIONS:
+            print(f"left out: {path}", file=sys.stderr)
+    for path, why in left.items():
+        module = next(module for module, name, _ in names if f"{module}.{name}" == path)
+        modules.setdefault(module, {})[path[len(module) + 1 :]] = {"kind": "value"}
+        if path in seen:
+            print(f"only a value: {path}: {why}", file=sys.stderr)
+    reviewed_names(modules)
+    return {module: dict(sorted(found.items())) for module, found in sorted(modules.items()) if found}
+
+
+def merge(names: dict[str, Fields], name: str, entry: Fields) -> None:
+    """What all releases allow: the slots of any of them, and a base only if it is one in each."""
+    known = names.setdefault(name, entry)
+    if known is entry:
+        return
+    if known.get("slots") or entry.get("slots"):
+        known["slots"] = sorted({*known.get("slots", ()), *entry.get("slots", ())})
+    if not entry.get("base"):
+        known.pop("base", None)
+    if known["kind"] == entry["kind"] == "class" and known.get("state") != entry.get("state"):
+        known["state"] = STRICTER.get(frozenset((str(known.get("state")), str(entry.get("state")))), "none")
+
+
+STRICTER = {
+    frozenset(("dict", "fields")): "fields",
+    frozenset(("dict", "estimator")): "estimator",
+    frozenset(("dict", "module")): "module",
+    frozenset(("none", "dict")): "dict",
+    frozenset(("none", "data")): "data",
+    frozenset(("data", "fields")): "fields",
+}
+"""Two releases give a class its state in different ways: what both take."""
+
+
+def reviewed_names(modules: dict[str, dict[str, Fields]]) -> None:
+    """Add what a person decided, and the paths at which older releases had the same names."""
     for path, fields in reviewed.FUNCTIONS.items():
         module, name = split(path)
-        put(module, name, {"kind": "function"} | fields)
-    torch_names(put)
+        modules.setdefault(module, {})[name] = {"kind": "function"} | fields
+    for module, names in modules.items():
+        for name in names:
+            if (fields := CLASSES.get(short(f"{module}.{name}"))) and names[name]["kind"] == "class":
+                names[name] = names[name] | fields
+    for storage in reviewed.STORAGES:
+        for module in ("torch", "torch.cuda"):
+            modules.setdefault(module, {})[f"{storage}Storage"] = {
+                "kind": "class",
+                "returns": "torch.storage",
+            }
+    for name in ("UntypedStorage", "TypedStorage", "_UntypedStorage", "_TypedStorage"):
+        modules.setdefault("torch.storage", {})[name] = {"kind": "class", "returns": "torch.storage"}
+    for name in reviewed.DTYPES:
+        modules.setdefault("torch", {})[name] = {"kind": "class"}
     for module, olds in reviewed.OLD_MODULES.items():
         for old in olds:
             for name, fields in modules.get(module, {}).items():
-                modules.setdefault(old, {}).setdefault(name, fields)
-    return {module: dict(sorted(names.items())) for module, names in sorted(modules.items())}
+                known = modules.setdefault(old, {}).setdefault(name, fields)
+                if known.get("kind") == "value" and fields.get("kind") != "value":
+                    modules[old][name] = fields
 
 
 def split(path: str) -> tuple[str, str]:
@@ -165,39 +219,39 @@ def split(path: str) -> tuple[str, str]:
     return ".".join(parts[:index]), ".".join(parts[index:])
 
 
-def torch_names(put: object) -> None:
-    """Storage classes and dtypes, which torch's own loader looks up."""
-    import torch
+def shortened(fields: Fields) -> Fields | str:
+    """An entry as it is written: a text for the two forms that most have."""
+    kept = {key: value for key, value in fields.items() if value not in (None, "", "none", False, [])}
+    if kept == {"kind": "value"}:
+        return "value"
+    state = kept.get("state")
+    return state if state and kept == {"kind": "class", "state": state, "base": True} else kept
 
-    for name in reviewed.STORAGES:
-        put("torch", f"{name}Storage", {"kind": "class", "returns": "torch.storage"})
-        put("torch.cuda", f"{name}Storage", {"kind": "class", "returns": "torch.storage"})
-    for name in ("UntypedStorage", "TypedStorage", "_UntypedStorage", "_TypedStorage"):
-        put("torch.storage", name, {"kind": "class", "returns": "torch.storage"})
-    for name, value in vars(torch).items():
-        if isinstance(value, torch.dtype):
-            put("torch", name, {"kind": "class"})
+
+def written(modules: dict[str, dict[str, Fields]], libraries: dict[str, list[str]]) -> str:
+    """The text of the file: one line per module."""
+    head: dict[str, Any] = {"schema": "modelward.pickle-allowlist/2", "version": 2, "libraries": libraries}
+    lines = [f"  {json.dumps(module)}: {json.dumps({n: shortened(f) for n, f in names.items()}, separators=(',', ':'))}"
+             for module, names in modules.items()]  # fmt: skip
+    return json.dumps(head, indent=1)[:-2] + ',\n "modules": {\n' + ",\n".join(lines) + "\n }\n}\n"
 
 
 def main() -> int:
     """Write the file, or compare it."""
-    warnings.simplefilter("ignore")
-    libraries = {"python": sys.version.split()[0]} | {
-        name: importlib.metadata.version(name) for name in LIBRARIES
-    }
-    modules = build()
-    head = {"schema": "modelward.pickle-allowlist/1", "version": 1, "libraries": libraries}
-    lines = [
-        f"  {json.dumps(m)}: {{\n"
-        + ",\n".join(f"   {json.dumps(n)}: {json.dumps(f)}" for n, f in names.items())
-        + "\n  }"
-        for m, names in modules.items()
-    ]
-    text = json.dumps(head, indent=1)[:-2] + ',\n "modules": {\n' + ",\n".join(lines) + "\n }\n}\n"
+    files = [json.loads(Path(name).read_text()) for name in sys.argv[1:] if name != "--check"]
+    modules = build(files)
+    libraries: dict[str, set[str]] = {}
+    for facts in files:
+        for name, version in facts["libraries"].items():
+            libraries.setdefault(name, set()).add(version)
+    versions = {name: sorted(found, key=lambda text: [int(part) if part.isdigit() else 0 for part in text.split(".")])
+                for name, found in sorted(libraries.items())}  # fmt: skip
     if "--check" in sys.argv:
-        return int(OUT.read_text() != text)
-    OUT.write_text(text)
-    print(f"{sum(map(len, modules.values()))} names in {len(modules)} modules")
+        missing = [f"{m}.{n}" for m, names in modules.items() for n in names if rules.find(m, n) is None]
+        print("\n".join(missing[:20]))
+        return int(bool(missing))
+    OUT.write_text(written(modules, versions))
+    print(f"{sum(map(len, modules.values()))} names in {len(modules)} modules, {OUT.stat().st_size} bytes")
     return 0
 
 

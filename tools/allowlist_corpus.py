@@ -30,6 +30,8 @@ X = RNG.random((40, 4)) + 0.1
 Y = (X[:, 0] > np.median(X[:, 0])).astype(int)
 Y3 = np.arange(40) % 3
 TARGET = X @ np.array([1.0, 2.0, 3.0, 4.0])
+SOURCES = ("standard", "arrays", "scientific", "frames", "estimators", "boosted", "modules")
+"""Functions of this file that yield objects; a release that lacks a library skips its function."""
 TEXT = ["red green blue", "green blue", "red apple", "blue sky"] * 10
 
 

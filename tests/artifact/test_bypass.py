@@ -199,7 +199,6 @@ GADGETS = [
     "code.InteractiveInterpreter.runcode",
     "asyncio.unix_events._UnixSubprocessTransport._start",
     "asyncio.create_subprocess_shell",
-    "operator.attrgetter",
     "types.CodeType",
     "types.FunctionType",
     "pickle.loads",

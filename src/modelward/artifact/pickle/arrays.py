@@ -24,8 +24,8 @@ WRAPPERS: Final = frozenset(
 )
 
 
-def body(state: State, wrapper: Obj, pos: int) -> int:
-    """Position after the array that follows a wrapper's BUILD at `pos`, as joblib reads it.
+def body(state: State, wrapper: Obj, pos: int) -> tuple[int, Value]:
+    """Position after the array that follows a wrapper's BUILD at `pos`, as joblib reads it, and the array.
 
     Raises:
         Broken: shape or dtype cannot be determined, or the data ends within the array.
@@ -43,20 +43,22 @@ def body(state: State, wrapper: Obj, pos: int) -> int:
         state.judge.record(Event("pickle.array", "unproven", message, pos))
         raise Broken(message)
     if item.objects:
-        return nested(state, pos)
+        end, array = nested(state, pos)
+        found = _restored(pos, array)
+        return end, found
     if (
         "numpy_array_alignment_bytes" in fields
         and match.scalar(fields["numpy_array_alignment_bytes"]) is not None
     ):
         pos = state.bound(pos + 1) + state.data[pos]
-    return state.bound(pos + count_of(shape) * item.itemsize)
+    return state.bound(pos + count_of(shape) * item.itemsize), _restored(pos)
 
 
-def restored(state: State, wrapper: Obj, pos: int) -> Obj:
+def _restored(pos: int, objects: Value | None = None) -> Obj:
     """The array that joblib puts in the place of its wrapper; nothing may change it any more."""
     found = Obj("numpy.ndarray", pos)
-    item = layout(state.judge.match, _fields(state, wrapper).get("dtype"))
-    found.loose = item is None or item.objects  # its objects were walked apart, and are not known here
+    if objects is not None:
+        found.held.append(objects)
     return found
 
 

@@ -10,6 +10,7 @@ named in tools/allowlist_reviewed.py.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from modelward.artifact.pickle.state import layout, shape_of
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
     Check: TypeAlias = "Callable[[Matcher, Obj, Value], str | None]"
 
 _MAKERS: Final = ("._reconstruct", "._mareconstruct")
-_SLOTS: Final = frozenset(
-    {"_c", "_x", "_t", "_asarray", "_y_axis", "_y_extra_shape", "axis", "dtype", "extrapolate", "k"}
+_TEMPLATE: Final = re.compile(
+    r"\ndef _parse_args\(self, (?P<a>[\w, ]*) (?P<i>[\w=, ]*)\):\n    return \((?P=a)\), (?P<o>[\w, ]*)\n"
+    r"\ndef _parse_args_rvs\(self, (?P=a) (?P=i), size=None\):\n"
+    r"    return self\._argcheck_rvs\((?P=a) (?P=o), size=size\)\n"
+    r"\ndef _parse_args_stats\(self, (?P=a) (?P=i), moments='mv'\):\n    return \((?P=a)\), (?P=o), moments\n"
 )
-"""Slots of scipy's interpolators, which no property setter stands behind."""
+"""The source text `scipy.stats._distn_infrastructure.parse_arg_template`, with names and numbers in its gaps."""
+_INERT_NAMES: Final = frozenset({"__doc__", "__name__", "__qualname__", "__module__", "__version__"})
+"""Attributes of an instance that nothing but documentation asks for."""
 _WRAPPER: Final = {
     "subclass": "=numpy.ndarray|=numpy.matrix|=numpy.recarray|=numpy.rec.recarray",
     "shape": "tuple", "order": "'C'|'F'", "dtype": "#numpy.dtype", "allow_mmap": "bool",
@@ -90,9 +96,8 @@ def check_dict(match: Matcher, target: Obj, state: Value) -> str | None:
     parts = [state]
     if isinstance(state, Seq) and state.kind == "tuple" and len(state.items) == 2:
         parts = [state.items[0]]
-        slots = state.items[1]
-        named = isinstance(slots, Map) and all(match.text(key) in _SLOTS for key in slots.keys)
-        if not named or not target.tag.startswith("scipy.interpolate."):
+        slots, known = state.items[1], target.entry.slots if target.entry is not None else ()
+        if not isinstance(slots, Map) or any(match.text(key) not in known for key in slots.keys):
             return "the state sets attributes through setattr, behind which properties may call"
     for part in parts:
         if match.scalar(part) is None:
@@ -108,8 +113,10 @@ def check_dict(match: Matcher, target: Obj, state: Value) -> str | None:
 
 def _names(match: Matcher, target: Obj, state: Map) -> str | None:
     items = target.entry.items if target.entry is not None else ""
-    for key in state.keys:
+    for key, value in zip(state.keys, state.values, strict=False):
         name = match.text(key)
+        if name in _INERT_NAMES and isinstance(value, int):
+            continue
         if name is None or (name.startswith("__") and name.endswith("__")):
             return f"the state sets {name or 'an attribute whose name is no string'}, which may be called"
         if items and name in {"append", "extend", "add", "update"}:
@@ -220,6 +227,41 @@ def check_tree(match: Matcher, target: Obj, state: Value) -> str | None:
     return None
 
 
+def check_distribution(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`rv_generic.__setstate__` runs `_parse_arg_template` as source text: only the text that scipy writes."""
+    if problem := check_fields(match, target, state):
+        return problem
+    text = match.text(_fields(match, state).get("_parse_arg_template", 0))
+    if text is None or _TEMPLATE.fullmatch(text) is None:
+        return "the state of a distribution holds source text that scipy does not write, and loading runs it"
+    return None
+
+
+def check_spec(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`statsmodels.base.data.ModelData.__setstate__` evaluates the source text of a formula, if told to."""
+    if "restore_model_spec" in _fields(match, state):
+        return "loading evaluates the text of its formula, in which any function may be called"
+    return check_dict(match, target, state)
+
+
+def check_handle(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`torch.utils.hooks.RemovableHandle.__setstate__` takes dictionaries, and a number to compare."""
+    del target
+    tables = "none|dict|#collections.OrderedDict"
+    items = state.items if isinstance(state, Seq) else []
+    more = items[2] if len(items) == 3 else None
+    known = more is None or (
+        isinstance(more, Seq) and all(match.matches_one(tables, item) for item in more.items)
+    )
+    if (
+        len(items) in {2, 3}
+        and known
+        and match.matches((("none|dict|#collections.OrderedDict", "int"),), items[:2])
+    ):
+        return None
+    return "the state of a hook's handle is not a number and dictionaries"
+
+
 def check_partial(match: Matcher, target: Obj, state: Value) -> str | None:
     """`functools.partial.__setstate__` stores `(func, args, keywords, attributes)`; it calls nothing."""
     items = state.items if isinstance(state, Seq) else []
@@ -251,10 +293,13 @@ CHECKS: Final[dict[str, Check]] = {
     "data": check_data,
     "bits": check_bits,
     "tree": check_tree,
+    "distribution": check_distribution,
+    "spec": check_spec,
+    "handle": check_handle,
     "partial": check_partial,
     "wrapper": check_wrapper,
     "dtype": check_dtype,
     "ndarray": check_array,
 }
-LOOSE: Final = frozenset({"dict", "estimator", "isotonic", "module", "hook", "partial"})
+LOOSE: Final = frozenset({"dict", "estimator", "isotonic", "module", "hook", "partial", "spec"})
 """Checks that accept callables among the attributes."""

@@ -190,12 +190,18 @@ class Judge:
         if callee.danger is not None:
             result.tainted = True
             self.record(Event("pickle.payload", "dangerous", f"{path} {callee.danger}", pos, text), path)
-        elif (why := rules.gadget(callee.module, callee.name)) is not None and entry is None:
+        elif (why := self._gadget(callee)) is not None:
             result.tainted = True
             self.record(Event("pickle.gadget", "dangerous", f"{path} {why}", pos, text), path)
         else:
             self._unproven_call(callee, args, pos, text)
         return result
+
+    def _gadget(self, callee: Global) -> str | None:
+        """What a call outside the schema does, when it is known; with a schema, only if it is a payload."""
+        if callee.entry is None or callee.entry.call is None:
+            return rules.gadget(callee.module, callee.name)
+        return rules.payload(callee.module, callee.name)
 
     def _unproven_call(self, callee: Global, args: Sequence[Value] | None, pos: int, text: str) -> None:
         path = callee.path

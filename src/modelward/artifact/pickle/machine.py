@@ -20,6 +20,7 @@ from modelward.artifact.pickle.values import Map, Seq
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.judge import Judge
+    from modelward.artifact.pickle.values import Value
 
 _STEP: Final = [0] * 256
 for _code, _size in {0x47: 9, 0x4B: 2, 0x4D: 3, 0x4A: 5, 0x4E: 1, 0x88: 1, 0x89: 1}.items():
@@ -152,16 +153,17 @@ def _frame_end(state: State, pos: int) -> int:
     return pos
 
 
-def nested(outer: State, pos: int) -> int:
-    """Walk the pickle of an array of objects inside a joblib stream; gives the position after it.
+def nested(outer: State, pos: int) -> tuple[int, Value]:
+    """Walk the pickle of an array of objects inside a joblib stream; gives the position after it, and its value.
 
     Raises:
         Broken: it has no end.
     """
-    inner = _walk(State(outer.data, outer.judge), pos)
+    state = State(outer.data, outer.judge)
+    inner = _walk(state, pos)
     if inner.broken is not None:
         raise Broken(f"in an array of objects: {inner.broken}")
-    return inner.end
+    return inner.end, state.stack[-1]
 
 
 def second_reading(state: State, pos: int) -> None:

@@ -277,8 +277,7 @@ def _build(state: State, pos: int) -> int:
     state.wrappers += 1
     if not state.joblib:
         return pos + 1
-    end = arrays.body(state, target, pos + 1)
-    state.stack[-1] = arrays.restored(state, target, pos)
+    end, state.stack[-1] = arrays.body(state, target, pos + 1)
     return end
 
 

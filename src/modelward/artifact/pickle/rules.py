@@ -28,6 +28,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         items: which item opcodes an instance takes: `list`, `dict`, `set` or "".
         returns: tag of the result; "" means the name's own path.
         pure: it may be called by other code at load time with any argument, without effect.
+        slots: attributes of an instance that BUILD may set through setattr: no code stands behind them.
+        base: a class that the file builds may inherit from it: making a subclass runs only code that was read.
     """
 
     kind: str
@@ -37,15 +39,20 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     items: str = ""
     returns: str = ""
     pure: bool = False
+    slots: tuple[str, ...] = ()
+    base: bool = False
 
 
 class AllowList(msgspec.Struct, frozen=True):
-    """The allow-list: module -> qualified name -> entry, and the releases it was generated from."""
+    """The allow-list: module -> qualified name -> entry, and the releases it was generated from.
+
+    The names of a module are decoded when the first of them is looked up: a file refers to few modules.
+    """
 
     schema: str
     version: int
-    libraries: dict[str, str]
-    modules: dict[str, dict[str, Entry]]
+    libraries: dict[str, str | tuple[str, ...]]
+    modules: dict[str, msgspec.Raw]
 
 
 class DangerList(msgspec.Struct, frozen=True):
@@ -81,9 +88,32 @@ def dangers() -> DangerList:
     return msgspec.json.decode((_HERE / "dangerous.json").read_bytes(), type=DangerList)
 
 
+@lru_cache(maxsize=1024)
+def names(module: str) -> dict[str, Entry]:
+    """Allow-list entries of a module by qualified name.
+
+    A text instead of an entry stands for a reference (`value`), or for a class that takes a state of this
+    kind and may be a base.
+    """
+    raw = allowlist().modules.get(module)
+    if raw is None:
+        return {}
+    found = msgspec.json.decode(raw, type=dict[str, Entry | str])
+    return {name: _written_out(entry) for name, entry in found.items()}
+
+
+@lru_cache(maxsize=64)
+def _shared(kind: str) -> Entry:
+    return Entry("value") if kind == "value" else Entry("class", state=kind, base=True)
+
+
+def _written_out(entry: Entry | str) -> Entry:
+    return _shared(entry) if isinstance(entry, str) else entry
+
+
 def find(module: str, name: str) -> Entry | None:
     """Allow-list entry of exactly this module and qualified name."""
-    return allowlist().modules.get(module, {}).get(name)
+    return names(module).get(name)
 
 
 @lru_cache(maxsize=4096)

@@ -14,7 +14,8 @@ A schema is a tuple of patterns, one per argument. A pattern is a `|`-separated 
     @zone                                    the name of a time zone as IANA writes it
     @empty                                   the shape (0,)
     value                                    an allow-listed name that may be referred to, never called
-    pure                                     an allow-listed callable without effects
+    pure                                     an allow-listed callable without effects, or a partial of one
+    hint                                     what a type hint is made of: listed classes, values, and hints
     any                                      any value (every name inside it is judged where it appears)
     =module.qualname                         exactly this name
     #tag                                     an instance known to be of this class
@@ -40,21 +41,30 @@ if TYPE_CHECKING:
 STEPS: Final = 2_000_000
 """Values that all checks of one buffer may visit besides two per byte; beyond it an argument is not plain."""
 CALLABLE_TAGS: Final = frozenset(
-    {"functools.partial", "operator.itemgetter", "numpy.ufunc", "builtins.getattr"}
+    {
+        "functools.partial",
+        "operator.itemgetter",
+        "operator.attrgetter",
+        "operator.methodcaller",
+        "numpy.ufunc",
+        "builtins.getattr",
+    }
 )
 """Instances that are themselves callables, which `data` does not cover."""
 BYTES_TAGS: Final = frozenset({"builtins.bytes", "builtins.bytearray"})
 """Results that hold bytes: below protocol 3 pickle writes bytes as `_codecs.encode(text, 'latin1')`."""
 TENSOR_TAGS: Final = frozenset({"torch.Tensor", "torch.storage"})
 """Results whose arguments their schemas judged; they hold numbers and an ignored dictionary of hooks."""
+HINT_TAGS: Final = frozenset({"typing.hint", "types.GenericAlias"})
+"""Results that are type hints."""
 NATIVE_TAGS: Final = frozenset({"numpy.dtype", "numpy.ndarray"})
 """Instances whose memory layout native code relies on once it has seen them."""
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 _TEXT: Final = frozenset(b"SUTVX\x8c\x8d")
 _ESCAPED: Final = frozenset(b"SV")
 """Opcodes that push text, and those that write it with escapes."""
-_ZONE_FILES: Final = ("dateutil", "pytz", "tzlocal")
-"""Text with which pandas makes dateutil or pytz open a file of the given name as a time zone."""
+_ZONE_FILES: Final = ("dateutil/", "tzlocal()")
+"""Text with which pandas makes dateutil open a file of the given name as a time zone."""
 
 
 @final
@@ -98,6 +108,8 @@ class Matcher:
             return self._data(value) if choice == "data" else self.fields(value)
         if choice in {"@keys", "@pairs"}:
             return self._hashed(value, pairs=choice == "@pairs")
+        if choice == "hint":
+            return self._hint(value)
         if isinstance(value, int):
             return self._constant_is(choice, value)
         if isinstance(value, Global):
@@ -111,6 +123,8 @@ class Matcher:
                 return found is not None and not found.objects
             if choice == "bytes":
                 return value.tag in BYTES_TAGS
+            if choice == "pure":
+                return self._pure_partial(value)
             return choice[0] == "#" and value.tag == choice[1:]
         if choice == "plain":
             return self.plain(value)
@@ -118,6 +132,32 @@ class Matcher:
             shape = value.items if isinstance(value, Seq) and value.kind == "tuple" else []
             return len(shape) == 1 and self.integer(shape[0]) == 0
         return choice == (value.kind if isinstance(value, Seq) else "dict")
+
+    def _pure_partial(self, value: Value) -> bool:
+        """Whether a value is a `functools.partial` of a pure callable, by its arguments and by its state."""
+        for _ in range(8):
+            if isinstance(value, Global):
+                return value.entry is not None and value.danger is None and value.entry.pure
+            if not isinstance(value, Obj) or value.tag != "functools.partial" or not value.args:
+                return False
+            stated = value.state.items if isinstance(value.state, Seq) else []
+            value = stated[0] if stated else value.args[0]
+        return False
+
+    def _hint(self, value: Value) -> bool:
+        todo = [value]
+        for _ in range(4096):
+            if not todo:
+                return True
+            item = todo.pop()
+            if isinstance(item, Seq):
+                todo += item.items
+            elif isinstance(item, Global):
+                if item.entry is None or item.danger is not None or item.entry.kind == "function":
+                    return False
+            elif isinstance(item, Map) or (isinstance(item, Obj) and item.tag not in HINT_TAGS):
+                return False
+        return False
 
     def _constant_is(self, choice: str, pos: int) -> bool:
         if choice in {"const", "plain"}:
@@ -224,7 +264,9 @@ class Matcher:
     def _is_data(self, item: Global | Seq | Map | Obj) -> bool:
         """Whether a value is data as far as itself is concerned."""
         if isinstance(item, Global):
-            return item.path == "pandas.NA" or (item.entry is not None and item.entry.pure)
+            return item.path in {"pandas.NA", "pandas._libs.missing.NA"} or (
+                item.entry is not None and item.entry.pure
+            )
         if not isinstance(item, Obj):
             return True
         item.used = item.used or item.tag in NATIVE_TAGS

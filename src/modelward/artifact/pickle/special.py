@@ -60,6 +60,9 @@ def _getattr(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> V
     )
     if inner is not None and isinstance(owner, Global):
         return Global(owner.module, f"{owner.name}.{name}", pos, inner, None)
+    if name is not None and _method(owner, name):
+        result.tag = callee.path
+        return result
     known = rules.dangers()
     bad = name is None or name.startswith("__") or name in known.segments or name in known.callables
     result.tainted = tainted or bad
@@ -80,6 +83,56 @@ def _getattr(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> V
     return result
 
 
+def _method(owner: Value | None, name: str) -> bool:
+    """Whether an attribute is a method of a built-in value, or listed for its class: reading it calls nothing."""
+    if isinstance(owner, Obj):
+        module, _, qualname = (owner.callee.path if isinstance(owner.callee, Global) else "").rpartition(".")
+        found = rules.find(module, f"{qualname}.{name}")
+        return owner.entry is not None and found is not None and found.kind == "value"
+    return owner is not None and not isinstance(owner, Global) and name.isidentifier() and name[0] != "_"
+
+
+def _getter(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`operator.attrgetter(*names)` and `methodcaller(name, ...)` keep names, which lead on once called."""
+    known, match = rules.dangers(), judge.match
+    if callee.name == "attrgetter":
+        texts = [match.text(arg) or "__" for arg in args]
+        parts = [part for text in texts for part in text.split(".")]
+        bad = any(part[0:1] == "_" or part in known.segments or part in known.callables for part in parts)
+    else:
+        bad = (
+            not args
+            or match.text(args[0]) not in _TEXT_METHODS
+            or not match.plain(Seq("tuple", list(args[1:])))
+        )
+    result = Obj(callee.path, pos, callee, args)
+    if args and not bad:
+        result.entry = callee.entry
+        return result
+    text = call_text(judge.data, callee, args)
+    message = (
+        f"{callee.path} {'reads attributes' if callee.name == 'attrgetter' else 'calls methods'} by name"
+    )
+    judge.record(Event("pickle.gadget", "dangerous", message, pos, text), callee.path)
+    return judge.unknown(pos, tainted=True)
+
+
+_TEXT_METHODS: Final = frozenset(
+    (
+        "lower",
+        "upper",
+        "strip",
+        "lstrip",
+        "rstrip",
+        "split",
+        "title",
+        "casefold",
+        "capitalize",
+        "replace",
+        "splitlines",
+    )
+)
+"""Methods of text that a tokenizer may call by name."""
 _TENSORS: Final = "=torch.Tensor|=torch.nn.parameter.Parameter|=torch.nn.parameter.Buffer|=torch.nn.Parameter"
 
 
@@ -120,6 +173,8 @@ SPECIAL: Final = {
     "copyreg.__newobj__": _newobj,
     "copyreg.__newobj_ex__": _newobj_ex,
     "builtins.getattr": _getattr,
+    "operator.attrgetter": _getter,
+    "operator.methodcaller": _getter,
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
     "torch._tensor._rebuild_from_type": _rebuild_from_type,
     "torch.storage._load_from_bytes": _load_from_bytes,
