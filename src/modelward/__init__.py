@@ -16,19 +16,23 @@ if TYPE_CHECKING:
     from modelward.errors import ModelwardError
     from modelward.reporting.result import AuditResult
     from modelward.verbs.audit import audit
+    from modelward.verbs.bom import BomOptions, bom
     from modelward.verbs.config import read_policy
     from modelward.verbs.init import init
     from modelward.verbs.options import AuditOptions
     from modelward.verbs.report import report
-    from modelward.verbs.scan import scan
+    from modelward.verbs.scan import ScanOptions, scan
 
 __all__ = [
     "AuditOptions",
     "AuditResult",
+    "BomOptions",
     "ModelwardError",
     "Policy",
+    "ScanOptions",
     "Threshold",
     "audit",
+    "bom",
     "init",
     "read_policy",
     "report",
@@ -38,10 +42,13 @@ __all__ = [
 _HOME = {
     "AuditOptions": "modelward.verbs.options",
     "AuditResult": "modelward.reporting.result",
+    "BomOptions": "modelward.verbs.bom",
     "ModelwardError": "modelward.errors",
     "Policy": "modelward.core.policy",
+    "ScanOptions": "modelward.verbs.scan",
     "Threshold": "modelward.core.policy",
     "audit": "modelward.verbs.audit",
+    "bom": "modelward.verbs.bom",
     "init": "modelward.verbs.init",
     "read_policy": "modelward.verbs.config",
     "report": "modelward.verbs.report",

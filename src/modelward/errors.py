@@ -29,6 +29,7 @@ The tree (an indented error is a kind of the one above it):
         LedgerTampered          a record was altered, removed, inserted or reordered
         LedgerUnwritable        the store cannot be written (read-only folder, full disk)
         OutputUnwritable        a report cannot be written
+      DocumentInvalid           a document that was made is not valid by its schema
       PolicyRefused             the policy is not satisfied; exit code 1
 
 Each error owns the sentence the user reads (`str(error)`) and the advice below it (`error.advice`). The
@@ -207,6 +208,12 @@ class OutputUnwritable(LedgerError):
     """A report or witness file cannot be written; the results themselves are in the ledger."""
 
     default_advice = "Choose a writable path for --output, then run `modelward report`."
+
+
+class DocumentInvalid(ModelwardError):
+    """A document that modelward made is not valid by the schema of its format, so it was not written."""
+
+    default_advice = "This is a defect of modelward: please report it with the input that led to it."
 
 
 class PolicyRefused(ModelwardError):

@@ -20,6 +20,7 @@ _VERBS = {
     "audit": ("modelward.cli.audit", "Run the checks on a model and data; write report and evidence."),
     "init": ("modelward.cli.init", "Write a commented modelward.toml for the files that are here."),
     "report": ("modelward.cli.report", "Render a stored result again; verify the store."),
+    "bom": ("modelward.cli.bom", "List what a model consists of: CycloneDX or SPDX."),
     "scan": ("modelward.cli.scan", "Say what loading a file can do, without loading it."),
 }
 

@@ -25,6 +25,8 @@ _BATCH: Final = 16
 """Files handed to a process at once; one message per file would cost more than a small file."""
 _AHEAD: Final = 4
 """Batches per process that are under way while the caller works on the first."""
+PASSED_OVER: Final = frozenset({".git", ".hg", ".svn", ".modelward"})
+"""Folders that no loader looks into."""
 _FEW: Final = 8
 """As many files are inspected in this process: starting others would take longer."""
 
@@ -32,12 +34,15 @@ _FEW: Final = 8
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file below a folder, sorted within each folder, as they are found.
 
-    A link to a file is read, since reading is all that happens; a link to a folder is not followed.
+    A link to a file is read, since reading is all that happens; a link to a folder is not followed. Folders of
+    version control and modelward's own store are passed over.
     """
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
+            if entry.name in PASSED_OVER:
+                continue
             yield from files_below(Path(entry.path))
         elif not entry.is_dir():
             yield Path(entry.path)

@@ -1,0 +1,1 @@
+"""Seals on models and data: bills of materials."""
