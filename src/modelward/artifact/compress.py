@@ -89,7 +89,12 @@ class Sink:
         return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _zstd() -> Decompressor:
+def zstd() -> Decompressor:
+    """A decompressor of zstd.
+
+    Raises:
+        ImportError: the backport is not installed.
+    """
     import sys
     from importlib import import_module
 
@@ -106,7 +111,7 @@ _MAKERS: Final[dict[str, Callable[[], Decompressor]]] = {
     "bz2": bz2.BZ2Decompressor,
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 28),
     "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=1 << 28),
-    "zstd": _zstd,
+    "zstd": zstd,
 }
 _SINGLE: Final = frozenset({"deflate", "lzma-raw"})
 """Codecs of archive members, which nothing follows."""

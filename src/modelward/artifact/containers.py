@@ -131,6 +131,10 @@ def _content(into: Collected, data: Buffer, found: Sniffed, member: str, depth: 
         from modelward.artifact import tars
 
         tars.walk(into, data, kind, member, depth)
+    elif kind == "7z":
+        from modelward.artifact import sevens
+
+        sevens.walk(into, data, member, depth)
     elif kind == "npy":
         _npy(into, data, member)
     elif kind == "unknown":

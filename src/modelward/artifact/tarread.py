@@ -113,7 +113,9 @@ def entries(data: Buffer) -> Iterator[Entry | Trouble]:
             pos = entry.start + _padded(entry.size)
         else:
             if entry.size:
-                yield Trouble(f"{entry.name!r} is a {entry.kind} with data, which readers skip or read", lost=True)
+                yield Trouble(
+                    f"{entry.name!r} is a {entry.kind} with data, which readers skip or read", lost=True
+                )
             pos = entry.start
         if entry.start + entry.size > len(data):
             yield Trouble(f"{entry.name!r} is cut off: the archive is truncated", lost=True)

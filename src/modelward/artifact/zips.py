@@ -24,7 +24,11 @@ METHODS: Final = {8: "deflate", 12: "bz2", 14: "lzma-zip", 20: "zstd", 93: "zstd
 _TORCH: Final[frozenset[Format]] = frozenset(("torch-zip", "torchscript", "torch-package", "torch-export"))
 _SOURCES: Final[frozenset[Format]] = frozenset(("torchscript", "torch-export"))
 """Formats whose `code/` is TorchScript, which their reader reads; it is no Python."""
-_NATIVE: Final = ("torch._utils._rebuild_", "torch.jit._pickle.", "torch.per_tensor_", "torch.per_channel_")
+_ABOUT_NAMES: Final = frozenset({"pickle.arguments", "pickle.unknown-name", "pickle.gadget"})
+_NATIVE: Final = (
+    "torch._utils._rebuild_", "torch.jit._pickle.build_", "torch.jit._pickle.restore_type_tag",
+    "torch.per_tensor_", "torch.per_channel_",
+)  # fmt: skip
 """Names that TorchScript's unpickler knows by itself, whatever their arguments; in Python they only build."""
 _BESIDE: Final = 16 << 20
 _HEAD: Final = 1 << 12
@@ -138,7 +142,7 @@ def _torch_pickle(into: Collected, found: Buffer, name: str, kind: Format) -> No
     their reader; Python's would find no such module.
     """
     if kind != "torchscript":
-        pickled(into, found, name, loader="torch")
+        pickled(into, found, name, loader="torch-legacy" if kind == "torch-package" else "torch")
         return
     trial = Collected(into.limits, into.beside)
     pickled(trial, found, name, loader="torch")
@@ -147,7 +151,7 @@ def _torch_pickle(into: Collected, found: Buffer, name: str, kind: Format) -> No
 
 
 def _script_class(event: Event) -> bool:
-    if event.rule in {"pickle.arguments", "pickle.unknown-name"} and event.message.startswith(_NATIVE):
+    if event.rule in _ABOUT_NAMES and event.message.startswith(_NATIVE):
         return True
     if event.rule != "pickle.unknown-name" or not event.message.startswith("__torch__."):
         return False
@@ -203,6 +207,7 @@ def _opportunistic(into: Collected, found: Buffer, name: str, depth: int) -> Non
     into.events += [
         pair
         for pair in trial.events
-        if pair[1].level == "dangerous" or (pair[1].rule == "pickle.unknown-name" and pair[1].message.isascii())
+        if pair[1].level == "dangerous"
+        or (pair[1].rule == "pickle.unknown-name" and pair[1].message.isascii())
     ]
     into.produced += trial.produced

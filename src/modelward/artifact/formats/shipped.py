@@ -17,6 +17,12 @@ def source(into: Reading, name: str, raw: bytes, when: str) -> None:
         raw: the source.
         when: what runs it, as half a sentence.
     """
+    if not payload(into, name, raw, when):
+        into.unproven("shipped.source", f"{name[:200]} is Python that the archive ships; {when}")
+
+
+def payload(into: Reading, name: str, raw: bytes, when: str) -> bool:
+    """Report the payloads of a source, and whether there are any; as `source`, but no more than that."""
     from modelward.artifact.around.source import analyse
 
     into.spend(len(raw) // 64 + 1)
@@ -25,5 +31,4 @@ def source(into: Reading, name: str, raw: bytes, when: str) -> None:
         if effect.level == "dangerous":
             message = f"{name[:200]}: {effect.message}; {when}"
             into.dangerous("shipped.payload", message, call=effect.call)
-    if found.level != "dangerous":
-        into.unproven("shipped.source", f"{name[:200]} is Python that the archive ships; {when}")
+    return found.level == "dangerous"

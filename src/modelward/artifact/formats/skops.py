@@ -143,7 +143,11 @@ def _node(into: Reading, node: Node, said: set[str]) -> None:
     entry = rules.find(module, name)
     if entry is not None and (_known(loader, entry.kind, module) or (loader == "TupleNode" and entry.new)):
         return
-    if loader in {"FunctionNode", "TypeNode"} and module.split(".", 1)[0] in _LIBRARIES and name.isidentifier():
+    if (
+        loader in {"FunctionNode", "TypeNode"}
+        and module.split(".", 1)[0] in _LIBRARIES
+        and name.isidentifier()
+    ):
         into.note("skops.reference", f"{path[:200]} is kept as a value; loading does not call it")
         return
     message = f"a {loader[:60]} names {path[:200]}, which is not on the allow-list for it"
@@ -206,7 +210,9 @@ def _operator(into: Reading, node: Node, path: str) -> None:
         elif isinstance(item, list):
             stack += item
         elif isinstance(item, str) and any(word in known.segments for word in item.strip('"').split(".")):
-            into.dangerous("skops.payload", f"{path} of {item[:100]} leads to code", call=f"{path}({item[:100]})")
+            into.dangerous(
+                "skops.payload", f"{path} of {item[:100]} leads to code", call=f"{path}({item[:100]})"
+            )
 
 
 def _generator(into: Reading, node: Node, path: str) -> None:

@@ -27,7 +27,20 @@ if TYPE_CHECKING:
 
 _GRAPH: Final = 256 << 20
 _PICKLED: Final = 1 << 30
-_NATIVE: Final = (".so", ".dll", ".dylib", ".pyd", ".o", ".a", ".cpp", ".cu", ".cubin", ".hsaco", ".fatbin", ".spv")
+_NATIVE: Final = (
+    ".so",
+    ".dll",
+    ".dylib",
+    ".pyd",
+    ".o",
+    ".a",
+    ".cpp",
+    ".cu",
+    ".cubin",
+    ".hsaco",
+    ".fatbin",
+    ".spv",
+)
 _MAGICS: Final = (b"\x7fELF", b"MZ\x90", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _ARITHMETIC: Final = frozenset(
     {
@@ -63,7 +76,9 @@ _PLAIN: Final = re.compile(r"[\w\s+\-*/(),.<>=!&|~%:]*")
 _WORD: Final = re.compile(r"(?<![\w.])([A-Za-z_]\w*)(\s*\()?")
 _CONSTANT: Final = re.compile(r"'[A-Za-z_]\w{0,60}'")
 _ATTRIBUTE: Final = re.compile(r"[\w)\]]\s*\.\s*[A-Za-z_]")
-_CODE: Final = re.compile(r"__|\bimport\b|\beval\b|\bexec\b|\bopen\b|\blambda\b|\bsystem\b|\bpopen\b|\bgetattr\b|\bos\b")
+_CODE: Final = re.compile(
+    r"__|\bimport\b|\beval\b|\bexec\b|\bopen\b|\blambda\b|\bsystem\b|\bpopen\b|\bgetattr\b|\bos\b"
+)
 
 
 def read(data: Buffer, into: Reading) -> None:
@@ -87,7 +102,9 @@ def read(data: Buffer, into: Reading) -> None:
             raw = content(archive, member, 64) or b""
             into.facts["format_version"] = raw.decode("ascii", "replace").strip()[:40]
         if leaf.lower().endswith(_NATIVE) or archive.peek(member, 4).startswith(_MAGICS):
-            message = f"{member.name[:200]!r} is native code or its source, which loading compiles or maps and runs"
+            message = (
+                f"{member.name[:200]!r} is native code or its source, which loading compiles or maps and runs"
+            )
             into.unproven("torch-export.native", message)
     for member in archive.members:
         _pickled(into, archive, member, pickled)
@@ -132,7 +149,9 @@ def _target(into: Reading, target: str, member: str, said: set[str]) -> None:
         judged = torch_ops.judge(parts[2], parts[3])
         if judged is not None:
             rule = "torch-export.operator" if judged[0] else "torch-export.unknown-operator"
-            into.unproven(rule, f"{member}: {target[:200]} {judged[1]} when the model is run", call=target[:200])
+            into.unproven(
+                rule, f"{member}: {target[:200]} {judged[1]} when the model is run", call=target[:200]
+            )
         return
     if len(parts) == 2 and parts[0] in {"_operator", "operator"} and parts[1] in _ARITHMETIC:
         return

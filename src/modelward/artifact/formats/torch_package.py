@@ -38,5 +38,7 @@ def read(data: Buffer, into: Reading) -> None:
             named = [line.strip() for line in raw.decode("utf-8", "backslashreplace").splitlines()]
             bad = [name for name in named if name and rules.payload(name, "*")]
             if bad:
-                into.note("torch-package.extern", f"the package imports {', '.join(bad[:10])[:200]} from outside")
+                into.note(
+                    "torch-package.extern", f"the package imports {', '.join(bad[:10])[:200]} from outside"
+                )
     into.proven = True

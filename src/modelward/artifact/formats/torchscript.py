@@ -115,7 +115,9 @@ def _body(
     for match in _CLASS.finditer(body):
         if match[1] not in torch_ops.CLASSES and match[1] not in said:
             said.add(match[1])
-            message = f"{member}: the class torch.classes.{match[1]}.{match[2]} comes with a library of its own"
+            message = (
+                f"{member}: the class torch.classes.{match[1]}.{match[2]} comes with a library of its own"
+            )
             into.unproven("torchscript.class", message)
     if (match := _PYTHON.search(body)) and "python" not in said:
         said.add("python")
@@ -133,9 +135,13 @@ def _operator(into: Reading, member: str, operator: str, said: set[str], *, load
     said.add(key)
     reaches, why = judged
     if reaches and loading:
-        into.dangerous("torchscript.operator", f"{member}: {operator} {why} while the file is loaded", call=operator)
+        into.dangerous(
+            "torchscript.operator", f"{member}: {operator} {why} while the file is loaded", call=operator
+        )
     elif reaches:
-        into.unproven("torchscript.operator", f"{member}: {operator} {why} when the model is run", call=operator)
+        into.unproven(
+            "torchscript.operator", f"{member}: {operator} {why} when the model is run", call=operator
+        )
     else:
         into.unproven("torchscript.unknown-operator", f"{member}: {operator} {why}", call=operator)
 

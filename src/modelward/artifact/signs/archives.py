@@ -50,7 +50,9 @@ def zip_kind(archive: Archive) -> Sniffed:
         return Sniffed("skops", "a zip archive with schema.json")
     if "MAR-INF/MANIFEST.json" in names:
         return Sniffed("mar", "a zip archive with MAR-INF/MANIFEST.json")
-    if "archive_format" in leaves or {"serialized_exported_program.json", "models/model.json"} & (names | inner):
+    if "archive_format" in leaves or {"serialized_exported_program.json", "models/model.json"} & (
+        names | inner
+    ):
         return Sniffed("torch-export", "a zip archive with archive_format or an exported program")
     if "constants.pkl" in leaves or any(name.startswith("code/") for name in inner):
         return Sniffed("torchscript", "a zip archive with TorchScript code or constants.pkl")
