@@ -59,6 +59,15 @@ _PURE: Final = frozenset(
     )
 )  # fmt: skip
 """Functions that a default argument may call without reaching anything."""
+_INDIRECT: Final = frozenset(
+    (
+        "", "do.call", "get", "get0", "mget", "match.fun", "call", "as.call", "parse", "str2lang",
+        "str2expression", "Reduce", "Map", "Filter", "mapply", "getFromNamespace", "getExportedValue",
+        "asNamespace", "loadNamespace", "::", ":::", "library", "require", "readRDS", "load", "file",
+        ".Call", ".C", "eval_tidy", "exec",
+    )
+)  # fmt: skip
+"""Calls that reach functions by computed names, or other code."""
 _HOOKS: Final = frozenset((".First", ".First.sys", ".Last", ".onLoad", ".onAttach", ".onUnload", ".Last.lib"))
 _MASKED: Final = frozenset(
     (
@@ -124,6 +133,8 @@ class _Walk:
         self.watched: list[_Code] = []
         self.stack: list[Iterator[None]] = []
         self.environments = 0
+        self.symbols: set[str] = set()
+        self.open: list[_Code] = []
         self.last = ""
         """The symbol or text that was read last."""
 
@@ -135,6 +146,13 @@ class _Walk:
                 next(self.stack[-1])
             except StopIteration:
                 self.stack.pop()
+        # A promise of a call that failed or was not needed: its functions are those of packages, unless the
+        # file brings code that does more.
+        reaches = not _PAYLOADS.isdisjoint(self.symbols)
+        for code in self.open:
+            if reaches or not _INDIRECT.isdisjoint(code.heads):
+                what = "a promise holds code that runs when its value is used"
+                self.into.unproven("rdata.promise", what, pos=code.pos, call=code.call())
 
     def _down(self) -> None:
         self.stack.append(self._item())
@@ -166,6 +184,7 @@ class _Walk:
             self._down()
             yield
             self.refs.append(self.last)
+            self.symbols.add(self.last)
         else:
             yield from self._plain(kind, place)
             if flags & 512:
@@ -373,7 +392,7 @@ class _Walk:
         elif not code.forced and code.payload():
             self.into.dangerous("rdata.promise", what, pos=code.pos, call=code.call())
         elif not code.forced and not _PURE.issuperset(code.heads):
-            self.into.unproven("rdata.promise", what, pos=code.pos, call=code.call())
+            self.open.append(code)
 
     def _binding(self, name: str, code: _Code, kind: int, *, acts: bool) -> None:
         """A name that loading binds to a function that is called by itself, or instead of R's own."""
