@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Read
 
 _FORMATS: Final[dict[Format, str]] = {
+    "xgboost-binary": "xgboost",
+    "xgboost-ubj": "xgboost",
+    "xgboost-json": "xgboost",
     "nemo": "nemo",
     "mar": "mar",
     "r-data": "rdata",
