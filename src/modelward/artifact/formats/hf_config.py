@@ -30,8 +30,31 @@ PLAIN: Final = 16 << 20
 MODULES: Final = 64
 """Most modules of a repository that are followed through their relative imports."""
 
-_DIFFUSERS: Final = frozenset({"pipelines", "schedulers", "models"})
-_SAFE_TYPES: Final = ("sentence_transformers.", "transformers.", "pylate.", "model2vec.", "torch.nn.")
+_DIFFUSERS: Final = frozenset(
+    {
+        "pipelines", "schedulers", "models", "allegro", "amused", "animatediff", "audioldm", "audioldm2",
+        "aura_flow", "blip_diffusion", "bria", "chroma", "cogvideo", "cogview3", "cogview4", "consisid",
+        "consistency_models", "controlnet", "controlnet_hunyuandit", "controlnet_sd3", "controlnet_xs",
+        "cosmos", "dance_diffusion", "ddim", "ddpm", "deepfloyd_if", "dit", "easyanimate", "flux",
+        "hidream_image", "hunyuan_image", "hunyuan_video", "hunyuandit", "i2vgen_xl", "kandinsky",
+        "kandinsky2_2", "kandinsky3", "kandinsky5", "kolors", "latent_consistency_models",
+        "latent_diffusion", "latent_diffusion_uncond", "latte", "ledits_pp", "ltx", "lucy", "lumina",
+        "lumina2", "marigold", "mochi", "musicldm", "omnigen", "pag", "paint_by_example", "pia",
+        "pixart_alpha", "pndm", "prx", "qwenimage", "repaint", "sana", "score_sde_ve",
+        "semantic_stable_diffusion", "shap_e", "skyreels_v2", "spectrogram_diffusion", "stable_audio",
+        "stable_cascade", "stable_diffusion", "stable_diffusion_3", "stable_diffusion_attend_and_excite",
+        "stable_diffusion_diffedit", "stable_diffusion_gligen", "stable_diffusion_k_diffusion",
+        "stable_diffusion_ldm3d", "stable_diffusion_panorama", "stable_diffusion_safe",
+        "stable_diffusion_sag", "stable_diffusion_xl", "stable_video_diffusion", "stochastic_karras_ve",
+        "t2i_adapter", "text_to_video_synthesis", "unclip", "unidiffuser", "versatile_diffusion",
+        "visualcloze", "vq_diffusion", "alt_diffusion", "wan", "wuerstchen",
+    }
+)  # fmt: skip
+"""Modules of diffusers itself that stand where a library's name may stand."""
+
+
+class _Refused(Exception):
+    """The text is no JSON, so that no loader takes it."""
 
 
 class _Config(msgspec.Struct):
@@ -62,8 +85,15 @@ def read(data: Buffer, into: Reading) -> None:
     if len(data) > LARGEST:
         raise Malformed(f"{len(data)} bytes of JSON; {LARGEST} are read")
     raw = bytes(data[:])
-    start = raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if start == b"[":
+    try:
+        _document(raw, into)
+    except _Refused as error:
+        into.note("hf-config.damaged", f"no loader takes the configuration, since it is no JSON: {error}")
+    into.proven = True
+
+
+def _document(raw: bytes, into: Reading) -> None:
+    if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
         _modules(_loads(raw), into)
     else:
         config = _config(raw)
@@ -79,7 +109,6 @@ def read(data: Buffer, into: Reading) -> None:
     if b"_target_" in raw or b"class_path" in raw or b'"py/' in raw:
         for root in object_yaml.documents(raw):
             object_yaml.judge(root, into)
-    into.proven = True
 
 
 def _config(raw: bytes) -> _Config:
@@ -93,16 +122,19 @@ def _loads(raw: bytes) -> object:
     """JSON as Python's own parser takes it: NaN and infinities included.
 
     Raises:
-        Malformed: it is no JSON object or list.
+        Malformed: it is too large or nested too deeply.
+        _Refused: it is no JSON object or list.
     """
     if len(raw) > PLAIN:
         raise Malformed(f"{len(raw)} bytes that are no strict JSON; {PLAIN} are read")
     try:
         value: object = json.loads(raw.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"it is no JSON: {str(error)[:120]}") from error
+    except RecursionError as error:
+        raise Malformed("the JSON is nested too deeply") from error
+    except ValueError as error:
+        raise _Refused(str(error)[:120]) from error
     if not isinstance(value, dict | list):
-        raise Malformed("it is no JSON object")
+        raise _Refused("it is no JSON object")
     return value if isinstance(value, list) else {str(key): part for key, part in value.items()}
 
 
@@ -292,7 +324,7 @@ def _modules(given: object, into: Reading) -> None:
     for entry in given[:500] if isinstance(given, list) else []:
         into.spend()
         name = entry.get("type") if isinstance(entry, dict) else None
-        if not isinstance(name, str) or name.startswith(_SAFE_TYPES):
+        if not isinstance(name, str):
             continue
         level, why = targets.meaning(name)
         if level == "dangerous":

@@ -23,6 +23,7 @@ Verdict: TypeAlias = Literal["dangerous", "unproven", "note", "inert"]
 
 KNOWN: Final = frozenset(
     {
+        "pylate", "model2vec",
         "accelerate", "albumentations", "apex", "audiocraft", "bitsandbytes", "braindecode", "catboost",
         "clip", "composer", "datasets", "dask", "deepspeed", "detectron2", "dgl", "diffusers", "einops",
         "escnn", "evaluate", "fairseq", "fairscale", "flash_attn", "flax", "fvcore", "gluonts", "gpytorch",
@@ -162,6 +163,8 @@ def _known(path: str, parts: list[str], given: Mapping[str, str], *, standard: b
     for index in range(1, len(parts)):
         module, name = ".".join(parts[:index]), ".".join(parts[index:])
         if effect := rules.payload(module, name):
+            if not standard and (said := _files(effect, given)):
+                return said
             return "dangerous", effect
     if path == "functools.partial":
         return "inert", "binds arguments of a function that is judged itself"
@@ -176,6 +179,19 @@ def _known(path: str, parts: list[str], given: Mapping[str, str], *, standard: b
     return "inert", "belongs to a known library"
 
 
+def _files(effect: str, given: Mapping[str, str]) -> tuple[Verdict, str] | None:
+    """Known libraries that read tables are what configurations name; only where they read or write matters."""
+    if not effect.startswith(_ACCESS):
+        return None
+    places = [text for text in given.values() if "://" in text or text.startswith(("/", "~", "../", "\\"))]
+    writes = effect.startswith("writes") and bool(places)
+    sensitive = any(part in text for text in places for part in ("/etc/", ".ssh", "/proc/", "~"))
+    if writes or sensitive:
+        return "dangerous" if sensitive else "unproven", f"{effect}: {places[0][:80]}"
+    return "note", f"{effect} that the configuration names"
+
+
+_ACCESS: Final = ("opens a file", "writes a file", "maps a file", "opens a database", "reads a file")
 _USUAL: Final = frozenset(
     {
         "compile", "shell", "loads", "interact", "literal_eval", "unlink", "spawn",

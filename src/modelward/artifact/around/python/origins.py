@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from modelward.artifact.around.python.values import pattern
+
 if TYPE_CHECKING:
     from modelward.artifact.around.python.scope import Site
 
@@ -29,13 +31,13 @@ SECRETS: Final = frozenset(
 
 def place(site: Site) -> str | None:
     """How the path that a call returns begins; None when it returns no path."""
-    name, parts = site.path, [arg.start for arg in site.args]
+    name, first = site.path, site.args[0].start if site.args else ""
     if name in {"pathlib.Path.home", "pathlib.Path().home"}:
         return "~"
     if name in {"pathlib.Path", "pathlib.PosixPath", "pathlib.PurePath", "os.path.join", "builtins.str"}:
-        return "/".join(parts)[:4096]
+        return pattern(site.args, "/")
     if name == "pathlib.Path().joinpath":
-        return "/".join([site.receiver.start, *parts])[:4096]
+        return pattern((site.receiver, *site.args), "/")
     if name in {
         "os.path.expanduser",
         "os.path.abspath",
@@ -43,7 +45,7 @@ def place(site: Site) -> str | None:
         "os.path.expandvars",
         "os.fspath",
     }:
-        return parts[0] if parts else ""
+        return first
     if name in {"pathlib.Path().expanduser", "pathlib.Path().resolve", "pathlib.Path().absolute"}:
         return site.receiver.start
     return None

@@ -114,8 +114,10 @@ def _judge(site: Site, *, imported: bool) -> tuple[Level, str] | None:
 
 _CODE: Final = frozenset({"builtins.eval", "builtins.exec", "builtins.compile", "builtins.execfile"})
 _CLIMBS: Final = re.compile(
-    r"__(?:base|bases|mro)__.*__subclasses__|object\.__subclasses__|__globals__[.\[]|__builtins__[.\[]"
+    r"__(?:base|bases|mro)__.*__subclasses__|object\.__subclasses__|__builtins__|"
+    r"__globals__(?:\[\]|\.(?:get|pop|__getitem__)\(\))"
 )
+"""Paths from any object to the interpreter's own names."""
 _PICKLES: Final = frozenset(
     {"pickle.loads", "_pickle.loads", "cPickle.loads", "dill.loads", "cloudpickle.loads", "marshal.loads"}
 )
@@ -354,10 +356,10 @@ def _arguments(site: Site, *, imported: bool) -> tuple[Level, str] | None:
     for value in (*site.args, *site.named.values()):
         bare = value.path
         if bare in _SHELLS or bare in _CODE - {"builtins.compile"} or bare in _RUNNERS:
-            return (
-                "dangerous" if imported else "unproven",
-                f"{bare} is handed to {site.path or 'a call'}, which calls it",
-            )
+            # a resolver that evaluates is common in projects with Hydra; what it evaluates is judged there
+            now = imported and not site.path.endswith(("register_new_resolver", "register_resolver"))
+            message = f"{bare} is handed to {site.path or 'a call'}, which may call it"
+            return "dangerous" if now else "unproven", message
     return None
 
 
@@ -380,4 +382,4 @@ def _shown(value: Value) -> str:
         return f"[{', '.join(map(_shown, value.items[:8]))}{', ...' if len(value.items) > 8 else ''}]"
     if value.path:
         return value.path.replace("()", "(...)").replace("builtins.", "")
-    return f"{value.text[:60]!r} + ..." if value.text else "..."
+    return repr(value.text[:80]) if value.text else "..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 import zlib
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -29,7 +30,7 @@ class Value(msgspec.Struct, frozen=True):
         path: dotted name of what it is (`torch.load`; `tarfile.open()` for what a call returns), or "".
         const: the constant, if `known`.
         known: whether it is a constant.
-        text: how it begins when it is a text that is only partly known.
+        text: a text that is only partly known, `?` for what is not.
         items: the elements of a list, tuple or set display, else None.
         tags: where it comes from: a download, decoded text, a secret; `namespace` for a module's dictionary.
     """
@@ -89,7 +90,13 @@ def add(left: Value, right: Value) -> Value:
             return constant(a + b, tags)
         if isinstance(a, int) and isinstance(b, int):
             return constant(a + b, tags)
-    return Value(text=left.start, tags=tags)
+    return Value(text=pattern((left, right)), tags=tags)
+
+
+def pattern(parts: Iterable[Value], separator: str = "") -> str:
+    """A text put together of parts, `?` for those that are unknown; "" when nothing is known."""
+    shown = [part.start or "?" for part in parts]
+    return separator.join(shown)[:4096] if any(part != "?" for part in shown) else ""
 
 
 def numbers(left: Value, right: Value, operation: str) -> Value:
@@ -148,7 +155,7 @@ def method(base: Value, name: str, args: list[Value]) -> Value | None:
         if name == "replace" and len(texts) == 2 and len(const) <= 4096 and len(texts[1]) <= 64:
             return constant(const.replace(texts[0], texts[1]), base.tags | {DECODED})
         if name == "format":
-            return Value(text=const.split("{", 1)[0], tags=tags_of((base, *args)))
+            return Value(text=re.sub(r"\{[^{}]*\}", "?", const[:4096]), tags=tags_of((base, *args)))
         if name == "split":
             parts = const.split(texts[0] or None) if texts else const.split()
             return Value(items=tuple(constant(part) for part in parts[:1000]), tags=base.tags)
@@ -162,7 +169,7 @@ def _join(separator: str, arg: Value) -> Value:
     parts = [item.const for item in arg.items or ()]
     if arg.items is not None and all(isinstance(part, str) for part in parts):
         return constant(separator.join(str(part) for part in parts), tags)
-    return Value(text=arg.items[0].start if arg.items else "", tags=tags)
+    return Value(text=pattern(arg.items or (), separator), tags=tags)
 
 
 def _raw(value: Value) -> bytes | None:

@@ -7,6 +7,7 @@ after the module, as they run later. Nothing is recursive, so no nesting can exh
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, Final, final
 
 from modelward.artifact.around.python import origins, values
@@ -422,17 +423,15 @@ def _binary(node: ast.BinOp, found: dict[int, Value]) -> Value:
     if isinstance(node.op, ast.Sub | ast.BitXor | ast.Mult):
         return values.numbers(left, right, type(node.op).__name__)
     if isinstance(node.op, ast.Mod) and left.string is not None:
-        return Value(text=left.string.split("%", 1)[0], tags=tags_of((left, right)))
+        return Value(text=re.sub(r"%\(?\w*\)?[sdrifx]", "?", left.string[:4096]), tags=tags_of((left, right)))
     if isinstance(node.op, ast.Div) and (left.path or left.start):
-        return Value(path=left.path, text=f"{left.start}/{right.start}"[:4096], tags=tags_of((left, right)))
+        return Value(path=left.path, text=values.pattern((left, right), "/"), tags=tags_of((left, right)))
     return Value(tags=tags_of((left, right)))
 
 
 def _joined(parts: list[Value]) -> Value:
-    total = constant("", tags_of(parts))
-    for part in parts:
-        plain = part if part.string is not None else constant(str(part.const)) if part.known else part
-        total = values.add(total, plain)
-        if not total.known:
-            break
-    return Value(const=total.const, known=total.known, text=total.text, tags=tags_of(parts))
+    plain = [constant(str(part.const)) if part.known and part.string is None else part for part in parts]
+    tags = tags_of(parts)
+    if all(part.string is not None for part in plain):
+        return constant("".join(part.string or "" for part in plain), tags)
+    return Value(text=values.pattern(plain), tags=tags)
