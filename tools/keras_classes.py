@@ -27,7 +27,17 @@ ROOTS = {
     "Layer", "Model", "Operation", "Optimizer", "OptimizerV2", "Metric", "Loss", "Initializer", "Regularizer",
     "Constraint", "LearningRateSchedule", "Policy", "DTypePolicy", "SeedGenerator", "Wrapper", "KerasSaveable",
 }  # fmt: skip
-FUNCTIONS = ("activations", "losses", "metrics", "initializers", "regularizers", "constraints", "ops", "quantizers", "random")
+FUNCTIONS = (
+    "activations",
+    "losses",
+    "metrics",
+    "initializers",
+    "regularizers",
+    "constraints",
+    "ops",
+    "quantizers",
+    "random",
+)
 OUTSIDE = {"saving", "testing", "callbacks", "datasets", "applications", "benchmarks", "tests", "testing_infra", "integration_test",
            "legacy_tf_layers", "estimator", "distribute", "dtensor", "visualization", "wrappers", "backend", "export"}  # fmt: skip
 """Packages whose names no configuration of a model holds."""
@@ -42,7 +52,9 @@ OLDER = {
 
 def plain(module: str) -> str:
     """The module's name without the marks of a release."""
-    return ".".join(part for part in module.replace("tf_keras", "keras").split(".") if part not in {"src", "api"})
+    return ".".join(
+        part for part in module.replace("tf_keras", "keras").split(".") if part not in {"src", "api"}
+    )
 
 
 def keras3(classes: dict[str, set[str]], functions: dict[str, set[str]]) -> str:
@@ -75,7 +87,12 @@ def trees(wheel: Path, only: str = "") -> Iterator[tuple[str, ast.Module]]:
     """Modules of a wheel with their syntax trees; those of one file name."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            if re.fullmatch(r"(tf_)?keras/src/.*\.py", name) and name.endswith(only) and "_test" not in name and not set(name.split("/")) & OUTSIDE:
+            if (
+                re.fullmatch(r"(tf_)?keras/src/.*\.py", name)
+                and name.endswith(only)
+                and "_test" not in name
+                and not set(name.split("/")) & OUTSIDE
+            ):
                 yield name[:-3].replace("/", ".").removesuffix(".__init__"), ast.parse(archive.read(name))
 
 
@@ -87,7 +104,11 @@ def keras2(wheel: Path, classes: dict[str, set[str]], functions: dict[str, set[s
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
     ]
-    bases = {node.name: {ast.unparse(base).split(".")[-1] for base in node.bases} for _, node in defined if isinstance(node, ast.ClassDef)}
+    bases = {
+        node.name: {ast.unparse(base).split(".")[-1] for base in node.bases}
+        for _, node in defined
+        if isinstance(node, ast.ClassDef)
+    }
     kept = set(ROOTS)
     for _ in range(12):
         kept |= {name for name, above in bases.items() if above & kept}
@@ -132,7 +153,11 @@ def operations(wheels: list[Path]) -> list[str]:
     for wheel in wheels:
         for module, tree in trees(wheel, "backend.py"):
             del module
-            found |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")}
+            found |= {
+                node.name
+                for node in tree.body
+                if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            }
     return sorted(found - CALLING)
 
 

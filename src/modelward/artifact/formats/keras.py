@@ -236,13 +236,12 @@ class Judge:
         elif name == "__typespec__":
             self._class(str(node.get("spec_name", "")), place, None)
         elif name == "function":
-            for given in (
-                {inner, registered} if isinstance(registered, str) and isinstance(inner, str) else {inner}
-            ):
-                if isinstance(given, str):
-                    self.function(given, place)
-                elif given is not None:
-                    self.unproven("malformed", "a function is named by no text")
+            if not isinstance(inner, str):
+                self.unproven("malformed", "a function is named by no text")
+            else:
+                self.function(inner, place)
+            if isinstance(registered, str) and registered not in {inner, "function"}:
+                self.function(registered, place)
         elif name not in _VALUES:
             self._class(name, place, registered if isinstance(registered, str) else None)
 

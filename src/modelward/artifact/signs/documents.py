@@ -79,8 +79,8 @@ def _json(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
         return Sniffed("object-yaml", "JSON that names objects to be made")
     if any(all(key in whole for key in keys) for keys in _HF) or _SENTENCE.match(start):
         return Sniffed("hf-config", "JSON with the keys of a Hugging Face configuration")
-    if b"class_name" in head or b"\\u00" in head:
-        return _keras(head)
+    if b"class_name" in whole or b"\\u00" in head:
+        return _keras(whole)
     return None
 
 
