@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import zlib
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 if TYPE_CHECKING:
@@ -86,7 +87,28 @@ class Sink:
         import mmap
 
         self._file.flush()
-        return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        found = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.close()
+        return found
+
+    def close(self) -> None:
+        """Give the temporary file back; content that was given before stays."""
+        if self._file is not None:
+            self._file.close()
+
+
+def window(data: Buffer, start: int, size: int) -> Buffer:
+    """A part of some content as content of its own, without holding a large one in memory.
+
+    Raises:
+        OSError: there is no room for a temporary file.
+    """
+    if size <= IN_MEMORY:
+        return bytes(data[start : start + size])
+    with closing(Sink()) as out:
+        for pos in range(start, min(start + size, len(data)), _CHUNK):
+            out.write(bytes(data[pos : min(pos + _CHUNK, start + size)]))
+        return out.content()
 
 
 def zstd() -> Decompressor:
@@ -211,22 +233,30 @@ def unpack(data: Buffer, make: Callable[[], Decompressor], limit: int) -> Buffer
 def _all(
     data: Buffer, pos: int, make: Callable[[], Decompressor], limit: int, codec: str
 ) -> tuple[Buffer, str | None]:
-    out = Sink()
+    with closing(Sink()) as out:
+        problem = _into(out, data, pos, make, limit, codec)
+        return out.content(), problem
+
+
+def _into(
+    out: Sink, data: Buffer, pos: int, make: Callable[[], Decompressor], limit: int, codec: str
+) -> str | None:
+    """Decompress all members from a position on; gives what was wrong."""
     while pos < len(data):
         first = out.size == 0
         try:
             worker = make()
             pos = _member(worker, data, pos, limit, out)
         except faults() as error:
-            return out.content(), f"{codec} data is damaged: {error}" if first or codec in _SINGLE else None
+            return f"{codec} data is damaged: {error}" if first or codec in _SINGLE else None
         if not worker.eof:
-            return out.content(), None if codec == "lzma-raw" else f"{codec} data ends early"
+            return None if codec == "lzma-raw" else f"{codec} data ends early"
         if codec in _SINGLE:
             break
         if codec == "xz":
             while data[pos : pos + 4] == b"\0\0\0\0":
                 pos += 4
-    return out.content(), None
+    return None
 
 
 def _member(worker: Decompressor, data: Buffer, pos: int, limit: int, out: Sink) -> int:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Collected", "Limits", "collect", "expand", "nested", "pickled", "recognise"]
 
+_LONG: Final = "a name to import is "
+"""Starts the message about a name that is too long: what other content spells from one newline to the next."""
 ZIPS: Final[frozenset[Format]] = frozenset(
     (
         "zip", "npz", "skops", "torch-zip", "torchscript", "torch-package", "torch-export", "mar", "keras",
@@ -35,7 +37,10 @@ ZIPS: Final[frozenset[Format]] = frozenset(
 """Formats that may be zip archives; those that may be something else too are told apart by their start."""
 TARS: Final[frozenset[Format]] = frozenset(("tar", "nemo"))
 _WRAPPING: Final[frozenset[Format]] = frozenset(
-    (*ZIPS, *TARS, "7z", "compressed", "joblib-compressed", "csv-compressed", "pickle", "joblib", "torch-legacy")
+    (
+        *ZIPS, *TARS, "7z", "compressed", "joblib-compressed", "csv-compressed", "pickle",
+        "joblib", "torch-legacy",
+    )
 )  # fmt: skip
 """Formats that are proven by what they hold."""
 
@@ -95,7 +100,9 @@ def _second_look(into: Collected, data: Buffer) -> None:
         return
     result = scan(data)
     broken = any(event.rule == "pickle.broken" for event in result.events)
-    dangerous = [event for event in result.events if event.level == "dangerous"]
+    dangerous = [
+        event for event in result.events if event.level == "dangerous" and not event.message.startswith(_LONG)
+    ]
     if dangerous or not broken:
         into.note("", "artifact.polyglot", "the content is a pickle as well as what it looks like")
         into.events += [("", event) for event in (dangerous if broken else result.events)]

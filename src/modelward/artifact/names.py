@@ -21,7 +21,8 @@ def escapes(name: str) -> bool:
 
 def link_escapes(place: str, target: str) -> bool:
     """Whether a symbolic link at `place` leads out of the folder that it is extracted to."""
-    return escapes(target) if target.startswith(("/", "\\")) else escapes(f"{folder(place)}{target}")
+    out = target.startswith(("/", "\\")) or _DRIVE.match(target) is not None
+    return out or escapes(f"{folder(place)}{target}")
 
 
 def _climbs(parts: list[str]) -> bool:
@@ -43,9 +44,9 @@ def folder(name: str) -> str:
 
 def join(base: str, name: str) -> str | None:
     """A relative path seen from a folder, without dots; None when it leads out."""
-    if escapes(name) or name.startswith("/"):
+    if name.startswith("/"):
         return None
-    parts: list[str] = [part for part in base.split("/") if part not in {"", "."}]
+    parts = [part for part in base.split("/") if part not in {"", "."}]
     for part in name.split("/"):
         if part == "..":
             if not parts:

@@ -355,7 +355,7 @@ def unfold(data: Buffer, folder: Folder, limit: int) -> Buffer:
             raise compress.TooLarge
         try:
             content = _decode(content, coder, limit)
-        except (ValueError, *compress.faults()) as error:
+        except compress.faults() as error:
             raise Unreadable(f"the packed data is damaged: {error}") from error
         if len(content) < coder.size:
             raise Unreadable("the packed data ends early")

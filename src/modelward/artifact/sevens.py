@@ -37,7 +37,7 @@ def walk(into: Collected, data: Buffer, prefix: str, depth: int) -> None:
         into.missed(prefix, f"the content is damaged: {error}")
         return
     except (Unreadable, compress.TooLarge) as error:
-        into.missed(prefix, f"the header cannot be read: {error or 'it is too large'}")
+        into.missed(prefix, f"the header cannot be read: {str(error) or 'it is too large'}")
         return
     if not found.intact:
         into.note(prefix, "7z.crc", "the checksum of the header is wrong, which some readers ignore")
@@ -63,15 +63,14 @@ def _files(into: Collected, data: Buffer, found: Directory, prefix: str, depth: 
     for packed in found.folders:
         items = filled[at : at + len(packed.sizes)]
         at += len(packed.sizes)
-        _folder(into, data, packed, items, prefix, depth)
+        _folder(into, data, packed, items, (prefix, depth))
     if at < len(filled):
         into.missed(prefix, f"{len(filled) - at} files have no content")
     return True
 
 
-def _folder(
-    into: Collected, data: Buffer, packed: Folder, items: list[Item], prefix: str, depth: int
-) -> None:  # fmt: skip
+def _folder(into: Collected, data: Buffer, packed: Folder, items: list[Item], where: tuple[str, int]) -> None:
+    prefix, depth = where
     room = min(into.limits.member, into.limits.total - into.produced)
     named = ", ".join(item.name for item in items[:3]) or "a folder"
     try:
@@ -90,7 +89,7 @@ def _folder(
     into_index = {item.name: (start, size) for item, start, size in parts}
     for item, start, size in parts:
         into.beside = partial(_beside, content, into_index, folder(item.name))
-        piece = bytes(content[start : start + size]) if len(parts) > 1 else content
+        piece = compress.window(content, start, size) if len(parts) > 1 else content
         name = _path(prefix, item)
         if item.link:
             target = bytes(piece[: 1 << 12]).decode("utf-8", "backslashreplace")

@@ -170,7 +170,7 @@ def _safetensors(data: Buffer, head: bytes) -> Sniffed | None:
 
 
 def _pickle(data: Buffer, head: bytes) -> Sniffed | None:
-    if LEGACY_MAGIC in head[:16]:
+    if LEGACY_MAGIC in head[:32]:  # protocols 4 and 5 put a frame before it
         return Sniffed("torch-legacy", "starts with torch's magic number")
     if _looks_pickled(head):
         if any(name in head for name in _WRAPPERS) or _far_wrapper(data):

@@ -77,7 +77,7 @@ def entries(data: Buffer) -> Iterator[Entry | Trouble]:
     while pos < len(data):
         block = bytes(data[pos : pos + BLOCK])
         if not is_header(block):
-            further = _NONZERO.search(data, pos)  # type: ignore[call-overload]  # a memory map is a buffer
+            further = _NONZERO.search(data, pos)
             if further is None:
                 return
             at = further.start() // BLOCK * BLOCK
@@ -167,7 +167,7 @@ def _text(raw: bytes) -> str:
 
 
 def _pax(body: bytes) -> dict[str, str]:
-    """`length key=value\\n` records; a damaged one ends the reading."""
+    """Records of length, key, value and a newline; a damaged one ends the reading."""
     found: dict[str, str] = {}
     pos = 0
     while (match := _RECORD.match(body, pos)) is not None:

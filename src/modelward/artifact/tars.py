@@ -6,6 +6,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from modelward.artifact.compress import window
 from modelward.artifact.containers import nested
 from modelward.artifact.events import Event
 from modelward.artifact.names import escapes, folder, join, link_escapes
@@ -111,15 +112,19 @@ def _file(into: Collected, data: Buffer, entry: Entry, name: str, depth: int) ->
     if entry.size > into.limits.member:
         into.missed(name, f"the member has {entry.size} bytes; {into.limits.member} are read")
         return
-    found = bytes(data[entry.start : entry.start + entry.size])
+    try:
+        found = window(data, entry.start, entry.size)
+    except OSError as error:
+        into.missed(name, f"there is no room to read it: {error.strerror or error}")
+        return
     part = _plain(entry.name)
     if part in _PARTS and _legacy(into, found, part, name):
         return
-    if found:
+    if len(found):
         nested(into, found, name, depth + 1)
 
 
-def _legacy(into: Collected, found: bytes, part: str, name: str) -> bool:
+def _legacy(into: Collected, found: Buffer, part: str, name: str) -> bool:
     """A part of the archive that torch.save wrote before 2017; False when it is none.
 
     `pickle` is one stream. `storages` holds a count, then per storage a stream of arguments and raw numbers,
@@ -130,7 +135,7 @@ def _legacy(into: Collected, found: bytes, part: str, name: str) -> bool:
     into.contained[name] = "torch-legacy"
     if part == "pickle":
         result = scan(found, loader="torch-legacy")
-        # A persistent id names a tensor that was read before, or gives back a class that was judged by its name.
+        # A persistent id names a tensor that was read before, or gives back a class of this file, judged.
         into.events += [(name, event) for event in result.events if event.rule != "pickle.persistent-id"]
         into.streams += result.streams
         into.harmless.add(name)
@@ -152,11 +157,10 @@ def _legacy(into: Collected, found: bytes, part: str, name: str) -> bool:
     return True
 
 
-def _after(found: bytes, start: int, pos: int, part: str) -> int:
+def _after(found: Buffer, start: int, pos: int, part: str) -> int:
     """Offset behind the raw numbers that follow the arguments of a storage or tensor."""
     if part == "tensors":
         return pos + 16 + 16 * int.from_bytes(found[pos : pos + 4], "little")
-    width = {_SIZES.get(match) for match in _STORAGE.findall(found, start, pos)}
-    if len(width) != 1 or None in width:
-        return pos
-    return pos + 8 + int.from_bytes(found[pos : pos + 8], "little") * next(iter(width), 1)
+    widths = {_SIZES.get(match, 0) for match in _STORAGE.findall(bytes(found[start:pos]))}
+    width = widths.pop() if len(widths) == 1 else 0
+    return pos + 8 + int.from_bytes(found[pos : pos + 8], "little") * width if width else pos

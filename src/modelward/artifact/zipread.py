@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
+from modelward.artifact.compress import window
+
 if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
 
@@ -192,6 +194,14 @@ class Archive:
                 )
                 pos = at + 4
             pos = max(pos, end)
+
+    def window(self, member: Member) -> Buffer:
+        """Compressed bytes of a member; many of them stand in a temporary file.
+
+        Raises:
+            OSError: there is no room for one.
+        """
+        return window(self._data, member.start, member.size)
 
     def stored(self, member: Member) -> bytes:
         """Compressed bytes of a member."""

@@ -119,7 +119,11 @@ def _member(into: Collected, archive: Archive, member: Member, named: tuple[str,
     if member.size > into.limits.member:
         into.missed(name, f"the member has {member.size} bytes; {into.limits.member} are read")
         return
-    found: Buffer = archive.stored(member)
+    try:
+        found = archive.window(member)
+    except OSError as error:
+        into.missed(name, f"there is no room to read it: {error.strerror or error}")
+        return
     if codec is not None:
         found = expand(into, found, codec, name)
     if not len(found):

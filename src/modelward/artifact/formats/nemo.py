@@ -25,7 +25,8 @@ _NAMING: Final = frozenset({"_target_", "target", "cls", "class_path", "_cls_"})
 _LIBRARIES: Final = frozenset(
     {
         "nemo", "omegaconf", "pytorch_lightning", "lightning", "transformers", "megatron", "torchmetrics",
-        "torchaudio", "nemo_text_processing", "apex", "transformer_engine", "diffusers", "timm", "torchvision",
+        "torchaudio", "nemo_text_processing", "apex", "transformer_engine", "diffusers", "timm",
+        "torchvision",
     }
 )  # fmt: skip
 _TORCH: Final = ("torch.nn.", "torch.optim.", "torch.utils.data.", "torch.float", "torch.bfloat")

@@ -41,7 +41,8 @@ _CONTAINERS: Final = {
 """Loader -> the names that it calls in files that skops wrote."""
 _IGNORED: Final = frozenset(
     {
-        "JsonNode", "BytesNode", "BytearrayNode", "SliceNode", "DefaultDictNode", "MaskedArrayNode", "DTypeNode",
+        "JsonNode", "BytesNode", "BytearrayNode", "SliceNode", "DefaultDictNode", "MaskedArrayNode",
+        "DTypeNode",
         "SparseMatrixNode", "TreeNode", "QuantileForestNode", "_DictWithDeprecatedKeysNode", "PartialNode",
         "CachedNode",
     }

@@ -44,8 +44,9 @@ _NATIVE: Final = (
 _MAGICS: Final = (b"\x7fELF", b"MZ\x90", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _ARITHMETIC: Final = frozenset(
     {
-        "eq", "ne", "le", "ge", "lt", "gt", "neg", "pos", "abs", "mul", "add", "sub", "floordiv", "mod", "pow",
-        "truediv", "and_", "or_", "xor", "not_", "invert", "lshift", "rshift", "getitem", "index", "matmul",
+        "eq", "ne", "le", "ge", "lt", "gt", "neg", "pos", "abs", "mul", "add", "sub", "floordiv", "mod",
+        "pow", "truediv", "and_", "or_", "xor", "not_", "invert", "lshift", "rshift", "getitem",
+        "index", "matmul",
         "is_", "is_not", "contains", "iadd", "isub", "imul",
     }
 )  # fmt: skip
@@ -66,8 +67,10 @@ _FUNCTIONS: Final = frozenset(
         "Symbol", "Dummy", "Piecewise", "Rational", "Float", "Mul", "Add", "Pow", "Abs", "sqrt", "log", "exp",
         "floor", "ceiling", "Equality", "Unequality", "LessThan", "StrictLessThan", "GreaterThan", "sign",
         "StrictGreaterThan", "Relational", "ExprCondPair", "OpaqueUnaryFn_sqrt", "OpaqueUnaryFn_exp",
-        "OpaqueUnaryFn_log", "OpaqueUnaryFn_log2", "OpaqueUnaryFn_sin", "OpaqueUnaryFn_cos", "BitwiseFn_bitwise_and",
-        "BitwiseFn_bitwise_or", "BitwiseFn_bitwise_xor", "PythonMax", "PythonMin", "Heaviside", "Half", "Tuple",
+        "OpaqueUnaryFn_log", "OpaqueUnaryFn_log2", "OpaqueUnaryFn_sin", "OpaqueUnaryFn_cos",
+        "BitwiseFn_bitwise_and",
+        "BitwiseFn_bitwise_or", "BitwiseFn_bitwise_xor", "PythonMax", "PythonMin", "Heaviside", "Half",
+        "Tuple",
         "conjugate", "sin", "cos", "tan", "tanh", "log2",
     }
 )  # fmt: skip

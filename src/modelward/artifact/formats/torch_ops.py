@@ -12,7 +12,7 @@ KNOWN: Final = frozenset(
         "higher_order", "onnx", "_native", "_dtensor", "export", "math", "metal", "vulkan", "torchao",
     }
 )  # fmt: skip
-"""Namespaces of PyTorch 1.5 to 2.13 and torchvision whose operators compute on tensors (but see `REACHING`)."""
+"""Namespaces of PyTorch 1.5 to 2.13 and torchvision: they compute on tensors, but for those in `REACHING`."""
 DISTRIBUTED: Final = frozenset({"c10d", "_c10d_functional", "_c10d_functional_autograd", "symm_mem", "rpc"})
 """Namespaces that talk to other processes, of a group that the program set up."""
 REACHING: Final[dict[str, str]] = {
@@ -35,7 +35,7 @@ CLASSES: Final = frozenset({"quantized", "xnnpack", "sparse", "profiler", "mkldn
 
 
 def judge(namespace: str, name: str) -> tuple[bool, str] | None:
-    """What is not proven about an operator: whether it reaches out of the model, and why; None when nothing."""
+    """What is not proven about an operator: whether it reaches out of the model, and why; None if nothing."""
     base = name.split(".", 1)[0].split("[", 1)[0]
     why = REACHING.get(f"{namespace}::{base}")
     if why is not None:

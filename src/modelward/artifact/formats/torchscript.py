@@ -100,12 +100,11 @@ def _judge(into: Reading, functions: list[tuple[str, str, str]], operators: set[
     said: set[str] = set()
     for member, name, body in functions:
         into.spend(len(body) // 64 + 1)
-        _body(into, member, body, operators, said, name in running and name != "")
+        _body(into, member, body, (operators, said), loading=name in running and bool(name))
 
 
-def _body(
-    into: Reading, member: str, body: str, operators: set[str], said: set[str], loading: bool
-) -> None:  # fmt: skip
+def _body(into: Reading, member: str, body: str, seen: tuple[set[str], set[str]], *, loading: bool) -> None:
+    operators, said = seen
     found = [(match[1] or "aten", match[2] or match[3]) for match in _OPERATOR.finditer(body)]
     found += [("aten", match[1]) for match in _METHOD.finditer(body)]
     for namespace, name in found:
@@ -119,9 +118,9 @@ def _body(
                 f"{member}: the class torch.classes.{match[1]}.{match[2]} comes with a library of its own"
             )
             into.unproven("torchscript.class", message)
-    if (match := _PYTHON.search(body)) and "python" not in said:
+    if (python := _PYTHON.search(body)) and "python" not in said:
         said.add("python")
-        message = f"{member}: the source names {match[0][:60]!r}, which is Python and no TorchScript"
+        message = f"{member}: the source names {python[0][:60]!r}, which is Python and no TorchScript"
         level = into.dangerous if loading else into.unproven
         level("torchscript.python", message)
 
