@@ -17,7 +17,7 @@ from modelward.artifact.formats.protobuf import Message
 from modelward.artifact.formats.tally import MOST, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from modelward.artifact.formats.protobuf import Span
     from modelward.artifact.pickle.values import Buffer
@@ -111,17 +111,27 @@ def _attribute(attribute: Message, scope: _Scope, into: Reading, graphs: list[Sp
 
 
 def _operator(node: Message, domain: str, name: str, into: Reading) -> None:
-    pos = node.spans[0][0]
+    given: dict[str, str] = {}
+    for part in node.each(5):
+        given[part.text(1)] = part.text(4) if part.places(4) else str(part.number(3))
+    operator(domain, name, given, node.spans[0][0], into)
+
+
+def operator(domain: str, name: str, given: Mapping[str, str], pos: int, into: Reading) -> None:
+    """Judge one use of an operator.
+
+    Args:
+        domain: its operator set; "" is ONNX's own.
+        name: its type.
+        given: attributes that are texts or integers, as texts.
+        pos: where it stands.
+        into: gets the finding.
+    """
     shown = f"{domain or 'ai.onnx'}.{name}"[:MOST]
-    given = {part.text(1): part.text(4) for part in node.each(5)}
     if name == "PyOp" or (domain not in KNOWN and {"module", "class_name"} <= given.keys()):
         called = f"{given.get('module', '?')}.{given.get('class_name', '?')}"[:MOST]
-        into.dangerous(
-            "onnx.python",
-            f"the operator {shown} imports and runs the Python class {called}",
-            pos=pos,
-            call=called,
-        )
+        message = f"the operator {shown} imports and runs the Python class {called}"
+        into.dangerous("onnx.python", message, pos=pos, call=called)
     elif domain in _EXTENSIONS and _PYTHON.search(name):
         into.dangerous("onnx.python", f"the operator {shown} runs Python code of the application", pos=pos)
     elif domain in _EXTENSIONS:
@@ -131,31 +141,21 @@ def _operator(node: Message, domain: str, name: str, into: Reading) -> None:
     elif name in _HOST and domain in {"com.microsoft", "org.pytorch.aten"}:
         into.unproven("onnx.host-operator", f"the operator {shown} {_HOST[name]}", pos=pos)
     elif name == "EPContext" and domain == "com.microsoft":
-        _compiled(node, given, into)
+        _compiled(given, pos, into)
     elif domain not in KNOWN:
-        into.unproven(
-            "onnx.custom-operator",
-            f"the operator {shown} is of a custom domain: a native library must run it",
-            pos=pos,
-        )
+        message = f"the operator {shown} is of a custom domain: a native library must run it"
+        into.unproven("onnx.custom-operator", message, pos=pos)
 
 
-def _compiled(node: Message, given: dict[str, str], into: Reading) -> None:
-    """A part of the graph that was compiled for one kind of hardware."""
-    pos = node.spans[0][0]
-    embedded = any(part.text(1) == "embed_mode" and part.number(3) == 0 for part in node.each(5))
+def _compiled(given: Mapping[str, str], pos: int, into: Reading) -> None:
+    """A part of the graph that was compiled for one kind of hardware; mode 0 keeps it in another file."""
     path = given.get("ep_cache_context", "")
-    reason = escapes(path) if embedded else None
+    reason = escapes(path) if given.get("embed_mode") == "0" else None
     if reason is not None:
-        into.dangerous(
-            "onnx.compiled-path", f"a compiled graph is read from {path[:MOST]!r}, which {reason}", pos=pos
-        )
+        message = f"a compiled graph is read from {path[:MOST]!r}, which {reason}"
+        into.dangerous("onnx.compiled-path", message, pos=pos)
     else:
-        into.note(
-            "onnx.compiled",
-            "a part of the graph is compiled for one kind of hardware and was not read",
-            pos=pos,
-        )
+        into.note("onnx.compiled", "a part of the graph is compiled for one device and was not read", pos=pos)
 
 
 def _sparse(sparse: Message, scope: _Scope, into: Reading) -> None:

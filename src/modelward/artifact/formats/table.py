@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
+from modelward.artifact.format import TEXTUAL
+
 if TYPE_CHECKING:
     from modelward.artifact.format import Format
     from modelward.artifact.reading import Read
@@ -37,6 +39,11 @@ _FORMATS: Final[dict[Format, str]] = {
     "coreml": "coreml",
     "openvino": "openvino",
     "tensorrt": "tensorrt",
+    "ort": "ort",
+    "paddle": "paddle",
+    "paddle-params": "paddle",
+    "mxnet": "mxnet",
+    "mxnet-params": "mxnet",
     "pmml": "pmml",
 }
 """Format -> module of `formats` whose function `read` reads it."""
@@ -48,6 +55,12 @@ _AROUND: Final[dict[Format, str]] = {
 """Format -> module of `around` whose function `read` looks for weaknesses in it."""
 
 
+_SEARCHED: Final[frozenset[Format]] = frozenset(
+    TEXTUAL - {"csv"} | {"hf-config", "chat-template", "mlflow", "object-yaml", "model-json"}
+)
+"""Formats that people write by hand, in which secrets are looked for."""
+
+
 def readers(kind: Format) -> list[Read]:
     """The readers of a format, imported now; none when it has none."""
     places = [
@@ -55,4 +68,6 @@ def readers(kind: Format) -> list[Read]:
         for room, table in (("formats", _FORMATS), ("around", _AROUND))
         if kind in table
     ]
+    if kind in _SEARCHED:
+        places.append("modelward.artifact.around.secrets")
     return [cast("Read", import_module(place).read) for place in places]
