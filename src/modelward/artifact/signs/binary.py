@@ -23,6 +23,7 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
     for rule in (
         _ggml,
         _rdata,
+        _boosters,
         _hdf5,
     ):
         found = rule(data, head)
@@ -57,3 +58,17 @@ def _hdf5(data: Buffer, head: bytes) -> Sniffed | None:
 
     found = behind_user_block(data, head)
     return Sniffed("hdf5", "the signature of HDF5 behind a user block") if found else None
+
+
+_OBJECTIVE: Final = re.compile(rb"[\x04-\x30]\0{7}(?:binary|reg|multi|rank|count|survival):[a-z_]+")
+"""Length and text of an objective, as the old binary format of XGBoost holds it."""
+
+
+def _boosters(data: Buffer, head: bytes) -> Sniffed | None:
+    if head[:4] == b"CBM1" and len(data) > 16 and int.from_bytes(head[4:8], "little") <= len(data) - 8:
+        return Sniffed("catboost", "starts with CBM1 and the size of its core")
+    if head[:4] == b"binf" or _OBJECTIVE.match(head, 136):
+        start = 140 if head[:4] == b"binf" else 136
+        if _OBJECTIVE.match(head, start):
+            return Sniffed("xgboost-binary", "names an objective of XGBoost where its binary format does")
+    return None
