@@ -1,7 +1,7 @@
 """Secrets in texts: tokens whose form says what they are, keys, and passwords in places where they are one.
 
-Patterns are those that the issuers publish (prefix, alphabet, length); a match with too little variety, or one
-that says that it is an example, is passed over. A secret is never repeated: a report shows its first characters.
+Patterns are those that issuers publish (prefix, alphabet, length). A match of too little variety, or one that
+says that it is an example, is passed over. A secret is never repeated: a report shows its first characters.
 """
 
 from __future__ import annotations
