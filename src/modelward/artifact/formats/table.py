@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Read
 
 _FORMATS: Final[dict[Format, str]] = {
+    "executorch": "executorch",
+    "tflite": "tflite",
     "catboost": "catboost",
     "lightgbm": "lightgbm",
     "xgboost-binary": "xgboost",
