@@ -41,6 +41,8 @@ FUNCTIONS = (
 OUTSIDE = {"saving", "testing", "callbacks", "datasets", "applications", "benchmarks", "tests", "testing_infra", "integration_test",
            "legacy_tf_layers", "estimator", "distribute", "dtensor", "visualization", "wrappers", "backend", "export"}  # fmt: skip
 """Packages whose names no configuration of a model holds."""
+CONVERTERS = {"get", "serialize", "deserialize"}
+"""Functions that make objects from configurations; no configuration names them."""
 OLDER = {
     "AtrousConvolution1D", "AtrousConvolution2D", "BatchNormalizationV1", "BatchNormalizationV2", "ConvRecurrent2D", "CuDNNGRU",
     "CuDNNLSTM", "DenseFeaturesV2", "GRUV1", "GRUV2", "Highway", "InputLayer", "LSTMV1", "LSTMV2", "MaxoutDense", "Merge", "PolicyV1",
@@ -69,7 +71,7 @@ def keras3(classes: dict[str, set[str]], functions: dict[str, set[str]]) -> str:
             if not set(module.split(".")) & OUTSIDE:
                 classes[module].add(leaf)
         elif inspect.isfunction(found) and module.split(".")[1:2] and module.split(".")[1] in FUNCTIONS:
-            functions[module].add(leaf)
+            functions[module] |= {leaf} - CONVERTERS
     for info in pkgutil.walk_packages(keras.src.__path__, "keras.src."):
         if set(info.name.split(".")) & OUTSIDE or info.name.endswith(("_test", "test_case")):
             continue
@@ -120,6 +122,8 @@ def keras2(wheel: Path, classes: dict[str, set[str]], functions: dict[str, set[s
             into = functions
         if into is None:
             continue
+        if node.name in CONVERTERS:
+            continue
         into[module].add(node.name)
         for name in public:
             where, _, leaf = name.rpartition(".")
@@ -137,7 +141,7 @@ get_shape int_shape image_data_format epsilon floatx band_part constant convert_
 per_image_standardization standardize_image resize_with_pad central_crop adjust_brightness sparse_tensor_to_dense to_float to_int32
 preprocess_input l2_normalize local_response_normalization lrn compat v1 v2 crop_and_resize extract_patches extract_image_patches
 truediv floordiv div divide floormod mod boolean_mask sequence_mask one_hot set_shape fill rank size where cast sigmoid tanh softmax
-""".split()
+""".split()  # noqa: SIM905 - one name per line would take a page
 """Names that code on tensors asks for, besides the operations of Keras."""
 CALLING = {"eval", "function", "get_session", "set_session", "get_value", "set_value", "batch_get_value", "batch_set_value",
            "print_tensor", "configure_and_create_distributed_session", "track_variable", "track_tf_optimizer", "custom_gradient",

@@ -563,9 +563,9 @@ def test_sizes_that_no_file_has():
     data = bytearray(file_of({96: header([])}))
     data[13] = 3
     with pytest.raises(Malformed, match="addresses of 3 bytes"):
-        Store(bytes(data), lambda: None)
+        Store(bytes(data), lambda steps: None)
     with pytest.raises(Malformed, match="no HDF5 signature"):
-        Store(b"\0" * 2000, lambda: None)
+        Store(b"\0" * 2000, lambda steps: None)
 
 
 def test_steps_are_bounded(small, monkeypatch):

@@ -1,3 +1,4 @@
+# ruff: noqa: E402, N812 - the backend is chosen before Keras is imported; Keras's own abbreviation
 """Write models of every family of layers with the installed Keras into the folder that is named."""
 
 import os
@@ -159,7 +160,7 @@ def lambdas(folder):
     model = chain((4,), L.Lambda(lambda x: x * 2.0), L.Dense(1))
     model.save(folder / "computes.keras")
     model.save(folder / "computes.h5")
-    evil = chain((4,), L.Lambda(lambda x: x if __import__("math").floor(1.5) else x))
+    evil = chain((4,), L.Lambda(lambda x: x * __import__("math").floor(1.5)))
     evil.save(folder / "imports.keras")
     evil.save(folder / "imports.h5")
 

@@ -33,23 +33,22 @@ if TYPE_CHECKING:
 CONFIG: Final = 256 << 20
 """Largest configuration that is read, in bytes."""
 _FAMILY: Final = (
-    "keras",
-    "tf_keras",
-    "tensorflow.keras",
-    "tensorflow.python.keras",
-    "tensorflow.compat.v1.keras",
-)
+    "keras", "tf_keras", "tensorflow.keras", "tensorflow.python.keras", "tensorflow.compat.v1.keras",
+)  # fmt: skip
 _REACHING: Final = frozenset(
     {
-        "utils", "saving", "config", "export", "callbacks", "datasets", "applications", "preprocessing", "backend",
-        "distribution", "visualization", "distribute", "wrappers", "estimator", "testing", "dtensor", "tree",
+        "utils", "saving", "config", "export", "callbacks", "datasets", "applications", "preprocessing",
+        "backend", "distribution", "visualization", "distribute", "wrappers", "estimator", "testing", "dtensor", "tree",
     }
 )  # fmt: skip
 """Parts of Keras that read and write files, change settings or call functions, and hold no layers."""
 _OLD: Final = frozenset({"legacy", "_legacy"})
 _LOADERS: Final = frozenset(
-    {"load_model", "save_model", "model_from_json", "model_from_yaml", "model_from_config"}
-)
+    {
+        "deserialize", "deserialize_keras_object", "load_model", "save_model", "model_from_json",
+        "model_from_yaml", "model_from_config",
+    }
+)  # fmt: skip
 _VALUES: Final = frozenset(
     {
         "__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__",
@@ -57,6 +56,7 @@ _VALUES: Final = frozenset(
     }
 )  # fmt: skip
 """Marks of plain values in a configuration."""
+_SAID: Final = 1000
 _LISTED: Final = 200
 
 
@@ -76,11 +76,12 @@ def known() -> Classes:
     return msgspec.json.decode(Path(__file__).with_name("keras_classes.json").read_bytes(), type=Classes)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _names(kind: str) -> frozenset[str]:
-    """All class or function names of Keras, whatever their module."""
-    table = known().classes if kind == "class" else known().functions
-    return frozenset().union(*table.values())
+    """All names of Keras of a kind ("class", "layer", "function"), whatever their module."""
+    table = known().functions if kind == "function" else known().classes
+    kept = (names for module, names in table.items() if kind != "layer" or module.startswith("keras.layers"))
+    return frozenset().union(*kept)
 
 
 def read(data: Buffer, into: Reading) -> None:
@@ -116,7 +117,7 @@ def _metadata(text: bytes, into: Reading) -> None:
         return
     version = found.get("keras_version") if isinstance(found, dict) else None
     if isinstance(version, str):
-        into.facts["framework"] = f"keras {version[:40]}"
+        into.facts["framework"] = _shown(f"keras {version[:40]}")
 
 
 def read_text(text: bytes, into: Reading, where: str, *, legacy: bool = False) -> None:
@@ -202,26 +203,35 @@ class Judge:
     def _facts(self, config: JSON) -> None:
         facts = self.into.facts
         if self.layers:
-            facts["layers"] = sum(self.layers.values())
-            facts["operators"] = cast("JSON", sorted(self.layers)[:_LISTED])
+            facts["layers"] = sum(count for name, count in self.layers.items() if name in _names("layer"))
+            facts["operators"] = cast("JSON", [_shown(name) for name in sorted(self.layers)[:_LISTED]])
         version = config.get("keras_version") if isinstance(config, dict) else None
         if isinstance(version, str):
-            facts["framework"] = f"keras {version[:40]}"
+            facts["framework"] = _shown(f"keras {version[:40]}")
         facts.setdefault("framework", "keras")
 
     # --- reporting ----------------------------------------------------------------------------------------
 
     def dangerous(self, rule: str, message: str, call: str | None = None) -> None:
         """Building the object runs code or reaches files."""
-        if (rule, message) not in self.said:
-            self.said.add((rule, message))
-            self.into.dangerous(f"keras.{rule}", f"{self.where}: {message}", call=call)
+        if self._new(rule, message):
+            self.into.dangerous(
+                f"keras.{rule}", _shown(f"{self.where}: {message}"), call=call and _shown(call)
+            )
 
     def unproven(self, rule: str, message: str, call: str | None = None) -> None:
         """What building the object does is unknown."""
-        if (rule, message) not in self.said:
-            self.said.add((rule, message))
-            self.into.unproven(f"keras.{rule}", f"{self.where}: {message}", call=call)
+        if self._new(rule, message):
+            self.into.unproven(
+                f"keras.{rule}", _shown(f"{self.where}: {message}"), call=call and _shown(call)
+            )
+
+    def _new(self, rule: str, message: str) -> bool:
+        """Whether this was not said before, and not too much was."""
+        if (rule, message) in self.said or len(self.said) >= _SAID:
+            return False
+        self.said.add((rule, message))
+        return True
 
     # --- objects ------------------------------------------------------------------------------------------
 
@@ -251,7 +261,7 @@ class Judge:
         self.layers[name[:100]] += 1
         custom = registered is not None and ">" in registered
         if not module:
-            if name not in _names("class") and not self.revived:
+            if custom or (name not in _names("class") and not self.revived):
                 own = (registered if custom and registered else name)[:200]
                 self.unproven(
                     "custom", f"{own} is no class of Keras: the code that loads the file must bring it"
@@ -363,6 +373,11 @@ class Judge:
             self.dangerous("lambda", f"a function is given as code, which uses {asked} ({how})", call)
         else:
             self.unproven("lambda", f"a function is given as code, which computes with tensors ({how})", call)
+
+
+def _shown(text: str) -> str:
+    """The text without halves of surrogate pairs, which JSON may hold and UTF-8 may not."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _of_keras(module: str) -> bool:

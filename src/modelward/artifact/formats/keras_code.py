@@ -3,8 +3,8 @@
 A layer whose function is a Python lambda stores its code object, marshalled and in base64. Loading makes a
 function of it, and building the model calls it. The bytes are parsed here, never unmarshalled.
 
-Source: CPython Python/marshal.c (formats 2 to 5) with the fields of code objects of Python 2.7, 3.0 to 3.7, 3.8 to
-3.10 and 3.11 to 3.14; keras/src/utils/python_utils.py (func_load).
+Source: CPython Python/marshal.c (formats 2 to 5) with the fields of code objects of Python 2.7, 3.0 to 3.7,
+3.8 to 3.10 and 3.11 to 3.14; keras/src/utils/python_utils.py (func_load).
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _LAYOUTS: Final = (
 _SINGLE: Final = {"N": None, "F": False, "T": True, "S": StopIteration, ".": Ellipsis, "0": None}
 _IDENTIFIER: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_.]{2,40}")
 
-Value: TypeAlias = "None | bool | int | str | bytes | tuple[Value, ...] | Code | object"
+Value: TypeAlias = object
+"""A marshalled value: a number, a text, bytes, a tuple, a `Code`, or a mark of another kind."""
 
 
 class Code(msgspec.Struct, frozen=True):

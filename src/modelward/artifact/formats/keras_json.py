@@ -1,7 +1,7 @@
-"""The configuration of a Keras model as a text of its own: `model.to_json()`, `model.to_yaml()`, a folder's config.json.
+"""The configuration of a Keras model as a text of its own: `model.to_json()`, `model.to_yaml()`, config.json.
 
-Source: keras/src/models/model.py (to_json, model_from_json) of Keras 3.15; keras/models.py (model_from_yaml) of
-Keras 2.4, which read YAML with a loader that builds any Python object (CVE-2021-37678).
+Source: keras/src/models/model.py (to_json, model_from_json) of Keras 3.15; keras/models.py (model_from_yaml)
+of Keras 2.4, which read YAML with a loader that builds any Python object (CVE-2021-37678).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Layers of Keras whose configuration carries code, files or operations of another library.
 
-Sources: Keras 3.15, keras/src/layers/core/lambda_layer.py, layers/preprocessing/index_lookup.py (CVE-2025-12058),
-utils/torch_utils.py, utils/jax_layer.py, export/tfsm_layer.py; Keras 2.15, layers/core/lambda_layer.py and
-tf_op_layer.py.
+Sources: Keras 3.15, keras/src/layers/core/lambda_layer.py, layers/preprocessing/index_lookup.py
+(CVE-2025-12058), utils/torch_utils.py (CVE-2025-49655), utils/jax_layer.py, export/tfsm_layer.py; Keras 2.15,
+layers/core/lambda_layer.py and tf_op_layer.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SAFE: Final = frozenset(
     {
         "math", "nn", "linalg", "signal", "strings", "bitwise", "image", "random", "sparse", "ragged", "sets",
-        "dtypes", "quantization", "__operators__", "debugging",
+        "dtypes", "quantization", "__operators__",
     }
 )  # fmt: skip
 """Namespaces of TensorFlow that only compute."""
@@ -41,9 +41,8 @@ def _lambda(judge: Judge, config: dict[str, JSON]) -> None:
     for key in ("function", "output_shape", "mask"):
         given, how = config.get(key), config.get(f"{key}_type")
         module = config.get("module" if key == "function" else f"{key}_module")
-        if isinstance(given, list) and given and isinstance(given[0], str):
-            judge.code(given)
-        elif isinstance(given, str) and how == "lambda":
+        listed = isinstance(given, list) and bool(given) and isinstance(given[0], str)
+        if listed or (isinstance(given, str) and how == "lambda"):
             judge.code(given)
         elif isinstance(given, str) and key != "mask":
             place = module if isinstance(module, str) and module != "__main__" else ""
@@ -100,35 +99,39 @@ def _torch(judge: Judge, config: dict[str, JSON]) -> None:
 
 def _symbol(judge: Judge, config: dict[str, JSON]) -> None:
     """A function of TensorFlow by its public name, called with constants of the file."""
-    from modelward.artifact.formats.keras import known
-    from modelward.artifact.formats.tensorflow_rules import DANGEROUS
-    from modelward.artifact.formats.tensorflow_rules import known as operators
-
     for key in ("function", "cls_symbol"):
         given = config.get(key)
         if not isinstance(given, str):
             continue
         name = given.removeprefix("tf.").removeprefix("compat.v1.").removeprefix("compat.v2.")
-        parts = name.split(".")
-        camel = parts[-1] if parts[0] == "raw_ops" else "".join(part.title() for part in parts[-1].split("_"))
-        if (
-            set(parts) & _ACTING
-            or camel in DANGEROUS
-            or parts[:2] in (["keras", "utils"], ["keras", "models"])
-        ):
-            judge.dangerous(
-                "operation",
-                f"the function tf.{name[:100]} reaches files, libraries or Python",
-                f"tf.{name}"[:200],
-            )
+        shown = f"tf.{name[:100]}"
+        acts = _acts(name.split("."))
+        if acts is True:
+            judge.dangerous("operation", f"the function {shown} reaches files, libraries or Python", shown)
         elif key == "cls_symbol":
-            judge.unproven("operation", f"a method of tf.{name[:100]} is called")
-        elif (
-            not (parts[0] in _SAFE and len(parts) > 1)
-            and not (len(parts) == 1 and (camel in operators() or parts[0] in known().operations))
-            and parts[:2] not in (["keras", "backend"], ["keras", "activations"])
-        ):
-            judge.unproven("operation", f"the function tf.{name[:100]} is not known to compute only")
+            judge.unproven("operation", f"a method of {shown} is called")
+        elif acts is None:
+            judge.unproven("operation", f"the function {shown} is not known to compute only")
+
+
+def _acts(parts: list[str]) -> bool | None:
+    """Whether a function of TensorFlow does more than compute; None when it is not known."""
+    from modelward.artifact.formats.keras import known
+    from modelward.artifact.formats.tensorflow_rules import DANGEROUS, READERS, WRITERS
+    from modelward.artifact.formats.tensorflow_rules import known as operators
+
+    leaf = parts[-1]
+    operator = leaf if parts[0] == "raw_ops" else "".join(part.title() for part in leaf.split("_"))
+    if set(parts) & _ACTING or operator in DANGEROUS or operator in WRITERS | READERS:
+        return True
+    if parts[0] == "keras":
+        return (
+            False if leaf in known().operations else True if parts[1:2] in (["utils"], ["models"]) else None
+        )
+    if len(parts) > 1 and (parts[0] in _SAFE or (parts[0] == "debugging" and leaf.startswith("assert_"))):
+        return False
+    plainly = len(parts) == 1 and (operator in operators() or leaf in known().operations)
+    return False if plainly or (parts[0] == "raw_ops" and operator in operators()) else None
 
 
 def _node(judge: Judge, config: dict[str, JSON]) -> None:

@@ -114,14 +114,16 @@ def datatype(cursor: Cursor) -> Type:
 
 def dataspace(store: Store, cursor: Cursor) -> tuple[int, ...]:
     """The current size of each dimension; (0,) for a null space."""
-    version, rank, flags = cursor.number("B"), cursor.number("B"), cursor.number("B")
+    version, rank = cursor.number("B"), cursor.number("B")
+    cursor.need(1)
+    if rank > 32:
+        raise Malformed(f"a dataspace has {rank} dimensions")
     if version == 1:
         cursor.need(5)
     elif version != 2:
         raise Malformed(f"a dataspace has version {version}")
     elif cursor.number("B") == 2:
         return (0,)
-    del flags
     return tuple(store.count(cursor) for _ in range(rank))
 
 
@@ -161,6 +163,7 @@ def attribute(store: Store, cursor: Cursor) -> Attribute:
     shape = dataspace(store, pieces[2]) if not flags & 2 else None
     if cursor.left > LARGEST:
         raise Malformed(f"the attribute {name[:80]} has {cursor.left} bytes")
+    store.spend(cursor.left >> 10)
     raw = cursor.take(cursor.left)
     texts = None
     if kind is not None and kind.text and kind.size:
@@ -196,13 +199,13 @@ def _texts(store: Store, kind: Type, raw: bytes, count: int) -> tuple[bytes, ...
     made: list[bytes] = []
     total = 0
     for index in range(count):
-        store.spend()
+        store.spend(1)
         piece = raw[index * kind.size : (index + 1) * kind.size]
         if kind.text == "variable":
             cursor = Cursor(piece)
             length = cursor.number("I")
             address, at = store.address(cursor), cursor.number("I")
-            piece = store.global_object(address, at)[:length] if address and length else b""
+            piece = store.global_object(address, at, length) if address and length else b""
         total += len(piece)
         if total > LARGEST:
             raise Malformed("the texts of an attribute are larger than are read")
@@ -270,7 +273,7 @@ def external_files(store: Store, cursor: Cursor) -> list[bytes]:
     texts = store.local_heap(heap)
     names: list[bytes] = []
     for _ in range(used):
-        store.spend()
+        store.spend(1)
         names.append(store.text(texts, store.count(cursor)))
         store.count(cursor)
         store.count(cursor)
@@ -278,15 +281,13 @@ def external_files(store: Store, cursor: Cursor) -> list[bytes]:
 
 
 def virtual_sources(store: Store, heap: tuple[int, int]) -> list[tuple[bytes, bytes]]:
-    """File and dataset of each source of a virtual dataset (global heap block, section VIII.A).;
-    "." names the file itself.
-    """
+    """File and dataset of each source of a virtual dataset (section VIII.A); "." names the file itself."""
     cursor = Cursor(store.global_object(*heap))
     version = cursor.number("B")
     count = store.count(cursor)
     found: list[tuple[bytes, bytes]] = []
     for _ in range(count):
-        store.spend()
+        store.spend(1)
         flags = cursor.number("B") if version else 0
         file = b"." if flags & 4 else _zero(store, cursor, shared=bool(flags & 1), found=found, part=0)
         dataset = _zero(store, cursor, shared=bool(flags & 2), found=found, part=1)

@@ -2,8 +2,8 @@
 
 Opening a file runs no code of the file. Loaders act on its content in four ways: links, external raw data and
 virtual datasets make them read other files (so a model's weights may be `/etc/passwd`); a filter that is not
-built in is loaded as a native library by its number; PyTables unpickles attributes and object arrays, as hickle
-does; Keras builds classes from `model_config` and `training_config`.
+built in is loaded as a native library by its number; PyTables and hickle unpickle attributes and arrays;
+Keras builds classes from `model_config` and `training_config`.
 
 Sources: HDF5 File Format Specification version 3.0; tables/attributeset.py and tables/vlarray.py of PyTables
 3.11; keras/src/legacy/saving/legacy_h5_format.py of Keras 3.15 (CVE-2025-9905).
@@ -40,6 +40,7 @@ FLOOR: Final = 1 << 34
 EXPANSION: Final = 1000
 """A dataset that declares more bytes than `FLOOR`, and so many times the file's, exhausts its reader."""
 _CONFIGS: Final = frozenset({"model_config", "training_config"})
+_MOST: Final = 1 << 62
 _TOLD: Final = 50
 """Most findings of one kind that are kept."""
 
@@ -72,9 +73,9 @@ class _Walk:
         self.told: Counter[str] = Counter()
         self.types: Counter[str] = Counter()
         self.tensors = self.parameters = 0
-        self.configs: list[tuple[str, bytes]] = []
         self.texts: dict[str, str] = {}
         self.objects = False
+        self.pickles: set[bytes] = set()
 
     def run(self) -> None:
         """Visit what the superblock reaches."""
@@ -90,7 +91,7 @@ class _Walk:
                 self._missed(f"the object {path[:200]} cannot be read: {error}")
 
     def finish(self) -> None:
-        """State the facts and judge the configurations, now that all is known."""
+        """State the facts, now that all is known."""
         if self.objects:
             self._heaps()
         facts = self.into.facts
@@ -100,12 +101,8 @@ class _Walk:
         if self.texts:
             facts["metadata"] = dict(self.texts)
         keras = self.texts.get("keras_version")
-        if self.configs or keras:
-            from modelward.artifact.formats.keras import read_text
-
-            facts["framework"] = f"keras {keras}" if keras else "keras"
-            for name, text in self.configs:
-                read_text(text, self.into, name, legacy=True)
+        if keras:
+            facts["framework"] = f"keras {keras}"
         self.into.proven = True
 
     # --- reporting ----------------------------------------------------------------------------------------
@@ -251,16 +248,26 @@ class _Walk:
             if texts is None or len(texts) != 1:
                 self._missed(f"the attribute {name} is no text")
             else:
-                self.configs.append((name, texts[0].rstrip(b"\0")))
+                self._config(texts[0].rstrip(b"\0"), name)
         for text in texts or ():
             if len(text) > 1 and text.rstrip(b"\0").endswith(b"."):
                 self._pickled(text.rstrip(b"\0"), f"{path}@{name}")
-        if texts and len(texts) == 1 and len(self.texts) < 30 and path in {"/", "/model_weights"}:
-            if name not in _CONFIGS and len(texts[0]) <= 200:
-                self.texts.setdefault(name, texts[0].decode("utf-8", "backslashreplace").rstrip("\0")[:200])
+        told = path in {"/", "/model_weights"} and name not in _CONFIGS and len(self.texts) < 30
+        if told and texts and len(texts) == 1 and len(texts[0]) <= 200:
+            self.texts.setdefault(name[:200], texts[0].decode("utf-8", "backslashreplace").rstrip("\0")[:200])
+
+    def _config(self, text: bytes, name: str) -> None:
+        from modelward.artifact.formats.keras import read_text
+
+        self.into.spend(len(text) >> 4)
+        read_text(text, self.into, name, legacy=True)
 
     def _pickled(self, content: bytes, place: str) -> None:
         """A text that PyTables would unpickle: it tries every one that ends with a full stop."""
+        if content in self.pickles:
+            return
+        self.pickles.add(content)
+        self.into.spend(len(content) >> 4)
         result = scan(content)
         broken = any(event.rule == "pickle.broken" for event in result.events)
         if not broken or any(event.level == "dangerous" for event in result.events):
@@ -299,9 +306,9 @@ class _Walk:
         if kind is None:
             return
         self.tensors += 1
-        self.parameters += prod(shape)
+        self.parameters = min(self.parameters + prod(shape), _MOST)
         self.types[kind.name] += 1
-        declared = prod(shape) * kind.size
+        declared = min(prod(shape) * kind.size, _MOST)
         if declared > FLOOR and declared > EXPANSION * len(store.data):
             self._unproven("bomb", f"{path[:200]} declares {declared} bytes in a file of {len(store.data)}")
         self._object_array(kind, place, path, attributes, min(declared, LARGEST + 1))
@@ -328,6 +335,7 @@ class _Walk:
             if place.start is None or size > LARGEST:
                 self._missed(f"the pickle in {path[:200]} is not read")
             else:
+                self.into.spend(size >> 4)
                 content = bytes(self.store.data[place.start : place.start + size])
                 self.into.inner.append(Inner(path.lstrip("/"), content, "pickle"))
 
@@ -340,7 +348,10 @@ class _Walk:
             except Malformed:
                 found = {}
             for index, (start, size) in found.items():
-                content = bytes(self.store.data[start : start + min(size, LARGEST)])
+                if size > LARGEST:
+                    self._missed(f"an object of {size} bytes in the global heap is not read")
+                    continue
+                content = bytes(self.store.data[start : start + size])
                 if re.match(rb"\x80[\x02-\x05]|[(\[\]}cNIKVS]", content) and content.endswith(b"."):
                     self._pickled(content, f"heap{at}/{index}")
             at += 4

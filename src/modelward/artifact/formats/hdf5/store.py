@@ -78,14 +78,23 @@ class Store:
         extension: address of the superblock's extension, or None.
         driver: address of a block that names another file driver, or None.
         version: of the superblock.
-        spend: called per step of work.
+        spend: called with the steps of work that are about to be taken.
     """
 
     __slots__ = (
-        "base", "data", "driver", "extension", "length", "offset", "root", "spend", "version", "_heaps"
+        "_heaps",
+        "base",
+        "data",
+        "driver",
+        "extension",
+        "length",
+        "offset",
+        "root",
+        "spend",
+        "version"
     )  # fmt: skip
 
-    def __init__(self, data: Buffer, spend: Callable[[], None]) -> None:
+    def __init__(self, data: Buffer, spend: Callable[[int], None]) -> None:
         self.data = data
         self.spend = spend
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
@@ -200,7 +209,7 @@ class Store:
             if size > len(self.data) - start:
                 raise Malformed(f"an object header of {size} bytes at offset {start} is cut off")
             while cursor.left >= (8 if old else 4 + 2 * order):
-                self.spend()
+                self.spend(1)
                 message = self._message(cursor, old=old, order=order)
                 made.append(message)
                 if message.kind == 0x10:
@@ -243,8 +252,8 @@ class Store:
         raw = bytes(self.data[start + offset : start + min(size, offset + (1 << 16))])
         return raw.partition(b"\0")[0]
 
-    def global_object(self, address: int, index: int) -> bytes:
-        """An object of a global heap (section III.E).
+    def global_object(self, address: int, index: int, most: int = LARGEST) -> bytes:
+        """An object of a global heap (section III.E), or the first `most` bytes of it.
 
         Raises:
             Malformed: there is none, or it is larger than is read.
@@ -255,9 +264,10 @@ class Store:
         if index not in objects:
             raise Malformed(f"the global heap has no object {index}")
         start, size = objects[index]
-        if size > LARGEST:
+        if min(size, most) > LARGEST:
             raise Malformed(f"an object of the global heap has {size} bytes")
-        return bytes(self.data[start : start + size])
+        self.spend(min(size, most) >> 10)
+        return bytes(self.data[start : start + min(size, most)])
 
     def collection(self, address: int) -> dict[int, tuple[int, int]]:
         """Index -> offset and size of the objects of one collection of the global heap."""
@@ -267,7 +277,7 @@ class Store:
         cursor = Cursor(self.data, cursor.pos, self.base + address + size)
         found: dict[int, tuple[int, int]] = {}
         while cursor.left >= 8 + self.length:
-            self.spend()
+            self.spend(1)
             index = cursor.number("H")
             cursor.need(6)
             length = self.count(cursor)

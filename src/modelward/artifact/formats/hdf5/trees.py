@@ -44,7 +44,7 @@ def symbols(store: Store, tree: int, heap: int) -> Iterator[Symbol]:
         cursor = store.at(node, b"SNOD")
         cursor.need(2)
         for _ in range(cursor.number("H")):
-            store.spend()
+            store.spend(1)
             name = store.text(texts, store.sized(cursor, store.offset))
             address = store.address(cursor)
             kind = cursor.number("I")
@@ -70,7 +70,7 @@ def _leaves(store: Store, tree: int) -> Iterator[int]:
         cursor.need(2 * store.offset)
         children: list[int] = []
         for _ in range(used):
-            store.spend()
+            store.spend(1)
             cursor.need(store.length)
             child = store.address(cursor)
             if child is not None:
@@ -115,7 +115,7 @@ def records(store: Store, address: int) -> Iterator[Cursor]:
         cursor = store.at(at, b"BTIN" if level else b"BTLF")
         cursor.need(2)
         for _ in range(used):
-            store.spend()
+            store.spend(1)
             start = cursor.need(size)
             yield Cursor(store.data, start, start + size)
         for _ in range(used + 1 if level else 0):
@@ -194,7 +194,7 @@ class FractalHeap:
             for row in range(count):
                 size = start << max(row - 1, 0)
                 for _ in range(width):
-                    self._store.spend()
+                    self._store.spend(1)
                     child = self._store.address(cursor)
                     if child is not None and row < last:
                         self._blocks.append((offset, child, size))
