@@ -183,7 +183,7 @@ def _files(effect: str, given: Mapping[str, str]) -> tuple[Verdict, str] | None:
     """Known libraries that read tables are what configurations name; only where they read or write matters."""
     if not effect.startswith(_ACCESS):
         return None
-    places = [text for text in given.values() if "://" in text or text.startswith(("/", "~", "../", "\\"))]
+    places = [text for text in given.values() if "://" in text or text.startswith(("/", "~", "../"))]
     writes = effect.startswith("writes") and bool(places)
     sensitive = any(part in text for text in places for part in ("/etc/", ".ssh", "/proc/", "~"))
     if writes or sensitive:

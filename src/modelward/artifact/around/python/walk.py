@@ -363,6 +363,8 @@ class _Pass:
             )
         origin = tags_of((*args, *site.named.values(), site.receiver))
         kept = self.origin(site) | origin
+        if path == "builtins.map" and first.path in values.DECODERS:
+            kept |= {values.DECODED}
         place = origins.place(site)
         if place is not None:
             return Value("pathlib.Path()" if "pathlib" in path else "", text=place, tags=kept)
