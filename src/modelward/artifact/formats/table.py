@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Read
 
 _FORMATS: Final[dict[Format, str]] = {
+    "parquet": "arrow",
+    "arrow": "arrow",
+    "flax-msgpack": "flax",
     "executorch": "executorch",
     "tflite": "tflite",
     "catboost": "catboost",
