@@ -1,7 +1,7 @@
 """FlatBuffers without a schema compiler: tables, vectors and texts by field number, each inside the data.
 
-Source: "FlatBuffers internals" (flatbuffers.dev): little-endian, a table starts with the offset of its vtable,
-a vtable with its own size and the table's, offsets are relative to where they stand.
+Source: "FlatBuffers internals" (flatbuffers.dev): little-endian; a table starts with the offset of its
+vtable, a vtable with its own size and the table's, offsets are relative to where they stand.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from modelward.artifact.reading import Exhausted, Malformed
 if TYPE_CHECKING:
     from modelward.artifact.formats.fold import Value
     from modelward.artifact.formats.template import Constant, Node, Tag
-    from modelward.artifact.pickle.values import Buffer
     from modelward.artifact.reading import Reading
 
 LONGEST: Final = 1 << 20
@@ -72,18 +71,6 @@ _TAGS: Final = frozenset(
         "endtrans", "pluralize",
     )
 )  # fmt: skip
-
-
-def read(data: Buffer, into: Reading) -> None:
-    """Read a file that is one chat template."""
-    if len(data) > 4 * LONGEST:
-        raise Malformed(f"{len(data)} bytes of template; {4 * LONGEST} are read")
-    try:
-        text = bytes(data).decode()
-    except UnicodeDecodeError as error:
-        raise Malformed("the template is not UTF-8") from error
-    judge(text, into, into.name or "the template")
-    into.proven = True
 
 
 def judge(template: str, into: Reading, where: str) -> None:

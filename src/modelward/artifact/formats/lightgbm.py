@@ -1,8 +1,8 @@
 """LightGBM models as text: a header, then one block per tree.
 
-Loading builds trees; native code then follows their indices without looking, so each one is compared with the
-number of leaves and features.
-Source: LightGBM 4.6 `src/boosting/gbdt_model_text.cpp`, `src/io/tree.cpp` (`Tree::Tree(const char*, size_t*)`).
+Loading builds trees; native code then follows their indices without looking, so each one is compared with
+the number of leaves and features.
+Source: LightGBM 4.6 `src/boosting/gbdt_model_text.cpp`, `src/io/tree.cpp` (`Tree::Tree`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _OBJECTIVES: Final = frozenset(
     (
-        "regression", "regression_l1", "l1", "l2", "huber", "fair", "poisson", "quantile", "mape",
-        "gamma", "tweedie", "binary", "multiclass", "multiclassova", "cross_entropy",
-        "cross_entropy_lambda", "xentropy", "xentlambda", "lambdarank", "rank_xendcg", "custom", "none", "mse", "mae", "softmax",
+        "regression", "regression_l1", "l1", "l2", "huber", "fair", "poisson", "quantile", "mape", "gamma",
+        "tweedie", "binary", "multiclass", "multiclassova", "cross_entropy", "cross_entropy_lambda",
+        "xentropy", "xentlambda", "lambdarank", "rank_xendcg", "custom", "none", "mse", "mae", "softmax",
         "multiclass_ova",
     )
 )  # fmt: skip

@@ -24,6 +24,9 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
         _ggml,
         _rdata,
         _boosters,
+        _flatbuffers,
+        _msgpack,
+        _arrow,
         _hdf5,
     ):
         found = rule(data, head)
@@ -71,4 +74,31 @@ def _boosters(data: Buffer, head: bytes) -> Sniffed | None:
         start = 140 if head[:4] == b"binf" else 136
         if _OBJECTIVE.match(head, start):
             return Sniffed("xgboost-binary", "names an objective of XGBoost where its binary format does")
+    return None
+
+
+def _flatbuffers(data: Buffer, head: bytes) -> Sniffed | None:
+    root = int.from_bytes(head[:4], "little")
+    if not 8 <= root <= len(data) - 4:
+        return None
+    if head[4:8] == b"TFL3":
+        return Sniffed("tflite", "a flatbuffer with the identifier TFL3")
+    if re.fullmatch(rb"ET\d\d", head[4:8]):
+        return Sniffed("executorch", "a flatbuffer with the identifier of ExecuTorch")
+    return None
+
+
+def _msgpack(data: Buffer, head: bytes) -> Sniffed | None:
+    if head[0] & 0xF0 != 0x80 and head[0] not in {0xDE, 0xDF}:
+        return None
+    from modelward.artifact.formats.msgpack import begins
+
+    found = begins(data)
+    return Sniffed("flax-msgpack", found) if found else None
+
+
+def _arrow(data: Buffer, head: bytes) -> Sniffed | None:
+    end = bytes(data[max(0, len(data) - 6) :])
+    if (head[:6] == b"ARROW1" and end == b"ARROW1") or (head[:4] == b"FEA1" and end[2:] == b"FEA1"):
+        return Sniffed("arrow", "starts and ends as an Arrow file")
     return None
