@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 from modelward.artifact.formats.paths import escapes
 from modelward.artifact.formats.protobuf import Message
 from modelward.artifact.formats.tally import MOST, Tally
+from modelward.artifact.signs.graphs import onnx_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,6 +67,12 @@ class _Scope(NamedTuple):
 def read(data: Buffer, into: Reading) -> None:
     """Walk the graph, its subgraphs, the functions and the training part."""
     model = Message(data, ((0, len(data)),), into.spend)
+    if onnx_tensor(data):
+        scope = _Scope(frozenset(), Tally())
+        _tensor(model, scope, into)
+        scope.tally.report(into, "onnx")
+        into.proven = True
+        return
     functions = list(model.each(25))
     scope = _Scope(frozenset((part.text(10), part.text(1)) for part in functions), Tally())
     graph = model.only(7)

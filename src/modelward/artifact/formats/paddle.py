@@ -1,7 +1,7 @@
 """PaddlePaddle: programs in protobuf and in JSON, and streams of parameters.
 
-Sources: Paddle 3.3, paddle/phi/core/framework/framework.proto; paddle/fluid/pir/serialize_deserialize (JSON, and
-the numbers of its dialects); paddle/fluid/framework/lod_tensor.cc, SerializeToStream (parameters).
+Sources: Paddle 3.3, paddle/phi/core/framework/framework.proto; paddle/fluid/pir/serialize_deserialize (JSON,
+and the numbers of its dialects); paddle/fluid/framework/lod_tensor.cc, SerializeToStream (parameters).
 """
 
 from __future__ import annotations

@@ -149,6 +149,8 @@ def _protobuf(data: Buffer) -> Sniffed | None:
         return Sniffed("coreml", "fields of a CoreML Model")
     if _paddle(data):
         return Sniffed("paddle", "fields of a Paddle ProgramDesc")
+    if onnx_tensor(data):
+        return Sniffed("onnx", "fields of an ONNX TensorProto")
     return _onnx(data)
 
 
@@ -202,6 +204,21 @@ def _onnx(data: Buffer) -> Sniffed | None:
     return (
         Sniffed("onnx", "fields of an ONNX ModelProto with a graph") if 7 in seen and seen & {1, 8} else None
     )
+
+
+_TENSOR: Final = {2: VARINT, 6: BYTES, 8: BYTES, 9: BYTES, 12: BYTES, 13: BYTES, 14: VARINT}
+
+
+def onnx_tensor(data: Buffer) -> bool:
+    """A single TensorProto, as test data of models: a type, and values or a name, up to the end of the file."""
+    kind, numbers, pos = 0, set(), 0
+    for number, wire, start, end in _top(data, (0, len(data))):
+        if _TENSOR.get(number, wire if number in {1, 4, 5, 7, 10, 11} else -1) != wire:
+            return False
+        kind = start if number == 2 else kind
+        numbers.add(number)
+        pos = end
+    return 0 < kind < 32 and pos == len(data) and bool(numbers & {4, 5, 6, 7, 8, 9, 10, 11, 13})
 
 
 _META: Final = dict.fromkeys(range(1, 8), BYTES)
