@@ -58,6 +58,10 @@ _AROUND: Final[dict[Format, str]] = {
     "python": "source",
     "notebook": "notebook",
     "shell": "script",
+    "requirements": "requirements",
+    "lock-file": "locks",
+    "conda": "manifest",
+    "package-manifest": "manifest",
 }
 """Format -> module of `around` whose function `read` looks for weaknesses in it."""
 
