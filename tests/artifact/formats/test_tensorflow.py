@@ -122,9 +122,7 @@ def test_the_list_of_operators_is_tensorflows():
     known = rules.known()
     assert {"MatMul", "StatefulPartitionedCall", "SaveV2", "PyFunc", "ReadFile", "TRTEngineOp"} <= known
     assert len(known) > 1500
-    assert set(rules.DANGEROUS) - known <= {"BigQueryReader", "ProcessRegisteredDataset", "RpcServer"} | set(
-        rules.DANGEROUS
-    )
+    assert known >= rules.DANGEROUS.keys() | rules.WRITERS | rules.READERS | rules.PASSED | rules.HOST.keys()
     assert not [name for name in known if rules.companion(name)]
 
 
@@ -163,6 +161,27 @@ def test_writing_outside_is_dangerous(tf, verdict, operator, path):
 def test_reading_outside(tf, verdict, path, expected):
     data = tf.saved(tf.text("p", path), tf.node("w", "TFRecordDatasetV2", "p"))
     assert verdict(data)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/etc/shadow", "dangerous"), ("/data/train.tfrecord", "inert")]
+)
+def test_names_of_files_in_a_queue(tf, verdict, path, expected):
+    queue = [
+        tf.node("q", "FIFOQueueV2"),
+        tf.node("r", "WholeFileReaderV2"),
+        tf.node("v", "ReaderReadV2", "r", "q"),
+    ]
+    data = tf.saved(tf.text("p", path), *queue, tf.node("e", "QueueEnqueueManyV2", "q", "p"))
+    assert verdict(data)[0] == expected
+
+
+@pytest.mark.parametrize("operator", sorted(rules.HOST))
+def test_operators_that_leave_the_graph(tf, verdict, operator):
+    assert verdict(tf.saved(tf.node(*PLAIN), tf.node("y", operator))) == (
+        "unproven",
+        {"tensorflow.host-operator"},
+    )
 
 
 def test_paths_are_followed_through_joins_and_within_functions(tf, verdict):

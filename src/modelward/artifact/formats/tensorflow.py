@@ -138,7 +138,10 @@ class _Scope:
         self._tally.operator(name)
         if name in rules.DANGEROUS:
             self._dangerous(node, name, rules.DANGEROUS[name])
-        elif name in rules.WRITERS or name in rules.READERS:
+        elif name in rules.HOST:
+            message = f"the operator {name} {rules.HOST[name]}"
+            self._into.unproven("tensorflow.host-operator", message, pos=pos)
+        elif name in rules.WRITERS or name in rules.READERS or name in rules.PASSED:
             self._file(node, name)
         elif name in _VARIABLES:
             self._variable(node)
@@ -169,6 +172,8 @@ class _Scope:
             if reason is None:
                 continue
             does = "writes" if name in rules.WRITERS else "reads"
+            if name in rules.PASSED and not rules.SENSITIVE.search(path):
+                continue
             clear = name in rules.WRITERS or rules.SENSITIVE.search(path)
             report = self._into.dangerous if clear else self._into.unproven
             report(

@@ -38,8 +38,6 @@ DANGEROUS: Final = {
     "DataServiceDatasetV4": _NETWORK,
     "RegisterDataset": _NETWORK,
     "RegisterDatasetV2": _NETWORK,
-    "ProcessRegisteredDataset": _NETWORK,
-    "BigQueryReader": _NETWORK,
 }
 """Operators that no exported model needs, and that act on files, on the network or on the process."""
 
@@ -58,10 +56,29 @@ READERS: Final = frozenset(
         "TFRecordDatasetV2", "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2", "CSVDataset",
         "CSVDatasetV2", "ExperimentalCSVDataset", "SqlDataset", "ExperimentalSqlDataset", "LMDBDataset",
         "ExperimentalLMDBDataset", "MatchingFilesDataset", "ExperimentalMatchingFilesDataset",
-        "LoadAndRemapMatrix", "GenerateVocabRemapping",
+        "LoadAndRemapMatrix", "GenerateVocabRemapping", "DTensorRestoreV2", "ListSnapshotChunksDataset",
+        "SnapshotChunkDataset", "SnapshotDatasetReader",
     )
 )  # fmt: skip
 """Operators that read where a string says."""
+PASSED: Final = frozenset(
+    (
+        "QueueEnqueue", "QueueEnqueueV2", "QueueEnqueueMany", "QueueEnqueueManyV2",
+        "InitializeTableFromTextFile", "InitializeTableFromTextFileV2",
+    )
+)  # fmt: skip
+"""Operators that pass the names of files on to readers: training graphs keep the paths of their own data here."""
+HOST: Final = {
+    "XlaCustomCall": "calls a function of a native library by name",
+    "XlaCustomCallV2": "calls a function of a native library by name",
+    "XlaHostCompute": "calls back to the host of an accelerator",
+    "_XlaHostComputeMlir": "calls back to the host of an accelerator",
+    "RemoteCall": "runs a function on another machine",
+    "FileSystemSetConfiguration": "changes how files of the process are opened",
+    "DumpTensor": "writes tensors to files",
+    "CalibrationStatisticsSaver": "writes statistics to a file",
+}
+"""Operators that leave the graph, and that few models need."""
 SENSITIVE: Final = re.compile(
     r"^/(?:etc|proc|sys|dev|boot|root|var/(?:log|run|spool))/|^/[*?]|"
     r"/\.(?:ssh|aws|kube|gnupg|docker|netrc|config)\b|"

@@ -210,7 +210,7 @@ _TENSOR: Final = {2: VARINT, 6: BYTES, 8: BYTES, 9: BYTES, 12: BYTES, 13: BYTES,
 
 
 def onnx_tensor(data: Buffer) -> bool:
-    """A single TensorProto, as test data of models: a type, and values or a name, up to the end of the file."""
+    """A single TensorProto, as test data of models: a type, and values or a name, up to the end."""
     kind, numbers, pos = 0, set(), 0
     for number, wire, start, end in _top(data, (0, len(data))):
         if _TENSOR.get(number, wire if number in {1, 4, 5, 7, 10, 11} else -1) != wire:
