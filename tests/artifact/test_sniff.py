@@ -97,6 +97,18 @@ def test_tables_are_not_taken_for_pickles(text):
     assert sniff(text).format == "csv"
 
 
+@pytest.mark.parametrize("text", [
+    b"import os\nos.system('id')\n", b"import subprocess\nsubprocess.run(['id'])\n", b"class A:\n    os.system\n", b"import os\nos.system\n", b"config: x\nos.system: y\n",
+])  # fmt: skip
+def test_source_is_not_taken_for_a_pickle(text):
+    assert sniff(text).format == "text"
+
+
+@pytest.mark.parametrize("text", [b"cos\nsystem\n(S'id'\ntR", b"0cos\nsystem\n", b"(S'id'\nios\nsystem\nxx"])
+def test_a_payload_before_a_broken_end_is_a_pickle(text):
+    assert sniff(text).format == "pickle"
+
+
 def test_real_files_of_the_libraries(tmp_path):
     np = pytest.importorskip("numpy")
     xgboost, lightgbm = pytest.importorskip("xgboost"), pytest.importorskip("lightgbm")

@@ -234,14 +234,15 @@ def _all(
     data: Buffer, pos: int, make: Callable[[], Decompressor], limit: int, codec: str
 ) -> tuple[Buffer, str | None]:
     with closing(Sink()) as out:
-        problem = _into(out, data, pos, make, limit, codec)
+        problem = _into(out, data, pos, (make, codec), limit)
         return out.content(), problem
 
 
 def _into(
-    out: Sink, data: Buffer, pos: int, make: Callable[[], Decompressor], limit: int, codec: str
+    out: Sink, data: Buffer, pos: int, how: tuple[Callable[[], Decompressor], str], limit: int
 ) -> str | None:
     """Decompress all members from a position on; gives what was wrong."""
+    make, codec = how
     while pos < len(data):
         first = out.size == 0
         try:

@@ -13,7 +13,7 @@ from modelward.artifact.collected import Collected, Limits
 from modelward.artifact.format import AROUND, PASSIVE, TEXTUAL, Sniffed
 from modelward.artifact.pickle.opcodes import VALID
 from modelward.artifact.pickle.streams import scan
-from modelward.artifact.sniff import PREFIX, compression, sniff
+from modelward.artifact.sniff import PREFIX, compression, credible, sniff
 from modelward.errors import FileDamaged
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Collected", "Limits", "collect", "expand", "nested", "pickled", "recognise"]
 
-_LONG: Final = "a name to import is "
-"""Starts the message about a name that is too long: what other content spells from one newline to the next."""
 ZIPS: Final[frozenset[Format]] = frozenset(
     (
         "zip", "npz", "skops", "torch-zip", "torchscript", "torch-package", "torch-export", "mar", "keras",
@@ -38,7 +36,7 @@ ZIPS: Final[frozenset[Format]] = frozenset(
 TARS: Final[frozenset[Format]] = frozenset(("tar", "nemo"))
 _WRAPPING: Final[frozenset[Format]] = frozenset(
     (
-        *ZIPS, *TARS, "7z", "compressed", "joblib-compressed", "csv-compressed", "pickle",
+        "zip", "npz", "torch-zip", "tar", "7z", "compressed", "joblib-compressed", "csv-compressed", "pickle",
         "joblib", "torch-legacy",
     )
 )  # fmt: skip
@@ -100,9 +98,7 @@ def _second_look(into: Collected, data: Buffer) -> None:
         return
     result = scan(data)
     broken = any(event.rule == "pickle.broken" for event in result.events)
-    dangerous = [
-        event for event in result.events if event.level == "dangerous" and not event.message.startswith(_LONG)
-    ]
+    dangerous = [event for event in result.events if credible(data, [event])]
     if dangerous or not broken:
         into.note("", "artifact.polyglot", "the content is a pickle as well as what it looks like")
         into.events += [("", event) for event in (dangerous if broken else result.events)]

@@ -14,6 +14,9 @@ from modelward.artifact.zipread import Archive
 from modelward.errors import FileDamaged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from modelward.artifact.events import Event
     from modelward.artifact.pickle.values import Buffer
 
 PREFIX: Final = 1 << 16
@@ -198,9 +201,23 @@ def _odd_pickle(data: Buffer, head: bytes) -> Sniffed | None:
         return Sniffed("pickle", "one constant and STOP")
     if head[0] in VALID and len(data) <= _WHOLE:
         judge = Judge(data)
-        if walk(judge).broken is None or any(event.level == "dangerous" for event in judge.events.values()):
+        if walk(judge).broken is None or credible(data, judge.events.values()):
             return Sniffed("pickle", "every byte up to STOP is an opcode")
     return None
+
+
+_IMPORTABLE: Final = re.compile(rb"[ci][A-Za-z_][\w.]{0,500}\r?\n[A-Za-z_][\w.]{0,500}\r?\n")
+
+
+def credible(data: Buffer, events: Iterable[Event]) -> bool:
+    """Whether a broken stream holds a payload: text (`import os`, `class A:`) spells names as well, which no
+    unpickler could import.
+    """
+    return any(
+        event.level == "dangerous"
+        and (event.pos < 0 or data[event.pos] not in b"ci" or _IMPORTABLE.match(data, event.pos) is not None)
+        for event in events
+    )
 
 
 def _text(data: Buffer, head: bytes) -> Sniffed | None:

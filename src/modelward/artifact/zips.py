@@ -68,7 +68,7 @@ def walk(into: Collected, archive: Archive, kind: Format, prefix: str, depth: in
         into.beside = partial(_beside, archive, index, folder(member.name))
         _member(into, archive, member, (name, kind), depth)
     else:
-        if kind in {"zip", "npz"}:
+        if kind in {"zip", "npz", "torch-zip"}:
             into.harmless.add(prefix)
             into.proven = into.proven or (not prefix and kind == "zip")
     into.beside = outer

@@ -81,7 +81,13 @@ CODECS = {
 def test_every_codec_around_pickles_and_archives(name):
     pack = CODECS[name]
     assert inspect_bytes(pack(GOOD), "m").verdict == "inert"
-    for inner in (EVIL, SYSTEM, b"\x80\x04" + b"N0" * 90_000 + EVIL[2:], tarred([("a/b", SYSTEM)]), zipped([("x", SYSTEM)])):
+    for inner in (
+        EVIL,
+        SYSTEM,
+        b"\x80\x04" + b"N0" * 90_000 + EVIL[2:],
+        tarred([("a/b", SYSTEM)]),
+        zipped([("x", SYSTEM)]),
+    ):
         assert inspect_bytes(pack(inner), "m").verdict == "dangerous"
 
 
@@ -165,7 +171,9 @@ def test_a_bomb_ends_at_its_ratio(monkeypatch):
 
 
 def test_zip_bombs_share_one_budget():
-    data = zipped([(f"m/{i}.pkl", b"\x80\x04" + b"N0" * 100_000 + b"N.") for i in range(20)], zipfile.ZIP_DEFLATED)
+    data = zipped(
+        [(f"m/{i}.pkl", b"\x80\x04" + b"N0" * 100_000 + b"N.") for i in range(20)], zipfile.ZIP_DEFLATED
+    )
     assert inspect_bytes(data, "m").verdict == "inert"
     assert inspect_bytes(data, "m", limits=Limits(total=1 << 20)).verdict == "unproven"
 
@@ -177,28 +185,68 @@ def patched(data, method, pack, content):
     """The archive with its first member packed by a method that zipfile cannot write."""
     body = pack(content)
     name = b"m/data.pkl"
-    local = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, method, 0, 0, zlib.crc32(content), len(body), len(content), len(name), 0)
-    central = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, method, 0, 0, zlib.crc32(content), len(body), len(content), len(name), 0, 0, 0, 0, 0, 0)
+    local = struct.pack(
+        "<4s5H3L2H",
+        b"PK\x03\x04",
+        20,
+        0,
+        method,
+        0,
+        0,
+        zlib.crc32(content),
+        len(body),
+        len(content),
+        len(name),
+        0,
+    )
+    central = struct.pack(
+        "<4s6H3L5H2L",
+        b"PK\x01\x02",
+        20,
+        20,
+        0,
+        method,
+        0,
+        0,
+        zlib.crc32(content),
+        len(body),
+        len(content),
+        len(name),
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
     start = len(local) + len(name) + len(body)
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(central) + len(name), start, 0)
     return local + name + body + central + name + end
 
 
-@pytest.mark.parametrize(("method", "pack"), [(20, zstd), (93, zstd), (95, lzma.compress), (12, bz2.compress)])
+@pytest.mark.parametrize(
+    ("method", "pack"), [(20, zstd), (93, zstd), (95, lzma.compress), (12, bz2.compress)]
+)
 def test_rare_methods_of_zip(method, pack):
     assert inspect_bytes(patched(b"", method, pack, SYSTEM), "m").verdict == "dangerous"
     assert inspect_bytes(patched(b"", method, pack, GOOD), "m").verdict == "inert"
 
 
 def test_zip_lzma():
-    for content, verdict in ((SYSTEM, "dangerous"), (GOOD, "inert"), (b"\x80\x04" + b"N0" * 90_000 + EVIL[2:], "dangerous")):
+    for content, verdict in (
+        (SYSTEM, "dangerous"),
+        (GOOD, "inert"),
+        (b"\x80\x04" + b"N0" * 90_000 + EVIL[2:], "dangerous"),
+    ):
         assert inspect_bytes(zipped([("m/data.pkl", content)], zipfile.ZIP_LZMA), "m").verdict == verdict
     data = bytearray(zipped([("m/data.pkl", GOOD)], zipfile.ZIP_LZMA))
     data[40 + 4 : 40 + 8] = b"\xff" * 4
     assert inspect_bytes(bytes(data), "m").verdict != "dangerous"
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "C:\\x", "C:/x", "..\\x", "a\\..\\..\\x", "\\\\host\\x", "\\x"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/../../x", "/etc/x", "C:\\x", "C:/x", "..\\x", "a\\..\\..\\x", "\\\\host\\x", "\\x"]
+)
 def test_names_that_lead_out(name):
     assert escapes(name)
     assert "archive.traversal" in rules(inspect_bytes(tarred([(name, b"text\n")]), "m"))
@@ -226,7 +274,10 @@ def test_paths_beside_a_member():
     assert link_escapes("b", "/etc/passwd")
 
 
-@pytest.mark.parametrize(("target", "verdict"), [("../../etc/passwd", "dangerous"), ("/etc/passwd", "dangerous"), ("other", "inert")])
+@pytest.mark.parametrize(
+    ("target", "verdict"),
+    [("../../etc/passwd", "dangerous"), ("/etc/passwd", "dangerous"), ("other", "inert")],
+)
 def test_symbolic_links_in_zip_and_tar(target, verdict):
     entry = zipfile.ZipInfo("a/link")
     entry.external_attr = 0o120777 << 16
@@ -251,7 +302,17 @@ def test_a_second_name_in_the_unicode_field():
 
 
 def test_members_are_listed_with_their_formats():
-    report = inspect_bytes(zipped([("a/x.pkl", GOOD), ("a/y", SYSTEM), ("t.txt", b"some text\n"), ("n.npy.gz", gzip.compress(b"hello, text"))]), "m.zip")
+    report = inspect_bytes(
+        zipped(
+            [
+                ("a/x.pkl", GOOD),
+                ("a/y", SYSTEM),
+                ("t.txt", b"some text\n"),
+                ("n.npy.gz", gzip.compress(b"hello, text")),
+            ]
+        ),
+        "m.zip",
+    )
     found = {member.path: (member.format, member.verdict) for member in report.members}
     assert found["a/x.pkl"] == ("pickle", "inert")
     assert found["a/y"] == ("pickle", "dangerous")
@@ -263,7 +324,12 @@ def test_a_zip_of_plain_data_is_inert():
     np = pytest.importorskip("numpy")
     buffer = io.BytesIO()
     np.savez(buffer, a=np.zeros(3))
-    members = [("README.md", b"# model\n"), ("table.csv", b"a,b\n1,2\n"), ("raw.bin", os.urandom(500)), ("inner.npz", buffer.getvalue())]
+    members = [
+        ("README.md", b"# model\n"),
+        ("table.csv", b"a,b\n1,2\n"),
+        ("raw.bin", os.urandom(500)),
+        ("inner.npz", buffer.getvalue()),
+    ]
     assert inspect_bytes(zipped(members), "m").verdict == "inert"
 
 
@@ -354,7 +420,14 @@ def test_what_stands_behind_the_end_of_a_tar():
     assert inspect_bytes(first + bytes(512) + b"garbage", "m").verdict == "inert"
 
 
-@pytest.mark.parametrize(("kind", "rule"), [(tarfile.CHRTYPE, "archive.device"), (tarfile.BLKTYPE, "archive.device"), (tarfile.FIFOTYPE, "archive.device")])
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (tarfile.CHRTYPE, "archive.device"),
+        (tarfile.BLKTYPE, "archive.device"),
+        (tarfile.FIFOTYPE, "archive.device"),
+    ],
+)
 def test_devices_are_not_inert(kind, rule):
     report = inspect_bytes(tarred([("dev", b"", {"type": kind})]), "m")
     assert (report.verdict, rules(report)) == ("unproven", {rule})
@@ -364,7 +437,9 @@ def test_modes_sparse_members_and_links_with_data():
     report = inspect_bytes(tarred([("x", b"text\n", {"mode": 0o4755})]), "m")
     assert report.verdict == "inert"
     assert "tar.mode" in {finding.rule for finding in report.findings}
-    sparse = tarred([("x", GOOD, {"pax_headers": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}})], tarfile.PAX_FORMAT)
+    sparse = tarred(
+        [("x", GOOD, {"pax_headers": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}})], tarfile.PAX_FORMAT
+    )
     assert inspect_bytes(sparse, "m").verdict == "unproven"
     link = bytearray(tarred([("x", SYSTEM), ("y", b"")]))
     link[156:157] = b"1"
@@ -395,7 +470,11 @@ def test_budgets_of_tar():
 
 def legacy(pickle=GOOD, storages=None, tensors=None):
     number = b"\x80\x02K\x01."
-    storage = b"\x80\x02K\x07X\x03\x00\x00\x00cpuctorch\nFloatStorage\n\x87." + struct.pack("<q", 3) + struct.pack("<3f", 1, 2, 3)
+    storage = (
+        b"\x80\x02K\x07X\x03\x00\x00\x00cpuctorch\nFloatStorage\n\x87."
+        + struct.pack("<q", 3)
+        + struct.pack("<3f", 1, 2, 3)
+    )
     tensor = b"\x80\x02K\x05K\x07X\x05\x00\x00\x00dense\x87." + struct.pack("<i4xqqq", 1, 3, 1, 0)
     return tarred([
         ("sys_info", b"\x80\x02}."), ("pickle", pickle), ("storages", storages or number + storage + b"\x80\x02]."), ("tensors", tensors or number + tensor),
@@ -408,7 +487,9 @@ def test_the_first_archive_of_torch():
 
 
 def test_payloads_in_each_part_of_it():
-    storage = b"\x80\x02K\x07X\x03\x00\x00\x00cpuctorch\nFloatStorage\n\x87." + struct.pack("<q", 3) + bytes(12)
+    storage = (
+        b"\x80\x02K\x07X\x03\x00\x00\x00cpuctorch\nFloatStorage\n\x87." + struct.pack("<q", 3) + bytes(12)
+    )
     for report in (
         inspect_bytes(legacy(SYSTEM), "m"),
         inspect_bytes(legacy(storages=SYSTEM), "m"),
@@ -440,14 +521,23 @@ SEEDS = [
 ]  # fmt: skip
 
 
-@given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_size=8)), max_size=6), st.integers(0, 4000))
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_size=8)), max_size=6),
+    st.integers(0, 4000),
+)
 def test_mutations_give_a_verdict(seed, changes, cut):
     data = bytearray(seed)
     for at, piece in changes:
         data[at % len(data) : at % len(data) + len(piece)] = piece
     content = bytes(data[: max(1, len(data) - cut)])
     try:
-        assert inspect_bytes(content, "m", limits=Limits(member=1 << 22)).verdict in {None, "inert", "unproven", "dangerous"}
+        assert inspect_bytes(content, "m", limits=Limits(member=1 << 22)).verdict in {
+            None,
+            "inert",
+            "unproven",
+            "dangerous",
+        }
     except FileDamaged:
         pass
 

@@ -108,7 +108,7 @@ def _tree(into: Reading, tree: Node, names: set[str]) -> None:
             stack += node.values()
             if "__loader__" in node or "__module__" in node:
                 _node(into, node, said)
-                if node.get("__loader__") in _FILES and isinstance(node.get("file"), str):
+                if str(node.get("__loader__")) in _FILES and isinstance(node.get("file"), str):
                     _file(into, str(node["file"]), names, said)
 
 

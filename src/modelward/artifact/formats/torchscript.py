@@ -34,7 +34,9 @@ _PYTHON: Final = re.compile(
     r"(?<![\w.])(?:os|sys|subprocess|builtins|importlib|socket|shutil|ctypes|pickle)\.[A-Za-z_]\w*\s*\("
     r"|(?<![\w.])(?:eval|exec|__import__|compile)\s*\("
 )
-_BYTECODE: Final = re.compile(rb"(?<![A-Za-z0-9_:])([A-Za-z_]\w{0,60})::([A-Za-z_]\w{0,100})")
+_TEXT: Final = re.compile(rb"X([\x05-\xc8])\0\0\0", re.DOTALL)
+"""BINUNICODE, as torch's pickler writes every text, with its length."""
+_NAMED: Final = re.compile(r"[A-Za-z_]\w*::[A-Za-z_][\w.]*")
 
 
 def read(data: Buffer, into: Reading) -> None:
@@ -148,9 +150,13 @@ def _operator(into: Reading, member: str, operator: str, said: set[str], *, load
 def _bytecode(into: Reading, member: str, raw: bytes, operators: set[str]) -> None:
     """Operators that the code for mobile devices names, as texts `namespace::name`."""
     said: set[str] = set()
-    for match in _BYTECODE.finditer(raw):
+    named = {name for name in torch_ops.REACHING if name.encode() in raw}
+    for match in _TEXT.finditer(raw):
         into.spend()
-        operator = f"{match[1].decode()}::{match[2].decode()}"
+        text = raw[match.end() : match.end() + match[1][0]].decode("utf-8", "backslashreplace")
+        if _NAMED.fullmatch(text):
+            named.add(text)
+    for operator in sorted(named):
         if operator not in operators:
             operators.add(operator)
             _operator(into, member, operator, said, loading=False)
