@@ -25,7 +25,7 @@ CELLS: Final = 10_000
 
 _SHELL_CELL: Final = re.compile(r"%%(?:bash|sh|script\s+\S*sh|!)")
 _OTHER_CELL: Final = re.compile(r"%%(?!time|timeit|capture|prun|memit)\w")
-_MAGIC: Final = re.compile(r"^(\s*)(?:([\w.,\s]+=\s*)?(!{1,2}|%(?=[A-Za-z_]))|(\?))(.*)$")
+_MAGIC: Final = re.compile(r"^(\s*)(?:([\w.,\s]+=\s*)?(!{1,2}|%{1,2}(?=[A-Za-z_]))|(\?))(.*)$")
 _COMMANDS: Final = re.compile(r"^(?:pip|conda|mamba|sx|system|sc)\b")
 
 

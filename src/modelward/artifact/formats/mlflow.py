@@ -84,14 +84,7 @@ def _flavor(name: str, flavor: Mapping, into: Reading) -> None:
 def _loader(loader: str, flavor: Mapping, into: Reading) -> None:
     """`importlib.import_module(loader_module)._load_pyfunc(path)`."""
     call = f"{loader}._load_pyfunc({flavor.text('data') or ''!r})"
-    if re.fullmatch(r"mlflow(\.[a-z_]\w*)*", loader):
-        return
     level, why = targets.meaning(f"{loader}._load_pyfunc")
-    parts = loader.split(".")
-    if level != "dangerous" and parts[0] != "mlflow":
-        module, _, last = loader.rpartition(".")
-        found = targets.meaning(loader) if module and last else ("note", "")
-        level, why = found if found[0] == "dangerous" else (level, why)
     if level == "dangerous":
         into.dangerous("mlflow.payload", f"loader_module {loader} {why}", call=call)
         return

@@ -23,7 +23,7 @@ Verdict: TypeAlias = Literal["dangerous", "unproven", "note", "inert"]
 
 KNOWN: Final = frozenset(
     {
-        "pylate", "model2vec",
+        "pylate", "model2vec", "joblib",
         "accelerate", "albumentations", "apex", "audiocraft", "bitsandbytes", "braindecode", "catboost",
         "clip", "composer", "datasets", "dask", "deepspeed", "detectron2", "dgl", "diffusers", "einops",
         "escnn", "evaluate", "fairseq", "fairscale", "flash_attn", "flax", "fvcore", "gluonts", "gpytorch",
@@ -180,7 +180,7 @@ def _known(path: str, parts: list[str], given: Mapping[str, str], *, standard: b
 
 
 def _files(effect: str, given: Mapping[str, str]) -> tuple[Verdict, str] | None:
-    """Known libraries that read tables are what configurations name; only where they read or write matters."""
+    """Known libraries that read tables are what configurations name; where they read or write matters."""
     if not effect.startswith(_ACCESS):
         return None
     places = [text for text in given.values() if "://" in text or text.startswith(("/", "~", "../"))]

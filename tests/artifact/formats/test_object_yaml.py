@@ -1,0 +1,322 @@
+"""Configurations that make objects: the name decides, and the call is shown as it would be made."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelward.artifact.formats import object_yaml
+from modelward.artifact.formats.targets import KNOWN, beside, meaning
+from modelward.artifact.reading import Exhausted, Malformed, Reading
+from modelward.artifact.verdict import inspect_bytes
+
+
+def judged(text, files=None):
+    data = text.encode() if isinstance(text, str) else json.dumps(text).encode()
+    into = Reading("x.yaml", beside=(files or {}).get)
+    object_yaml.read(data, into)
+    levels = {event.level for event in into.events}
+    return next((level for level in ("dangerous", "unproven", "note") if level in levels), "inert"), into
+
+
+def call(text):
+    return [event.call for event in judged(text)[1].events if event.level == "dangerous"]
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+DANGEROUS = [
+    "os.system", "os.popen", "posix.system", "subprocess.Popen", "subprocess.check_output", "builtins.eval", "builtins.exec",
+    "builtins.__import__", "builtins.open", "importlib.import_module", "runpy.run_path", "pty.spawn", "shutil.rmtree",
+    "pickle.loads", "marshal.loads", "ctypes.CDLL", "socket.socket", "webbrowser.open", "urllib.request.urlopen",
+    "torch.os.system", "transformers.utils.os.system", "src.utils.os.system", "mine.a._os.popen", "a.b.subprocess.run",
+    "torch.hub.load", "yaml.unsafe_load", "pandas.eval", "numpy.testing._private.utils.runstring", "sys.modules",
+    "mine.f.__globals__", "os:system", "pip.main", "code.interact",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DANGEROUS)
+def test_a_payload_is_dangerous(name):
+    assert meaning(name)[0] == "dangerous"
+    level, into = judged(f"model:\n  _target_: {name}\n  _args_: [id]\n")
+    assert level == "dangerous"
+    assert f"{name}('id')" in [event.call for event in into.events]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torch.nn.Linear", "torch.optim.Adam", "torch.optim.lr_scheduler.CosineAnnealingLR", "torch.utils.data.DataLoader",
+        "torchvision.transforms.Compose", "pytorch_lightning.Trainer", "lightning.pytorch.callbacks.ModelCheckpoint",
+        "lightning.pytorch.loggers.wandb.WandbLogger", "transformers.AutoModel.from_pretrained", "sklearn.pipeline.Pipeline",
+        "sklearn.ensemble.RandomForestClassifier", "numpy.array", "timm.create_model", "hydra.utils.instantiate",
+        "nemo.collections.asr.models.EncDecCTCModel", "monai.networks.nets.UNet", "diffusers.UNet2DModel", "peft.LoraConfig",
+        "datasets.load_dataset", "xgboost.XGBClassifier", "torch.compile", "builtins.dict", "collections.OrderedDict",
+        "functools.partial", "pathlib.Path", "datetime.timedelta", "math.sqrt", "argparse.Namespace", "torchmetrics.Accuracy",
+        "gym.make", "optuna.samplers.TPESampler", "logging.StreamHandler",
+    ],
+)  # fmt: skip
+def test_usual_names_are_inert(name):
+    assert meaning(name)[0] == "inert"
+    assert judged(f"_target_: {name}\n")[0] == "inert"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "src.models.Net",
+        "my_project.data.module.DataModule",
+        "models.http.Client",
+        "net.Net",
+        "Net",
+        "utils.glob.Glob",
+    ],
+)
+def test_code_of_a_project_is_a_note(name):
+    level, into = judged(f"_target_: {name}\n")
+    assert level == "note"
+    assert into.proven
+
+
+@pytest.mark.parametrize(
+    "name", ["torch.load", "torch.jit.load", "joblib.load", "mlflow.pyfunc.load_model", "types.new_thing"]
+)
+def test_what_loads_another_file_or_is_unknown_in_the_standard_library_is_unproven(name):
+    assert meaning(name)[0] == "unproven"
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("_target_: torch.hub.load\nrepo_or_dir: pytorch/vision\n", "unproven"),
+        ("_target_: torch.hub.load\nrepo_or_dir: x\nsource: local\n", "unproven"),
+        ("_target_: torch.hub.load\nrepo_or_dir: someone/else\n", "dangerous"),
+        ("_target_: numpy.load\nfile: x.npy\n", "inert"),
+        ("_target_: numpy.load\nfile: x.npy\nallow_pickle: true\n", "unproven"),
+        ("_target_: numpy.load\nfile: http://x/y.npy\nallow_pickle: true\n", "dangerous"),
+        ("_target_: pandas.read_pickle\nfilepath_or_buffer: https://x/y\n", "dangerous"),
+        ("_target_: keras.models.load_model\nfilepath: x\nsafe_mode: false\n", "dangerous"),
+        ("_target_: transformers.AutoModel.from_pretrained\ntrust_remote_code: true\n", "unproven"),
+        ("_target_: transformers.AutoModel.from_pretrained\ntrust_remote_code: false\n", "inert"),
+        ("_target_: pandas.read_csv\nfilepath_or_buffer: data/x.csv\n", "note"),
+        ("_target_: pandas.read_csv\nfilepath_or_buffer: /etc/passwd\n", "dangerous"),
+        ("_target_: numpy.savetxt\nfname: /srv/x\n", "unproven"),
+        ("_target_: hydra.utils.get_method\npath: torch.nn.functional.relu\n", "inert"),
+        ("_target_: hydra.utils.get_method\npath: os.system\n", "dangerous"),
+        ("_target_: hydra.utils.get_class\npath: src.models.Net\n", "inert"),
+        ("_target_: src.Net\ncmd: curl http://x | sh\n", "unproven"),
+        ("_target_: ${model.target}\n", "inert"),
+    ],
+)
+def test_arguments_count(text, level):
+    assert judged(text)[0] == level
+
+
+def test_the_known_packages_are_top_level_names():
+    assert all(name.isidentifier() for name in KNOWN)
+    assert not KNOWN & {"os", "sys", "src", "models"}
+
+
+# --- shapes -------------------------------------------------------------------------------------------------
+
+SHAPES = [
+    ("model:\n  _target_: os.system\n  command: id\n", "os.system(command='id')"),
+    ("a:\n  b:\n  - c:\n      _target_: os.system\n      _args_:\n      - id\n", "os.system('id')"),
+    ("a:\n  class_path: os.system\n  init_args:\n    command: id\n", "os.system(command='id')"),
+    ("{_target_: os.system, command: id, _partial_: true}", "os.system(command='id')"),
+    ("x: &a\n  _target_: os.system\n  command: id\ny: *a\n", "os.system(command='id')"),
+    ("x: !!python/object/apply:os.system [id]\n", "os.system('id')"),
+    ("x: !!python/object/new:os.system [id]\n", "os.system('id')"),
+    ("x: !!python/object/apply:os.system\n  args: [id]\n", "os.system('id')"),
+    ("x: !!python/object/apply:subprocess.Popen\n- [sh, -c, id]\n", "subprocess.Popen(['sh', '-c', 'id'])"),
+    ("x: !!python/name:os.system\n", "os.system"),
+    ("x: !!python/name:os.system ''\n", "os.system"),
+    ("x: !!python/module:subprocess\n", "subprocess"),
+    ("x: !<tag:yaml.org,2002:python/object/apply:os.system> [id]\n", "os.system('id')"),
+    ("%TAG !p! tag:yaml.org,2002:python/\n---\nx: !p!object/apply:os.system [id]\n", "os.system('id')"),
+    ("!!python/object/apply:os.system [id]\n", "os.system('id')"),
+    ("a: 1\n---\nb: !!python/object/apply:os.system [id]\n", "os.system('id')"),
+    ("? !!python/object/apply:os.system [id]\n: 1\n", "os.system('id')"),
+    ("target: os.system\nparams:\n  command: id\n", None),
+    ("handlers:\n  x:\n    (): os.system\n    command: id\n", None),
+    ("handlers:\n  x:\n    stream: a\n    class: ext://subprocess.Popen\n", None),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), SHAPES)
+def test_shapes_of_yaml(text, shown):
+    found = call(text)
+    assert found
+    if shown is not None:
+        assert shown in found
+    assert inspect_bytes(text.encode(), "c.yaml").verdict == "dangerous"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"_target_": "os.system", "command": "id"},
+        [{"a": {"_target_": "subprocess.run", "_args_": [["id"]]}}],
+        {"py/object": "os.system"},
+        {"py/object": "a.B", "x": {"py/reduce": [{"py/function": "os.system"}, {"py/tuple": ["id"]}]}},
+        {"py/type": "subprocess.Popen"},
+        {"handlers": {"a": {"()": "os.system", "command": "id"}}},
+    ],
+)
+def test_shapes_of_json(value):
+    assert judged(value)[0] == "dangerous"
+    assert inspect_bytes(json.dumps(value).encode(), "c.json").verdict == "dangerous"
+
+
+def test_jsonpickle_that_names_nothing_is_unproven():
+    assert judged({"py/reduce": [1, 2]})[0] == "unproven"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!python/tuple [1, 2]\nb: !!python/str x\nc: !!python/unicode y\nd: !!python/complex 1\n",
+        "a: !!python/object:argparse.Namespace\n  lr: 1\n",
+        "a: !!python/name:torch.nn.ReLU\n",
+        "a: !!python/object/apply:pathlib.PosixPath [a, b]\n",
+        "a: !!python/object/apply:collections.OrderedDict\n- []\n",
+        "a: !Ref x\nb: !mine [1]\n",
+        "a: !!timestamp 2001-01-01\nb: !!binary aGk=\nc: !!set {a}\n",
+        "type: linear\ntarget: x\nfunction: relu\n",
+        "type: code.points\nmodule: site.map\n",
+    ],
+)
+def test_harmless_tags_and_keys(text):
+    assert judged(text)[0] == "inert"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!python/object:mine.Thing {}\n",
+        "a: !!python/name:mine.f\n",
+        "a: !!python/object/apply:mine.f []\n",
+    ],
+)
+def test_a_tag_imports_whatever_it_names(text):
+    assert judged(text)[0] == "unproven"
+
+
+def test_java_tags_are_dangerous():
+    text = '!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[!!java.net.URL ["http://x"]]]]'
+    assert judged(text)[0] == "dangerous"
+    assert inspect_bytes(text.encode(), "x.yaml").verdict == "dangerous"
+
+
+def test_resolvers_that_evaluate():
+    assert judged("x: ${eval:'1 + ${a}'}\n")[0] == "inert"
+    assert judged("x: ${oc.env:HOME}\ny: ${a.b}\n")[0] == "inert"
+    assert judged('x: ${eval:\'__import__("os").system("id")\'}\n')[0] == "dangerous"
+    assert judged("x: \"${eval:${__import__('os').system('id')}}\"\n")[0] == "dangerous"
+
+
+def test_a_message_names_the_line():
+    event = judged("a: 1\nb:\n  _target_: os.system\n")[1].events[0]
+    assert "(line 3)" in event.message
+
+
+def test_the_same_name_is_said_once():
+    text = "".join(f"m{n}: {{_target_: src.Net}}\n" for n in range(1))
+    assert len(judged(text)[1].events) == 1
+    alias = "a: &x {_target_: src.Net}\nb: *x\nc: *x\n"
+    assert len(judged(alias)[1].events) == 1
+
+
+# --- source beside it ---------------------------------------------------------------------------------------
+
+
+def test_source_beside_the_configuration_is_read():
+    files = {
+        "src/models.py": b"import os\nos.system('id')",
+        "src/good.py": b"import torch",
+        "src/odd.py": b"print 'x'",
+        "pkg/__init__.py": b"exec(open('x').read())",
+    }
+    assert judged("_target_: src.models.Net\n", files)[0] == "dangerous"
+    assert judged("_target_: src.good.Net\n", files)[0] == "note"
+    assert judged("_target_: src.odd.Net\n", files)[0] == "unproven"
+    assert judged("_target_: pkg.Net\n", files)[0] == "unproven"
+    assert judged("_target_: src.other.Net\n", files)[0] == "note"
+
+
+def test_a_method_of_a_class_is_found_in_its_module():
+    into = Reading(beside={"src/m.py": b"import os\nos.system('id')"}.get)
+    assert beside("src.m.Net.build", into)[0] == "dangerous"
+    assert beside("other.m.Net", into) is None
+
+
+# --- limits -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_too_large_or_deep_is_refused(monkeypatch):
+    deep = "[" * 300 + "]" * 300
+    with pytest.raises(Malformed):
+        object_yaml.read(('{"_target_": ' + deep + "}").encode(), Reading())
+    monkeypatch.setattr(object_yaml, "LARGEST", 10)
+    with pytest.raises(Malformed, match="10 are read"):
+        object_yaml.read(b"_target_: os.system", Reading())
+
+
+def test_an_unreadable_configuration_is_unproven():
+    text = b"a: 1\n" * 60_000 + b"_target_: os.system\n"
+    assert inspect_bytes(text, "x.yaml").verdict in {"dangerous", "unproven"}
+    assert inspect_bytes(b"_target_: os.system\n" + b"- [" * 400, "x.yaml").verdict in {None, "unproven"}
+
+
+def test_many_names_are_bounded():
+    text = "".join(f"m{n}:\n  _target_: src.n{n}.Net\n" for n in range(2000))
+    assert len(judged(text)[1].events) <= object_yaml.KEPT
+
+
+KEYS = st.sampled_from(
+    ["_target_", "class_path", "init_args", "_args_", "target", "type", "py/object", "py/reduce", "a"]
+)
+NAMES = st.sampled_from(
+    ["os.system", "torch.nn.Linear", "src.Net", "${x}", "", ".", "a..b", "\n", "${eval:x}"]
+)
+TREES = st.recursive(
+    NAMES | st.none() | st.integers() | st.floats() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(TREES)
+@settings(max_examples=200, deadline=None)
+def test_any_json_is_read(value):
+    judged(value)
+
+
+@given(TREES.map(lambda tree: ("_target_", tree)))
+@settings(max_examples=50, deadline=None)
+def test_a_payload_is_found_wherever_it_stands(pair):
+    tree = {"x": [pair[1], {"_target_": "os.system", "command": "id"}]}
+    assert judged(tree)[0] == "dangerous"
+
+
+@given(st.text(max_size=100) | st.text(alphabet="!_target:python/os.sym \n-[]{}&*?|>'\"%", max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_read_or_refused(text):
+    with contextlib.suppress(Malformed, Exhausted):
+        object_yaml.read(text.encode("utf-8", "replace"), Reading())
+
+
+@given(st.text(max_size=60))
+@settings(deadline=None)
+def test_any_name_has_a_meaning(name):
+    assert meaning(name)[0] in {"dangerous", "unproven", "note", "inert"}
+
+
+SMALL = b"a: 1\nb:\n  _target_: torch.nn.Linear\n  in: 3\n"
+
+
+@pytest.mark.parametrize("size", range(1, len(SMALL)))
+def test_truncation_is_survived(size):
+    assert inspect_bytes(SMALL[:size], "x.yaml").verdict in {None, "inert", "unproven"}
