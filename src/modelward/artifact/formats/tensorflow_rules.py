@@ -67,7 +67,7 @@ PASSED: Final = frozenset(
         "InitializeTableFromTextFile", "InitializeTableFromTextFileV2",
     )
 )  # fmt: skip
-"""Operators that pass the names of files on to readers: training graphs keep the paths of their own data here."""
+"""Operators that pass the names of files on to readers; training graphs name their own data here."""
 HOST: Final = {
     "XlaCustomCall": "calls a function of a native library by name",
     "XlaCustomCallV2": "calls a function of a native library by name",
