@@ -154,6 +154,26 @@ def _readers(into: Collected, data: Buffer, kind: Format, named: tuple[str, str]
     member, name = named
     for read in readers(kind):
         _apply(into, read, data, (member, name), depth)
+    if kind != "model-json" and _keras_too(data):
+        from modelward.artifact.formats import keras_json
+
+        _apply(into, keras_json.read, data, (member, name), depth)
+
+
+def _keras_too(data: Buffer) -> bool:
+    """Whether JSON of another kind is a configuration of Keras as well, whose loader asks for nothing else."""
+    if bytes(data[:64]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in {b"{", b"["}:
+        return False
+    head = bytes(data[:PREFIX])
+    if (
+        b'"class_name"' not in head
+        and b"\\u00" not in head
+        and data.find(b'"class_name"', len(head) - 12) < 0
+    ):
+        return False
+    from modelward.artifact.formats.keras_json import looks_like_config
+
+    return looks_like_config(head if len(data) <= PREFIX else bytes(data[: 256 << 20]))
 
 
 def _apply(into: Collected, read: Read, data: Buffer, named: tuple[str, str], depth: int) -> None:
@@ -266,7 +286,7 @@ def _compressed(into: Collected, data: Buffer, member: str, depth: int) -> None:
     if inner in into.harmless:
         into.harmless.add(member)
         into.proven = into.proven or not member
-    elif into.contained.get(inner) in PASSIVE | AROUND and not member:
+    elif into.contained.get(inner) in (PASSIVE | AROUND) - {"csv"} and not member:
         into.proven = True
 
 

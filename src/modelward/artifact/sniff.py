@@ -210,8 +210,9 @@ _IMPORTABLE: Final = re.compile(rb"[ci][A-Za-z_][\w.]{0,500}\r?\n[A-Za-z_][\w.]{
 
 
 def credible(data: Buffer, events: Iterable[Event]) -> bool:
-    """Whether a broken stream holds a payload: text (`import os`, `class A:`) spells names as well, which no
-    unpickler could import.
+    """Whether a broken stream holds a payload.
+
+    Text (`import os`, `class A:`) spells names as well, which no unpickler could import.
     """
     return any(
         event.level == "dangerous"

@@ -1,6 +1,7 @@
 """Zip and tar archives, codecs in each other, names that lead out, and budgets."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -34,10 +35,10 @@ def zipped(members, method=zipfile.ZIP_STORED):
     return buffer.getvalue()
 
 
-def tarred(members, format=tarfile.GNU_FORMAT, mode="w", **kinds):
+def tarred(members, layout=tarfile.GNU_FORMAT):
     """A tar archive of (name, content) or (name, content, changes to the entry)."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode, format=format) as file:
+    with tarfile.open(fileobj=buffer, mode="w", format=layout) as file:
         for name, content, *changes in members:
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
@@ -390,19 +391,19 @@ def test_ten_thousand_members():
 # --- tar ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_tar_reading_agrees_with_tarfile(format):
+@pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_tar_reading_agrees_with_tarfile(layout):
     members = [("a", b"x" * 600), ("folder/" + "long" * 20, b""), ("ä/ü", GOOD)]
-    if format != tarfile.USTAR_FORMAT:
+    if layout != tarfile.USTAR_FORMAT:
         members.append(("deep/" * 60 + "name", b"y"))
-    data = tarred(members, format)
+    data = tarred(members, layout)
     with tarfile.open(fileobj=io.BytesIO(data)) as file:
         expected = [(entry.name, entry.offset_data, entry.size) for entry in file]
     found = [entry for entry in entries(data) if not isinstance(entry, Trouble)]
     assert [(entry.name, entry.start, entry.size) for entry in found] == expected
     assert inspect_bytes(data, "m").verdict == "inert"
     for pack in CODECS.values():
-        assert inspect_bytes(pack(tarred([*members, ("x", SYSTEM)], format)), "m").verdict == "dangerous"
+        assert inspect_bytes(pack(tarred([*members, ("x", SYSTEM)], layout)), "m").verdict == "dangerous"
 
 
 def test_a_tar_without_magic_is_recognised():
@@ -531,15 +532,13 @@ def test_mutations_give_a_verdict(seed, changes, cut):
     for at, piece in changes:
         data[at % len(data) : at % len(data) + len(piece)] = piece
     content = bytes(data[: max(1, len(data) - cut)])
-    try:
+    with contextlib.suppress(FileDamaged):
         assert inspect_bytes(content, "m", limits=Limits(member=1 << 22)).verdict in {
             None,
             "inert",
             "unproven",
             "dangerous",
         }
-    except FileDamaged:
-        pass
 
 
 @pytest.mark.parametrize("seed", SEEDS[:2])
