@@ -507,6 +507,19 @@ def test_json_and_yaml_of_a_model():
     assert (report.format, report.verdict) == ("model-json", "inert")
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [{"transformers_version": "4.1"}, {"model_type": "x", "architectures": ["a"]}, {"tokenizer_class": "B"}, {"nbformat": 4},
+     {"learner": {}}, {"nodes": [], "arg_nodes": [], "heads": []}, {"pad": "x" * 200_000, "peft_type": "LORA"}],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["m.json", "config.json"])
+def test_keys_of_other_formats_hide_nothing(extra, name):
+    text = json.dumps({**extra, **layer("Lambda", function=function("system", "os"))}).encode()
+    assert inspect_bytes(text, name).verdict == "dangerous"
+    harmless = json.dumps({**extra, "class_name": 3, "config": "x"}).encode()
+    assert inspect_bytes(harmless, name).verdict != "dangerous"
+
+
 def yaml_level(text):
     from modelward.artifact.formats.keras_json import read
 

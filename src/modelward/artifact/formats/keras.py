@@ -38,7 +38,8 @@ _FAMILY: Final = (
 _REACHING: Final = frozenset(
     {
         "utils", "saving", "config", "export", "callbacks", "datasets", "applications", "preprocessing",
-        "backend", "distribution", "visualization", "distribute", "wrappers", "estimator", "testing", "dtensor", "tree",
+        "backend", "distribution", "visualization", "distribute", "wrappers", "estimator", "testing",
+        "dtensor", "tree",
     }
 )  # fmt: skip
 """Parts of Keras that read and write files, change settings or call functions, and hold no layers."""
@@ -355,7 +356,7 @@ class Judge:
         raw = keras_code.decode(text)
         found = keras_code.parse(raw)
         how = (
-            "the old HDF5 loader ignores safe_mode"
+            "its loader ignores safe_mode"
             if self.legacy
             else "safe_mode=False makes a function of it"
         )
