@@ -57,7 +57,7 @@ class _Refused(Exception):
     """The text is no JSON, so that no loader takes it."""
 
 
-class _Config(msgspec.Struct):
+class _Config(msgspec.Struct, frozen=True):
     """The keys that name code; everything else is passed over without being kept."""
 
     auto_map: object = None

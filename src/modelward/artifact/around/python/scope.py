@@ -13,8 +13,7 @@ from modelward.artifact.around.python.values import UNKNOWN, Value
 _BUILTINS: Final = frozenset(dir(builtins)) | {"unicode", "xrange", "raw_input", "execfile", "reload", "file"}
 
 
-@final
-class Site(msgspec.Struct):
+class Site(msgspec.Struct, frozen=True):
     """A call, or (with `stored`) an assignment to an attribute or item.
 
     Attributes:
@@ -80,7 +79,8 @@ class Scope:
         return f"{self.qualified}.{name}" if self.qualified else name
 
 
-class Seen(msgspec.Struct):
+@final
+class Seen:
     """What the pass found.
 
     Attributes:
@@ -90,7 +90,10 @@ class Seen(msgspec.Struct):
         complete: False when the tree has more than `NODES` nodes.
     """
 
-    sites: list[Site]
-    functions: set[str]
-    edges: dict[str, set[str]]
-    complete: bool = True
+    __slots__ = ("complete", "edges", "functions", "sites")
+
+    def __init__(self) -> None:
+        self.sites: list[Site] = []
+        self.functions: set[str] = set()
+        self.edges: dict[str, set[str]] = {}
+        self.complete = True

@@ -54,7 +54,7 @@ def walk(tree: ast.Module) -> Seen:
 @final
 class _Pass:
     def __init__(self) -> None:
-        self.seen = Seen([], set(), {})
+        self.seen = Seen()
         self.later: list[tuple[list[ast.stmt], Scope]] = []
         self.nodes = 0
         self.downloaded: set[str] = set()
