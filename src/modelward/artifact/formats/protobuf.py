@@ -69,7 +69,10 @@ def fields(data: Buffer, span: Span, spend: Callable[[], None]) -> Iterator[Fiel
     while pos < end:
         spend()
         start = pos
-        key, pos = varint(data, pos, end)
+        key = data[pos]
+        pos += 1
+        if key > 0x7F:
+            key, pos = varint(data, start, end)
         number, wire = key >> 3, key & 7
         if not number or number >> 29:
             raise Malformed(f"field number {number} at offset {start}")
@@ -78,7 +81,11 @@ def fields(data: Buffer, span: Span, spend: Callable[[], None]) -> Iterator[Fiel
             yield number, wire, value, pos
             continue
         if wire == BYTES:
-            size, pos = varint(data, pos, end)
+            size = data[pos] if pos < end else 0x80
+            if size < 0x80:
+                pos += 1
+            else:
+                size, pos = varint(data, pos, end)
         elif wire in {FIXED64, FIXED32}:
             size = 8 if wire == FIXED64 else 4
         else:
