@@ -59,7 +59,6 @@ def sniff(data: Buffer) -> Sniffed:
         _signs,
         _text,
         _ubj,
-        _onnx,
         _late_zip,
         _odd_pickle,
         _prose,
@@ -276,47 +275,6 @@ def _ubj(data: Buffer, head: bytes) -> Sniffed | None:
     ):
         return Sniffed("xgboost-ubj", "universal binary JSON with a learner")
     return None
-
-
-_MODEL_FIELDS: Final = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
-"""Field number -> wire type of onnx.ModelProto. Source: onnx/onnx.proto, IR version 13."""
-
-
-def _onnx(data: Buffer, head: bytes) -> Sniffed | None:
-    """The top level is fields of ModelProto up to the end of the file, among them a graph."""
-    del head
-    pos, seen = 0, set()
-    for _ in range(10_000):
-        if pos == len(data):
-            break
-        key, pos = _varint(data, pos)
-        if key is None or _MODEL_FIELDS.get(key >> 3) != key & 7:
-            return None
-        value, pos = _varint(data, pos)
-        if value is None:
-            return None
-        pos += value if key & 7 == 2 else 0
-        seen.add(key >> 3)
-        if pos > len(data):
-            if {1, 7} <= seen:
-                raise FileDamaged("the file starts as ONNX and its graph is cut off: it is truncated")
-            return None
-    return (
-        Sniffed("onnx", "fields of an ONNX ModelProto with a graph") if 7 in seen and seen & {1, 8} else None
-    )
-
-
-def _varint(data: Buffer, pos: int) -> tuple[int | None, int]:
-    value = 0
-    for shift in range(0, 64, 7):
-        if pos >= len(data):
-            return None, pos
-        byte = data[pos]
-        pos += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, pos
-    return None, pos
 
 
 def _late_zip(data: Buffer, head: bytes) -> Sniffed | None:
