@@ -67,4 +67,4 @@ def _fields(state: State, wrapper: Obj) -> dict[str, Value]:
     if not isinstance(attributes, Map):
         return {}
     names = (state.judge.match.text(key) for key in attributes.keys)
-    return {name: value for name, value in zip(names, attributes.values, strict=True) if name is not None}
+    return {name: value for name, value in zip(names, attributes.values, strict=False) if name is not None}

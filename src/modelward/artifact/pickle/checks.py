@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from modelward.artifact.pickle.state import layout, shape_of
-from modelward.artifact.pickle.values import Global, Map, Obj, Seq, children
+from modelward.artifact.pickle.values import Global, Inert, Map, Obj, Seq, children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,11 +209,13 @@ def check_bits(match: Matcher, target: Obj, state: Value) -> str | None:
         if not todo:
             return None
         part = todo.pop()
+        if isinstance(part, Inert):
+            break
         for name, value in _fields(match, part).items():
             found = match.integer(value)
             if name in _BITS and (found is None or not 0 <= found <= _BITS[name]):
                 return f"{name} lies outside the buffer of the generator"
-        todo += [item for item in children(part) if isinstance(item, Seq | Map)]
+        todo += [item for item in children(part) if isinstance(item, Seq | Map | Inert)]
     return "the state of a random generator is nested too deeply"
 
 

@@ -53,6 +53,7 @@ class Judge:
         embedded: byte strings that are given to torch.load while the stream is loaded.
         second_bytes: work spent on second readings of array bodies.
         journal: what a second reading changed, while there is one.
+        jumps: plain data may be jumped over.
     """
 
     __slots__ = (
@@ -62,14 +63,16 @@ class Judge:
         "embedded",
         "events",
         "journal",
+        "jumps",
         "levels",
         "loader",
         "match",
         "second_bytes",
     )
 
-    def __init__(self, data: Buffer, loader: Loader = "pickle") -> None:
+    def __init__(self, data: Buffer, loader: Loader = "pickle", *, jumps: bool = True) -> None:
         self.data = data
+        self.jumps = jumps
         self.loader = loader
         self.match = Matcher(data)
         self.events: dict[tuple[str, str], Event] = {}

@@ -9,14 +9,16 @@ those judged here, by the tests on the running Python; the same was done by hand
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from modelward.artifact.events import Broken, Event
-from modelward.artifact.pickle.opcodes import SLOW, VALID, State
+from modelward.artifact.pickle import runs
+from modelward.artifact.pickle.opcodes import NEEDS, SLOW, VALID, Reached, State
 from modelward.artifact.pickle.undo import Journal
-from modelward.artifact.pickle.values import Map, Seq
+from modelward.artifact.pickle.values import Inert, Map, Seq
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.judge import Judge
@@ -71,10 +73,12 @@ def _walk(state: State, start: int) -> Walk:
     try:
         _run(state, start, cursor)
         state.judge.kept(state.stack[-1], cursor[0] - 1)
-    except Broken as error:
-        broken = str(error)
-    except IndexError:
+    except (Broken, IndexError) as error:
+        if state.jumped:
+            raise Reached from error
         broken = "the stream ends early, or takes more values from its stack than it has"
+        if isinstance(error, Broken):
+            broken = str(error)
     return Walk(start, cursor[0], broken, state.wrappers)
 
 
@@ -83,6 +87,8 @@ def _run(state: State, pos: int, cursor: list[int]) -> None:
     data, step_of, run_of, slow = state.data, _STEP, _RUN, SLOW.get
     try:
         while True:
+            if pos >= state.next_jump:
+                pos = _jump(state, pos)
             stack, memo, limit = state.stack, state.memo, state.limit
             push, memoize = stack.append, memo.append
             while pos < limit:
@@ -103,22 +109,14 @@ def _run(state: State, pos: int, cursor: list[int]) -> None:
                         memoize(stack[-1])
                         pos += 1
                 elif op == 0x68 and type(memo) is list:
-                    push(memo[data[pos + 1]])
+                    value = memo[data[pos + 1]]
+                    push(value.entry(data[pos + 1]) if type(value) is Inert else value)
                     pos += 2
                 elif 0x85 <= op <= 0x87:
-                    count = op - 0x84
-                    if len(stack) < count:
-                        raise Broken("a tuple takes more values than there are")
-                    items = stack[-count:]
-                    del stack[-count:]
-                    push(Seq("tuple", items))
+                    push(Seq("tuple", state.take(op - 0x84)))
                     pos += 1
-                elif op == 0x74:
-                    made = Seq("tuple", state.pop_mark())
-                    stack = state.stack
-                    push = stack.append
-                    push(made)
-                    pos += 1
+                    if pos >= state.next_jump:
+                        break
                 elif op in {0x29, 0x5D}:
                     push(Seq("tuple" if op == 0x29 else "list", []))
                     pos += 1
@@ -129,6 +127,8 @@ def _run(state: State, pos: int, cursor: list[int]) -> None:
                     pos += 1
                     return
                 elif (handler := slow(op)) is not None:
+                    if state.aside and len(stack) < NEEDS.get(op, 0):
+                        state.restore()
                     pos = handler(state, pos)
                     if state.limit != limit or state.stack is not stack or state.memo is not memo:
                         break
@@ -140,9 +140,20 @@ def _run(state: State, pos: int, cursor: list[int]) -> None:
         cursor[0] = min(pos, len(data))
 
 
+def _jump(state: State, pos: int) -> int:
+    """Jump over plain data, after the memo entry of what was just made."""
+    code = state.data[pos] if pos < state.limit else 0
+    if code == 0x94:
+        state.memo.append(state.stack[-1])
+        pos += 1
+    elif code in {0x71, 0x72}:
+        pos = SLOW[code](state, pos)
+    return runs.jump(state, pos)
+
+
 def _frame_end(state: State, pos: int) -> int:
     """The current frame is used up: exactly, or an opcode reaches over its end."""
-    if state.limit == len(state.data):
+    if state.limit == state.end:
         raise Broken("the data ends before STOP")
     if pos > state.limit:
         message = (
@@ -151,6 +162,19 @@ def _frame_end(state: State, pos: int) -> int:
         state.judge.record(Event("pickle.frame", "unproven", message, pos))
     state.limit = len(state.data)
     return pos
+
+
+def walk_again(passed: Inert) -> tuple[list[Value], list[Value]]:
+    """The values and the memo entries of a stretch that was jumped over."""
+    start, end = passed.span
+    state = State(passed.state.data, passed.state.judge)
+    state.limit = state.end = end
+    state.next_jump, state.proto = len(state.data), passed.state.proto
+    state.stack, memo = list(passed.first), passed.memo[: passed.base]
+    state.memo = memo
+    with suppress(Broken):  # at its end
+        _run(state, start, [start])
+    return state.stack, memo[passed.base :]
 
 
 def nested(outer: State, pos: int) -> tuple[int, Value]:

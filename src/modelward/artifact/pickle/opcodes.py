@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from modelward.artifact.events import Broken, Event
-from modelward.artifact.pickle import arrays
+from modelward.artifact.pickle import arrays, runs
 from modelward.artifact.pickle.memo import has, put
-from modelward.artifact.pickle.values import Map, Obj, Seq
+from modelward.artifact.pickle.values import Inert, Map, Obj, Seq
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,10 @@ DEPTH: Final = 4096
 """Most marks open at once."""
 
 
+class Reached(Exception):
+    """Something needs what was jumped over, in a way that only a walk without jumps can follow."""
+
+
 @final
 class State:
     """Stack, marks, memo and position of one stream.
@@ -31,11 +35,18 @@ class State:
         stack: values above the last mark; `meta` holds the stacks below it, innermost last.
         memo: values by number.
         proto: protocol announced by the last PROTO opcode.
-        limit: where the current frame ends, or the buffer.
+        limit: where the current frame ends, or `end`, where the walk does.
+        aside: for each stretch jumped over, how many marks were open, the values below it in its frame, and
+            the stretch; `stack` holds only what lies above the last one.
+        jumped: whether there was one.
+        next_jump, patience: where a jump is tried next, and how far to walk after a try in vain.
         joblib: array bodies follow their wrappers, as joblib reads the file; else as `pickle.load` does.
     """
 
-    __slots__ = ("data", "joblib", "judge", "limit", "memo", "meta", "proto", "stack", "wrappers")
+    __slots__ = (
+        "aside", "data", "end", "joblib", "judge", "jumped", "limit", "memo", "meta", "next_jump", "patience",
+        "proto", "stack", "wrappers",
+    )  # fmt: skip
 
     def __init__(self, data: Buffer, judge: Judge, *, joblib: bool = False) -> None:
         self.data = data
@@ -45,8 +56,12 @@ class State:
         self.meta: list[list[Value]] = []
         self.memo: Memo = []
         self.proto = 0
-        self.limit = len(data)
+        self.limit = self.end = len(data)
         self.wrappers = 0
+        self.aside: list[tuple[int, list[Value], Inert]] = []
+        self.jumped = False
+        self.next_jump = 0 if judge.jumps and len(data) >= runs.SMALL else len(data)
+        self.patience = 16
 
     def fork(self) -> State:
         """A second reading from here on, as `pickle.load` would read it."""
@@ -55,15 +70,49 @@ class State:
         other = State(self.data, self.judge)
         other.stack, other.meta = list(self.stack), [list(part) for part in self.meta]
         other.memo, other.proto = Sparse(self.memo), self.proto
+        other.aside, other.jumped, other.next_jump = list(self.aside), self.jumped, len(self.data)
         return other
+
+    def restore(self) -> None:
+        """Make the values of this frame that were jumped over: an opcode reaches for them."""
+        while self.aside and self.aside[-1][0] == len(self.meta):
+            _, below, passed = self.aside.pop()
+            self.stack[:0] = below + passed.values()
 
     def pop_mark(self) -> list[Value]:
         """Values above the last mark, which is removed."""
         if not self.meta:
             raise Broken("an opcode needs a mark and there is none")
+        self.restore()
         items = self.stack
         self.stack = self.meta.pop()
         return items
+
+    def take(self, count: int) -> list[Value]:
+        """The uppermost values of this frame."""
+        if len(self.stack) < count:
+            self.restore()
+        if len(self.stack) < count:
+            raise Broken("a tuple takes more values than there are")
+        items = self.stack[-count:]
+        del self.stack[-count:]
+        return items
+
+    def pop_items(self, kind: Literal["list", "dict", "set"], pos: int) -> None:
+        """Give the values above the last mark, which is removed, to the container below it."""
+        passed: list[Inert] = []
+        below = self.meta[-1] if self.meta else []
+        if self.aside and self.aside[-1][0] == len(self.meta) and below and runs.takes(below[-1]) == kind:
+            while self.aside and self.aside[-1][0] == len(self.meta):
+                _, before, one = self.aside.pop()
+                self.stack[:0] = before
+                passed.insert(0, one)
+        items = self.pop_mark()
+        if not self.stack:
+            self.restore()
+        self.judge.items(self.stack[-1], kind, items, pos)
+        if passed:
+            runs.hold(self.stack[-1], passed)
 
     def line(self, pos: int) -> tuple[str, int]:
         """Text up to the newline, and the position after it."""
@@ -164,6 +213,12 @@ def _dict(state: State, pos: int) -> int:
     return pos + 1
 
 
+def _tuple(state: State, pos: int) -> int:
+    items = state.pop_mark()
+    state.stack.append(Seq("tuple", items))
+    return pos + 1
+
+
 def _empty_set(state: State, pos: int) -> int:
     state.stack.append(Seq("set", []))
     return pos + 1
@@ -183,14 +238,12 @@ def _append(state: State, pos: int) -> int:
 
 
 def _appends(state: State, pos: int) -> int:
-    items = state.pop_mark()
-    state.judge.items(state.stack[-1], "list", items, pos)
+    state.pop_items("list", pos)
     return pos + 1
 
 
 def _additems(state: State, pos: int) -> int:
-    items = state.pop_mark()
-    state.judge.items(state.stack[-1], "set", items, pos)
+    state.pop_items("set", pos)
     return pos + 1
 
 
@@ -201,8 +254,7 @@ def _setitem(state: State, pos: int) -> int:
 
 
 def _setitems(state: State, pos: int) -> int:
-    items = state.pop_mark()
-    state.judge.items(state.stack[-1], "dict", items, pos)
+    state.pop_items("dict", pos)
     return pos + 1
 
 
@@ -290,7 +342,14 @@ def _get_text(state: State, pos: int) -> int:
 def _get(state: State, key: int) -> None:
     if not has(state.memo, key):
         raise Broken(f"memo entry {key} is used before it is set")
-    state.stack.append(state.memo[key])
+    value = state.memo[key]
+    state.stack.append(value.entry(key) if isinstance(value, Inert) else value)
+
+
+def _put(state: State, key: int) -> None:
+    if state.jumped and isinstance(state.memo, list) and key < len(state.memo):
+        raise Reached  # a stretch that was jumped over may read back what this entry was
+    state.memo = put(state.memo, key, state.stack[-1])
 
 
 def _number(text: str) -> int:
@@ -305,7 +364,7 @@ def _put_text(state: State, pos: int) -> int:
     key = _number(text)
     if key < 0:
         raise Broken("a memo number is negative")
-    state.memo = put(state.memo, key, state.stack[-1])
+    _put(state, key)
     return end
 
 
@@ -320,12 +379,12 @@ def _long_binget(state: State, pos: int) -> int:
 
 
 def _binput(state: State, pos: int) -> int:
-    state.memo = put(state.memo, state.data[pos + 1], state.stack[-1])
+    _put(state, state.data[pos + 1])
     return pos + 2
 
 
 def _long_binput(state: State, pos: int) -> int:
-    state.memo = put(state.memo, int.from_bytes(state.data[pos + 1 : pos + 5], "little"), state.stack[-1])
+    _put(state, int.from_bytes(state.data[pos + 1 : pos + 5], "little"))
     return pos + 5
 
 
@@ -372,7 +431,7 @@ SLOW: Final[dict[int, Handler]] = {
     **{code: _sized(struct.Struct("<i")) for code in b"T\x8b"},
     **{code: _sized(struct.Struct("<Q")) for code in b"\x8d\x8e\x96"},
     0x80: _proto, 0x95: _frame, 0x30: _pop, 0x31: _pop_mark, 0x32: _dup, 0x28: _mark,
-    0x6C: _list, 0x64: _dict, 0x8F: _empty_set, 0x91: _frozenset,
+    0x74: _tuple, 0x6C: _list, 0x64: _dict, 0x8F: _empty_set, 0x91: _frozenset,
     0x61: _append, 0x65: _appends, 0x90: _additems, 0x73: _setitem, 0x75: _setitems,
     0x63: _global, 0x93: _stack_global, 0x52: _reduce, 0x81: _newobj, 0x92: _newobj_ex,
     0x69: _inst, 0x6F: _obj, 0x62: _build,
@@ -381,7 +440,12 @@ SLOW: Final[dict[int, Handler]] = {
     0x82: _extension(1), 0x83: _extension(2), 0x84: _extension(4),
     0x97: _next_buffer, 0x98: _readonly_buffer,
 }  # fmt: skip
-"""Opcode -> what it does; constants of fixed size, tuples and STOP are the machine's own."""
+"""Opcode -> what it does; constants of fixed size, small tuples and STOP are the machine's own."""
 
-VALID: Final = frozenset(SLOW) | frozenset(b"KMJGN\x88\x89().t]}\x85\x86\x87\x94")
+NEEDS: Final = {
+    **dict.fromkeys(b"02Qpqr\x98", 1), **dict.fromkeys(b"aRb\x81\x93", 2), **dict.fromkeys(b"s\x92", 3),
+}  # fmt: skip
+"""How many values of its frame an opcode takes or looks at, where it does not take all."""
+
+VALID: Final = frozenset(SLOW) | frozenset(b"KMJGN\x88\x89().]}\x85\x86\x87\x94")
 """Every opcode of protocols 0 to 5."""

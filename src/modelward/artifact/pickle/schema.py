@@ -30,7 +30,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, final
 
-from modelward.artifact.pickle.values import Global, Map, Obj, Seq, children, constant, kind
+from modelward.artifact.pickle.values import Global, Inert, Map, Obj, Seq, children, constant, flat, kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,6 +128,8 @@ class Matcher:
             return choice[0] == "#" and value.tag == choice[1:]
         if choice == "plain":
             return self.plain(value)
+        if isinstance(value, Inert):
+            return False
         if choice == "@empty":
             shape = value.items if isinstance(value, Seq) and value.kind == "tuple" else []
             return len(shape) == 1 and self.integer(shape[0]) == 0
@@ -195,7 +197,7 @@ class Matcher:
             item = stack.pop()
             if isinstance(item, int) or id(item) in seen:
                 continue
-            if not isinstance(item, Seq | Map):
+            if not isinstance(item, Seq | Map | Inert):
                 return False
             seen.add(id(item))
             inner = list(children(item))
@@ -233,7 +235,7 @@ class Matcher:
             return all(self.hashable(item) for item in value.items)
         return all(
             isinstance(item, Seq) and len(item.items) == 2 and self.hashable(item.items[0])
-            for item in value.items
+            for item in flat(value.items)
         )
 
     def _data(self, value: Value) -> bool:
@@ -250,6 +252,8 @@ class Matcher:
             seen.add(id(item))
             if not self._is_data(item):
                 return False
+            if isinstance(item, Inert) and self._names_zones():
+                item.values()  # to read its text
             if isinstance(item, Obj) and item.tag in TENSOR_TAGS | {"numpy.dtype"}:
                 continue
             inner = [
@@ -261,7 +265,7 @@ class Matcher:
             stack += inner  # a name given to a call was judged by its schema
         return True
 
-    def _is_data(self, item: Global | Seq | Map | Obj) -> bool:
+    def _is_data(self, item: Global | Seq | Map | Obj | Inert) -> bool:
         """Whether a value is data as far as itself is concerned."""
         if isinstance(item, Global):
             return item.path in {"pandas.NA", "pandas._libs.missing.NA"} or (

@@ -10,6 +10,7 @@ import msgspec
 from modelward.artifact.events import Event
 from modelward.artifact.pickle.judge import Judge, Loader
 from modelward.artifact.pickle.machine import STREAMS, Walk, walk
+from modelward.artifact.pickle.opcodes import Reached
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
@@ -57,6 +58,8 @@ def scan(data: Buffer, *, loader: Loader = "pickle", joblib: bool = False, start
     gc.disable()  # millions of small values make the collector a third of the time, and few are in cycles
     try:
         return _scan(data, Judge(data, loader), joblib=joblib, start=start)
+    except Reached:
+        return _scan(data, Judge(data, loader, jumps=False), joblib=joblib, start=start)
     finally:
         if collecting:
             gc.enable()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from modelward.artifact.pickle.opcodes import State
     from modelward.artifact.pickle.rules import Entry
 
 Buffer: TypeAlias = bytes | mmap.mmap
@@ -136,7 +137,63 @@ class Obj:
         self.tainted = False
 
 
-Value: TypeAlias = int | Global | Seq | Map | Obj
+@final
+class Inert:
+    """A stretch of plain data that was jumped over; its values are made when one of them is asked for.
+
+    Attributes:
+        state: the stream it is in.
+        span: offsets of its first opcode and of its end.
+        memo: the memo, whose entries below `base` it may read back, and whose next entries are its own.
+        base: number of its first memo entry.
+        refs: values made outside that it holds.
+        first: the value below it on the stack, if it took that in.
+        made: the values it leaves on the stack, and its memo entries, once they were asked for.
+    """
+
+    __slots__ = ("base", "first", "made", "memo", "refs", "span", "state")
+
+    def __init__(
+        self, state: State, span: tuple[int, int], memo: list[Value], refs: list[Value], first: list[Value]
+    ) -> None:
+        self.state = state
+        self.span = span
+        self.memo = memo
+        self.base = len(memo)
+        self.refs = first + refs
+        self.first = first
+        self.made: tuple[list[Value], list[Value]] | None = None
+
+    def values(self) -> list[Value]:
+        """The values it leaves on the stack."""
+        return self._make()[0]
+
+    def entry(self, key: int) -> Value:
+        """The memo entry of this number."""
+        return self._make()[1][key - self.base]
+
+    def inside(self) -> list[Value]:
+        """What it holds, as far as that was made."""
+        return self.refs if self.made is None else self.refs + self.made[0]
+
+    def _make(self) -> tuple[list[Value], list[Value]]:
+        if self.made is not None:
+            return self.made
+        from modelward.artifact.pickle.machine import walk_again
+
+        todo, found = [self], set[Inert]()
+        while todo:  # those it reads back come first: without recursion, however long the chain
+            one = todo.pop()
+            if one.made is None and one not in found:
+                found.add(one)
+                todo += [ref for ref in one.refs if isinstance(ref, Inert)]
+        made: tuple[list[Value], list[Value]] = [], []
+        for one in sorted(found, key=lambda one: one.span):
+            one.made = made = walk_again(one)
+        return made  # this stretch is the last of them
+
+
+Value: TypeAlias = int | Global | Seq | Map | Obj | Inert
 
 _KINDS: Final[dict[int, Kind]] = {
     **dict.fromkeys(b"N", "none"),
@@ -242,6 +299,17 @@ def children(value: Value) -> Iterator[Value]:
         yield from value.held
         if value.state is not None:
             yield value.state
+    elif isinstance(value, Inert):
+        yield from value.inside()
+
+
+def flat(items: list[Value]) -> Iterator[Value]:
+    """Items of a container, with those that were jumped over in the place of what stands for them."""
+    for item in items:
+        if isinstance(item, Inert):
+            yield from item.values()
+        else:
+            yield item
 
 
 _BRACKETS: Final = {"list": ("[", "]"), "tuple": ("(", ")"), "set": ("{", "}"), "frozenset": ("{", "}")}
@@ -259,7 +327,7 @@ def render(data: Buffer, value: Value, depth: int = 3) -> str:
         return _short(_decoded(data, value))
     if isinstance(value, Global):
         return value.path.removeprefix("builtins.")
-    if depth == 0:
+    if depth == 0 or isinstance(value, Inert):
         return "..."
     if isinstance(value, Seq):
         inner = ", ".join(render(data, item, depth - 1) for item in value.items[:6])
