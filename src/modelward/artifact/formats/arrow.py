@@ -1,7 +1,7 @@
 """Arrow files (Feather) and Parquet: columns of data, with one way to run code.
 
-A column of pyarrow's `PyExtensionType` states its type as a pickle, which pyarrow before 14.0.1 loads when it reads
-the schema (CVE-2023-47248). Everything else builds tables.
+A column of pyarrow's `PyExtensionType` states its type as a pickle, which pyarrow before 14.0.1 loads when it
+reads the schema (CVE-2023-47248). Everything else builds tables.
 Source: Arrow columnar format 1.5, "IPC File Format"; Parquet 2.10, "File format"; pyarrow 14 `types.pxi`.
 """
 
@@ -12,7 +12,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Final
 
-from modelward.artifact.reading import Inner, Malformed
+from modelward.artifact.reading import Inner
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
@@ -22,6 +22,8 @@ _NAME: Final = b"arrow.py_extension_type"
 _SCHEMA: Final = re.compile(rb"ARROW:schema.{1,12}?([A-Za-z0-9+/]{16,}={0,2})", re.DOTALL)
 _PICKLE: Final = re.compile(rb"(....)(?=\x80[\x02-\x05])", re.DOTALL)
 _LARGEST: Final = 1 << 26
+_NEAR: Final = 1 << 20
+"""Bytes at both ends of an Arrow file in which the schema stands."""
 
 
 def read(data: Buffer, into: Reading) -> None:
@@ -31,16 +33,9 @@ def read(data: Buffer, into: Reading) -> None:
         footer = int.from_bytes(data[size - 8 : size - 4], "little")
         texts = [_parquet(bytes(data[max(4, size - 8 - min(footer, _LARGEST)) : size - 8]))]
     else:
-        footer = int.from_bytes(data[size - 10 : size - 6], "little")
-        texts = [
-            bytes(data[max(0, size - 10 - min(footer, _LARGEST)) : size]),
-            bytes(data[: min(size, 1 << 20)]),
-        ]
-    if footer > size:
-        raise Malformed(f"a footer of {footer} bytes in {size}")
+        texts = [bytes(data[max(0, size - _NEAR) : size]), bytes(data[: min(size, _NEAR)])]
     for text in texts:
-        place = text.find(_NAME)
-        if place >= 0:
+        if _NAME in text:
             into.unproven(
                 "arrow.extension", "a column's type is a pickle, which old releases of pyarrow load"
             )

@@ -1,6 +1,6 @@
 """Flax parameters: MessagePack with arrays as extension types.
 
-Loading builds dictionaries and arrays. An array states its type by name; `object` would make pointers of its bytes.
+Loading builds dictionaries and arrays. An array states its type by name; `object` makes pointers of bytes.
 Source: flax 0.10 `flax/serialization.py` (`_MsgpackExtType`, `_ndarray_to_bytes`, `_chunk`).
 """
 

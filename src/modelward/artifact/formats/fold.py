@@ -303,7 +303,7 @@ class Values:
         return INPUT
 
     def _concatenate(self, values: list[Value], *, text: bool = True) -> Value:
-        values = [value for value in values if value.known != ("",)] or [_const("")]
+        values = values or [_const("")]
 
         def glue(items: list[Constant]) -> list[Constant]:
             if text or all(isinstance(item, str) for item in items):

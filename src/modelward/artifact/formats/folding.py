@@ -119,7 +119,7 @@ SELECTING: Final = frozenset(
     (
         "select", "reject", "selectattr", "rejectattr", "map", "groupby", "dictsort",
         "items", "batch", "slice", "min", "max", "random", "length", "count", "sum", "round", "wordcount",
-        "filesizeformat",
+        "filesizeformat", "list", "first", "last", "trim", "strip",
     )
 )  # fmt: skip
 """Filters whose result holds strings of the input, whole, or numbers."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 DEPTH: Final = 100
 Kind: TypeAlias = Literal["map", "array", "text", "bytes", "extension", "integer", "constant"]
 _SIZES: Final = {
-    0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4, 0xDE: 2,
-    0xDF: 4,
+    0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4,
+    0xDE: 2, 0xDF: 4,
 }  # fmt: skip
 """Type byte -> bytes of the length behind it."""
 _FIXED: Final = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
@@ -132,8 +132,8 @@ class Walk:
 def begins(data: Buffer) -> str | None:
     """What speaks for a map of arrays as Flax writes it; None when the data is something else.
 
-    The first hundred objects are walked: keys are printable texts, and there is an array among them, or the data
-    ends where the map does.
+    The first objects are walked: keys are printable texts, and there is an array among them, or the data ends
+    where the map does.
     """
     if not len(data) or (data[0] & 0xF0 != 0x80 and data[0] not in {0xDE, 0xDF}):
         return None
