@@ -242,6 +242,39 @@ def test_object_arrays_in_npy_and_npz():
     assert inspect_bytes(npy("lambda: 0", b""), "m").verdict == "unproven"
 
 
+def test_arrays_and_streams_behind_the_first():
+    def npy(descr, body, shape="(1,)"):
+        header = f"{{'descr': {descr}, 'fortran_order': True, 'shape': {shape}, }}\n".encode()
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + body
+
+    for first in (
+        npy("'<f8'", b"\0" * 8),
+        npy("[('a', '<f4'), ('b', '<i2')]", b"\0" * 6),
+        npy("'<U3'", b"\0" * 24, "(2,)"),
+        npy("'|b1'", b"", "(0,)"),
+    ):
+        assert inspect_bytes(first, "m").verdict is None
+        assert inspect_bytes(first + npy("'|O'", EVIL), "m").verdict == "dangerous"
+        assert inspect_bytes(first + first + npy("'|O'", GOOD), "m").verdict == "inert"
+    for gap in (bytes(64), b"# text follows\n", b"PK\x03\x04"):
+        assert inspect_bytes(GOOD + gap + SYSTEM, "m").verdict == "dangerous"
+        assert inspect_bytes(GOOD + gap + GOOD, "m").verdict == "inert"
+
+
+def test_an_archive_behind_other_content():
+    for archived in (archive([("a.txt", b"text")]), archive([("a.txt", b"text")])[:-2] + b"\x05\0hello"):
+        report = inspect_bytes(GOOD + archived, "m")
+        assert (report.format, report.verdict) == ("pickle", "unproven")
+
+
+def test_an_archive_without_a_directory_is_read_by_its_headers():
+    for content, verdict in ((EVIL, "dangerous"), (GOOD, "unproven")):
+        data = archive([("m/data.pkl", content), ("m/version", b"3\n")])
+        report = inspect_bytes(data[: data.index(b"PK\x01\x02") + 9], "m")
+        assert (report.format, report.verdict) == ("zip", verdict)
+        assert "the archive has no directory: it is truncated" in report.coverage.unread
+
+
 def test_legacy_torch_payload_in_any_of_its_streams():
     magic = b"\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
     streams = [magic, b"\x80\x02M\xe9\x03.", b"\x80\x02}.", GOOD, b"\x80\x02]."]

@@ -104,7 +104,7 @@ def test_source_is_not_taken_for_a_pickle(text):
     assert sniff(text).format == "text"
 
 
-@pytest.mark.parametrize("text", [b"cos\nsystem\n(S'id'\ntR", b"0cos\nsystem\n", b"(S'id'\nios\nsystem\nxx"])
+@pytest.mark.parametrize("text", [b"cos\nsystem\n(S'id'\ntR", b"N0cos\nsystem\n", b"(S'id'\nios\nsystem\nxx"])
 def test_a_payload_before_a_broken_end_is_a_pickle(text):
     assert sniff(text).format == "pickle"
 

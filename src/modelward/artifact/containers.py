@@ -6,6 +6,7 @@ by `zips.py` and `tars.py`.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact import compress, npy
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Collected", "Limits", "collect", "expand", "nested", "pickled", "recognise"]
 
+_ARRAYS: Final = 10_000
+_COMMENT: Final = 22 + (1 << 16)
+_TAIL: Final = 1 << 20
+_STARTS: Final = 64
+_STREAM: Final = re.compile(rb"\x80[\x02-\x05](?=[\x28-\x95])|(?<=[\0\n])c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
+"""Bytes behind a complete pickle that are searched, and starts of further streams that are walked there."""
 ZIPS: Final[frozenset[Format]] = frozenset(
     (
         "zip", "npz", "skops", "torch-zip", "torchscript", "torch-package", "torch-export", "mar", "keras",
@@ -53,12 +60,28 @@ def recognise(data: Buffer, name: str) -> Sniffed:
     Raises:
         FileDamaged: it is empty, or truncated so that its format cannot be read at all.
     """
-    found = sniff(data)
+    try:
+        found = sniff(data)
+    except FileDamaged:
+        if not _local_members(data):
+            raise
+        return Sniffed("zip", "local headers of a zip archive without a directory")
     if found.format in TEXTUAL:
         from modelward.artifact.around.kinds import refine
 
         return refine(found, name, bytes(data[:PREFIX]))
     return found
+
+
+def _local_members(data: Buffer) -> bool:
+    """Whether a zip archive without a directory holds whole members, which readers of local headers see."""
+    if data[:4] != b"PK\x03\x04":
+        return False
+    from modelward.artifact.zipread import Archive
+
+    archive = Archive(data)
+    whole = any(0 < member.size <= len(data) - member.start for member in archive.members)
+    return whole and not archive.directories
 
 
 def collect(
@@ -107,14 +130,16 @@ def _second_look(into: Collected, data: Buffer) -> None:
 
 def _appended_zip(into: Collected, data: Buffer) -> None:
     """A zip archive behind other content: readers that look from the end open that instead."""
-    if data[max(0, len(data) - 22) : len(data)].find(b"PK\x05\x06") < 0:
+    tail = bytes(data[max(0, len(data) - _COMMENT) : len(data)])
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or at + 22 + int.from_bytes(tail[at + 20 : at + 22], "little") != len(tail):
         return
     from modelward.artifact import zips
     from modelward.artifact.zipread import Archive
 
     archive = Archive(data)
     if archive.members:
-        into.note("", "zip.appended", "a zip archive is appended, which some loaders would open instead")
+        into.add("", "zip.appended", "a zip archive is appended, which some loaders open instead")
         zips.walk(into, archive, "torch-zip", "", 0)
 
 
@@ -232,9 +257,27 @@ def pickled(
         into.unread.append(
             f"{member + ': ' if member else ''}{result.unread} bytes after the last stream are no stream"
         )
+        _tail(into, data, member, result.end)
     for index, inner in enumerate(result.embedded):
         name = f"{member}!storage{index}" if member else f"!storage{index}"
         nested(into, inner, name, 1)
+
+
+def _tail(into: Collected, data: Buffer, member: str, start: int) -> None:
+    """Streams further behind a complete one: whoever seeks there loads them."""
+    region = bytes(data[start : start + _TAIL])
+    for index, match in enumerate(_STREAM.finditer(region)):
+        if index >= _STARTS:
+            into.note(member, "pickle.budget", "not every start of a stream behind the first was walked")
+            return
+        result = scan(region, start=match.start())
+        broken = any(event.rule == "pickle.broken" for event in result.events)
+        events = [event for event in result.events if not broken or credible(region, [event])]
+        if any(event.level != "note" for event in events):
+            for event in events:
+                event.pos += start if event.pos >= 0 else 0
+                into.events.append((member, event))
+            return
 
 
 def nested(into: Collected, data: Buffer, member: str, depth: int, kind: Format | None = None) -> None:
@@ -308,8 +351,17 @@ def expand(into: Collected, data: Buffer, codec: str, member: str) -> Buffer:
 
 
 def _npy(into: Collected, data: Buffer, member: str) -> None:
-    header = npy.header(data)
-    if header is None:
-        into.missed(member, "the header of the array cannot be read")
-    elif header.objects:
-        pickled(into, data, member, start=header.end)
+    """Arrays may follow each other, which repeated `numpy.load` calls read one by one."""
+    start = 0
+    for _ in range(_ARRAYS):
+        header = npy.header(data, start)
+        if header is None:
+            into.missed(member, "the header of the array cannot be read")
+            return
+        if header.objects:
+            pickled(into, data, member, start=header.end)
+            return
+        start = header.end + header.size if header.size is not None else data.find(npy.MAGIC, header.end)
+        if start < 0 or data[start : start + 6] != npy.MAGIC:
+            return
+    into.missed(member, f"more than {_ARRAYS} arrays follow each other")

@@ -52,6 +52,8 @@ def walk(into: Collected, archive: Archive, kind: Format, prefix: str, depth: in
     """
     for oddity in archive.oddities[:20]:
         into.note(prefix, "zip.oddity", oddity)
+    if not archive.directories:
+        into.missed(prefix, "the archive has no directory: it is truncated")
     if not archive.complete:
         into.missed(prefix, "not every member of the archive could be located")
     if depth >= into.limits.depth:

@@ -191,7 +191,12 @@ def _method(into: Reading, node: Node, path: str) -> None:
     if why is not None or func in known.segments or (func.startswith("__") and func.endswith("__")):
         message = f"the method {func[:100]!r} of {path[:200]} {why or 'leads from any object to code'}"
         into.dangerous("skops.payload", message, call=f"MethodNode: {path}.{func}"[:300])
-    elif rules.find(module, name) is None or not func.isidentifier() or func.startswith("_"):
+    elif (
+        module.split(".", 1)[0] not in _LIBRARIES
+        or rules.find(module, name) is None
+        or not func.isidentifier()
+        or func.startswith("_")
+    ):
         into.unproven("skops.unknown-name", f"the method {func[:100]!r} of {path[:200]} is not known")
 
 
@@ -210,7 +215,10 @@ def _operator(into: Reading, node: Node, path: str) -> None:
             stack += item.values()
         elif isinstance(item, list):
             stack += item
-        elif isinstance(item, str) and any(word in known.segments for word in item.strip('"').split(".")):
+        elif isinstance(item, str) and any(
+            word in known.segments or word in known.callables or word.startswith("__")
+            for word in item.strip('"').split(".")
+        ):
             into.dangerous(
                 "skops.payload", f"{path} of {item[:100]} leads to code", call=f"{path}({item[:100]})"
             )
