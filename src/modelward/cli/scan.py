@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -14,7 +15,25 @@ if TYPE_CHECKING:
 
     from modelward.artifact.verdict import ArtifactReport
     from modelward.reporting.scan_report import Bar, Refusal
-    from modelward.verbs.scan import ScanOptions
+    from modelward.verbs.scan import ScanOptions, ScanTable
+    from modelward.verbs.scan_baseline import Baseline
+
+
+class Flags(TypedDict):
+    """What click hands over; null or empty where a flag was not given."""
+
+    form: str
+    output: Path | None
+    fail_on: Refusal | None
+    fail_on_finding: Bar | None
+    baseline: Path | None
+    write_baseline: Path | None
+    vulnerabilities: str | None
+    deep_secrets: bool
+    config: Path | None
+    jobs: int | None
+    unsafe_host: tuple[str, ...]
+
 
 _EPILOG = """\b
 Examples:
@@ -42,19 +61,24 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--fail-on",
     type=click.Choice(["dangerous", "unproven"]),
-    default="unproven",
-    show_default=True,
-    help="Mildest verdict that gives exit code 1; what could not be read counts as unproven.",
+    help="Mildest verdict that gives exit code 1; what could not be read counts as unproven.  "
+    "[default: unproven]",
 )
 @click.option(
     "--fail-on-finding",
     type=click.Choice(["critical", "high", "medium", "low", "never"]),
-    default="high",
-    show_default=True,
-    help="Mildest severity in source, configuration, secrets and dependencies that gives exit code 1.",
+    help="Mildest severity in source, configuration, secrets and dependencies that gives exit code 1.  "
+    "[default: high]",
 )
 @click.option("--baseline", type=_FILE, help="Findings that were accepted before; they do not count.")
 @click.option("--write-baseline", type=_FILE, help="Accept what is found now, and write it there.")
+@click.option(
+    "--vulnerabilities",
+    metavar="OSV",
+    help="Compare pinned packages with an OSV export (zip or folder), or with OSV `online`.",
+)
+@click.option("--deep-secrets", is_flag=True, help="Look for secrets with detect-secrets as well.")
+@click.option("--config", type=_FILE, help="Configuration file with a table [scan].")
 @click.option("--jobs", type=click.IntRange(1), help="Processes for folders.  [default: one per core]")
 @click.option(
     "--unsafe-host",
@@ -62,47 +86,56 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="HOST",
     help="A host of a private, loopback or link-local address that may be asked.",
 )
-def command(
-    sources: tuple[str, ...],
-    *,
-    form: str,
-    output: Path | None,
-    fail_on: str,
-    fail_on_finding: str,
-    baseline: Path | None,
-    write_baseline: Path | None,
-    jobs: int | None,
-    unsafe_host: tuple[str, ...],
-) -> int:
+def command(sources: tuple[str, ...], **flags: Unpack[Flags]) -> int:
     """Say what loading each file can do: inert, dangerous or unproven. Nothing is loaded.
 
     SOURCE is a file, a folder with all files below it, `-` for standard input, an http(s) URL, or
     hf://owner/name[@revision][/path] for a repository of a Hugging Face hub.
     """
     from modelward.reporting.scan_report import refused
-    from modelward.verbs.scan import ScanOptions
+    from modelward.verbs.scan import ScanOptions, settle
 
-    known = None
-    if baseline is not None:
-        from modelward.verbs.scan_baseline import read_baseline
-
-        known = read_baseline(baseline)
-    options = ScanOptions(jobs=jobs or len(os.sched_getaffinity(0)), hosts=frozenset(unsafe_host))
-    reports = _scan(sources, options)
+    table = _table(flags)
+    known = _baseline(flags["baseline"] or table.baseline)
+    options = ScanOptions(
+        jobs=flags["jobs"] or len(os.sched_getaffinity(0)),
+        hosts=frozenset(flags["unsafe_host"]),
+        vulnerabilities=flags["vulnerabilities"] or table.vulnerabilities,
+        licences=table.licences,
+        deep_secrets=flags["deep_secrets"] or table.deep_secrets,
+    )
+    reports = settle(_scan(sources, options), options)
     if known is not None:
-        from datetime import date
-
         from modelward.verbs.scan_baseline import accept
 
         reports = accept(reports, known, date.today())  # noqa: DTZ011 - a date in a file has no zone
-    if write_baseline is not None:
-        from modelward.verbs.scan_baseline import write_baseline as write
+    if flags["write_baseline"] is not None:
+        from modelward.verbs.scan_baseline import write_baseline
 
-        count = write(write_baseline, reports)
-        click.echo(f"{count} findings accepted in {write_baseline}", err=True)
+        count = write_baseline(flags["write_baseline"], reports)
+        click.echo(f"{count} findings accepted in {flags['write_baseline']}", err=True)
         return 0
-    _show(reports, form, output)
-    return int(any(refused(r, cast("Refusal", fail_on), cast("Bar", fail_on_finding)) for r in reports))
+    _show(reports, flags["form"], flags["output"])
+    bar = flags["fail_on_finding"] or table.fail_on_finding
+    return int(any(refused(report, flags["fail_on"] or table.fail_on, bar) for report in reports))
+
+
+def _table(flags: Flags) -> ScanTable:
+    from modelward.verbs.scan import ScanTable
+
+    if flags["config"] is None:
+        return ScanTable()
+    from modelward.verbs.config import read_scan
+
+    return read_scan(flags["config"])
+
+
+def _baseline(path: Path | str | None) -> Baseline | None:
+    if path is None:
+        return None
+    from modelward.verbs.scan_baseline import read_baseline
+
+    return read_baseline(Path(path))
 
 
 def _show(reports: list[ArtifactReport], form: str, output: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""`modelward.toml`: the same statements as the flags of `audit`, in four tables."""
+"""`modelward.toml`: the same statements as the flags of `audit` and `scan`, in five tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from modelward.core.check import Norm
 from modelward.core.policy import Policy, Threshold
 from modelward.errors import ConfigInvalid, FileMissing, PolicyInvalid
 from modelward.verbs.options import AuditOptions
+from modelward.verbs.scan import ScanTable
 
 FILE_NAME = "modelward.toml"
 _LARGEST = 1 << 20
@@ -59,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: ModelTable = ModelTable()
     data: DataTable = DataTable()
     audit: AuditTable = AuditTable()
+    scan: ScanTable = ScanTable()
     policy: Policy | None = None
 
 
@@ -113,6 +115,26 @@ def read_config(path: Path) -> Plan:
     )
 
 
+def read_scan(path: Path) -> ScanTable:
+    """Read the table ``[scan]`` of a configuration file; paths in it become relative to where the file is.
+
+    Raises:
+        FileMissing: it cannot be read.
+        ConfigInvalid: it is not TOML, has an unknown key or a bad value.
+    """
+    table = _decode(path, Config).scan
+    if table.licences is not None and not (table.licences.allow or table.licences.deny):
+        raise ConfigInvalid(f"{path}: [scan.licences] neither allows nor denies a licence")
+
+    def beside(text: str | None) -> str | None:
+        return None if text is None else str(path.parent / text)
+
+    known = table.vulnerabilities
+    return msgspec.structs.replace(
+        table, baseline=beside(table.baseline), vulnerabilities=known if known == "online" else beside(known)
+    )
+
+
 def read_policy(path: Path) -> Policy:
     """Read a policy: the keys of ``[policy]`` at the top of a file, or a configuration file's own.
 
@@ -121,7 +143,7 @@ def read_policy(path: Path) -> Policy:
         ConfigInvalid: it is not TOML, has an unknown key or a bad value.
         PolicyInvalid: it is a configuration file without a policy.
     """
-    if any(table in _load(path) for table in ("policy", "model", "data", "audit")):
+    if any(table in _load(path) for table in ("policy", "model", "data", "audit", "scan")):
         policy = _decode(path, Config).policy
         if policy is None:
             raise PolicyInvalid(f"{path}: has no table [policy]")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from modelward.errors import FileDamaged, FileMissing
-from modelward.verbs.scan_files import files_below, inspect_all
+from modelward.verbs.scan_licences import LicencePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,10 +26,27 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         jobs: processes for the files of folders.
         hosts: hosts that may be asked although their address is private, loopback or link-local.
+        vulnerabilities: `online`, or the path of an OSV export, to compare pinned packages with.
+        licences: which licences may be used; None accepts all.
+        deep_secrets: look for secrets with the library detect-secrets as well.
     """
 
     jobs: int = 1
     hosts: frozenset[str] = frozenset()
+    vulnerabilities: str | None = None
+    licences: LicencePolicy | None = None
+    deep_secrets: bool = False
+
+
+class ScanTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table ``[scan]``: the flags of `scan`, and which licences may be used."""
+
+    fail_on: Literal["dangerous", "unproven"] = "unproven"
+    fail_on_finding: Literal["critical", "high", "medium", "low", "never"] = "high"
+    baseline: str | None = None
+    vulnerabilities: str | None = None
+    licences: LicencePolicy | None = None
+    deep_secrets: bool = False
 
 
 def scan(*sources: str | Path, options: ScanOptions | None = None) -> tuple[ArtifactReport, ...]:
@@ -46,9 +63,32 @@ def scan(*sources: str | Path, options: ScanOptions | None = None) -> tuple[Arti
     Raises:
         FileMissing: a path does not exist, or a folder holds no file.
         FileDamaged: a named file is empty or truncated beyond recognition.
-        RemoteRefused: a URL leads to an address that must be named, or cannot be read.
+        RemoteRefused: a URL leads to an address that must be named or cannot be read; or OSV cannot be asked.
+        ExtraMissing: an option needs an extra that is not installed.
     """
-    return tuple(scan_each(sources, options or ScanOptions()))
+    options = options or ScanOptions()
+    return tuple(settle(list(scan_each(sources, options)), options))
+
+
+def settle(reports: list[ArtifactReport], options: ScanOptions) -> list[ArtifactReport]:
+    """Add to all reports what the options ask for: licences refused, known vulnerabilities, more secrets.
+
+    Raises:
+        ExtraMissing, FileMissing, FileDamaged, RemoteRefused: as `scan` does.
+    """
+    if options.deep_secrets:
+        from modelward.verbs.scan_secrets import add_secrets
+
+        reports = [add_secrets(report) for report in reports]
+    if options.licences is not None:
+        from modelward.verbs.scan_licences import judge_licences
+
+        reports = [judge_licences(report, options.licences) for report in reports]
+    if options.vulnerabilities is not None:
+        from modelward.verbs.scan_vulnerabilities import add_vulnerabilities
+
+        reports = add_vulnerabilities(reports, options.vulnerabilities)
+    return reports
 
 
 def scan_each(sources: Sequence[str | Path], options: ScanOptions) -> Iterator[ArtifactReport]:
@@ -68,6 +108,8 @@ def _scan_path(path: Path, jobs: int) -> Iterator[ArtifactReport]:
     from modelward.artifact.verdict import inspect
 
     if path.is_dir():
+        from modelward.verbs.scan_files import files_below, inspect_all
+
         found = False
         for report in inspect_all(files_below(path), jobs):
             found = True

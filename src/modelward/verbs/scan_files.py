@@ -34,8 +34,8 @@ _FEW: Final = 8
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file below a folder, sorted within each folder, as they are found.
 
-    A link to a file is read, since reading is all that happens; a link to a folder is not followed. Folders of
-    version control and modelward's own store are passed over.
+    A link to a file is read, since reading is all that happens; a link to a folder is not followed. Folders
+    of version control and modelward's own store are passed over.
     """
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)

@@ -59,6 +59,8 @@ _AROUND: Final[dict[Format, str]] = {
     "notebook": "notebook",
     "shell": "script",
     "requirements": "requirements",
+    "model-card": "card",
+    "licence": "licence",
     "lock-file": "locks",
     "conda": "manifest",
     "package-manifest": "manifest",
