@@ -186,7 +186,7 @@ def _readers(into: Collected, data: Buffer, kind: Format, named: tuple[str, str]
 
 
 def _keras_too(data: Buffer) -> bool:
-    """Whether JSON of another kind is a configuration of Keras as well, whose loader asks for nothing else."""
+    """Whether JSON of another kind is a configuration of Keras as well; its loader asks for no more."""
     if bytes(data[:64]).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in {b"{", b"["}:
         return False
     head = bytes(data[:PREFIX])
