@@ -193,6 +193,18 @@ def test_json_is_known_by_its_keys_whatever_its_name(content, kind):
     assert inspect_bytes(json.dumps(content, indent=2).encode(), "renamed").format == kind
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"\\u005ftarget_": "os.system"}',
+        b'{"a": {"clas\\u0073_path": "os.system"}}',
+        b'{"type": "os\\u002esystem"}',
+    ],
+)
+def test_an_escaped_name_in_json_is_the_name(text):
+    assert inspect_bytes(text, "x.json").verdict == "dangerous"
+
+
 def test_a_key_behind_other_content_is_found():
     content = {"labels": {str(number): "x" * 50 for number in range(3000)}, "auto_map": {"AutoModel": "m.M"}}
     assert inspect_bytes(json.dumps(content).encode(), "x.json").format == "hf-config"
@@ -205,7 +217,14 @@ def test_a_key_behind_other_content_is_found():
         ("- _target_: x.Y\n", "object-yaml"),
         ("{_target_: x.Y}\n", "object-yaml"),
         ("'_target_': x.Y\n", "object-yaml"),
-        ("? _target_\n: x.Y\n_target_: y\n", "object-yaml"),
+        ("? _target_\n: os.system\n", "object-yaml"),
+        ("!!str _target_: os.system\n", "object-yaml"),
+        ("a: &b\n  &c _target_: os.system\n", "object-yaml"),
+        ('"\\x5ftarget_": os.system\n', "object-yaml"),
+        ('"\\u005ftarget_": os.system\n', "object-yaml"),
+        ('? "_tar\\\n  get_"\n: os.system\n', "object-yaml"),
+        ("%TAG !p! tag:yaml.org,2002:py\n---\na: !p!thon/name:os.system\n", "object-yaml"),
+        ("target:\n  os.system\n", "object-yaml"),
         ("a: !!python/name:os.system\n", "object-yaml"),
         ("a: !<tag:yaml.org,2002:python/name:os.system>\n", "object-yaml"),
         ("%TAG !p! tag:yaml.org,2002:python/\n---\na: !p!name:os.system\n", "object-yaml"),

@@ -101,6 +101,20 @@ def _put(into: list[Node] | list[tuple[Node, Node]], key: Node | None, made: Nod
     into.append(made if key is None else (key, made))  # type: ignore[arg-type]  # the list fits the key, by construction
 
 
+def names_objects(root: Node) -> bool:
+    """Whether a document has a key or a tag that names code."""
+    for part in walk(root):
+        if part.tag and (_TAG.match(part.tag) or _JAVA.match(part.tag)):
+            return True
+        if isinstance(part, Mapping):
+            if any(part.get(key) is not None for key in _TARGETS):
+                return True
+            names = ((part.text(key) or "").removeprefix("ext://") for key in _WEAK)
+            if any("." in name and targets.meaning(name)[0] == "dangerous" for name in names):
+                return True
+    return False
+
+
 def judge(root: Node, into: Reading) -> None:
     """Judge the names in one document.
 

@@ -9,6 +9,7 @@ from modelward.artifact.format import Sniffed
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
+    from modelward.artifact.yaml import Node
 
 _LARGEST: Final = 256 << 20
 """Largest JSON that is searched beyond its first 64 KiB, in bytes."""
@@ -24,11 +25,15 @@ _JSON_OBJECTS: Final = re.compile(
     rb"[ \t\r\n]{0,4}:"
     rb'|"' + _WEAK + rb'"[ \t\r\n]{0,4}:[ \t\r\n]{0,4}"(?:ext://)?' + _REACHED
 )
-_YAML_OBJECTS: Final = re.compile(
-    rb"(?:^|[\n{,\-?\xbf])[ \t]*[\"']?(?:_target_|__target__|class_path)[\"']?[ \t]*:(?=[ \t\r\n])"
-    rb"|!!?<?(?:tag:yaml\.org,2002:)?python/|tag:yaml\.org,2002:(?:python|java|javax)"
-    rb"|!!(?:javax?|com|org)\.[A-Za-z]"
-    rb"|(?:^|[\n{,\-])[ \t]*[\"']?" + _WEAK + rb"[\"']?[ \t]*:[ \t]*[\"']?(?:ext://)?" + _REACHED
+_YAML_HINT: Final = re.compile(
+    rb"_target_|class_path|python/|2002:|%TAG|!!(?:javax?|com|org|sun)\.|"
+    + _WEAK
+    + rb"[\"']?[ \t\r\n]{0,4}:[\s\S]{0,80}?"
+    + _REACHED
+)
+"""What YAML that makes objects contains, among much that does not: the parsed text decides."""
+_ESCAPE: Final = re.compile(
+    rb"\\(?:x([0-7][0-9a-fA-F])|u00([0-7][0-9a-fA-F])|U000000([0-7][0-9a-fA-F])|\r?\n[ \t]*)"
 )
 _MLMODEL: Final = re.compile(rb"(?m)^flavors[ \t]*:[ \t]*(?:\{|\r?$|#)")
 _MLMODEL_TOO: Final = re.compile(
@@ -75,7 +80,7 @@ def _json(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
     if b'"learner"' in head or b'"gradient_booster"' in head or b'"nbformat"' in head:
         return None
     whole = _whole(data, head)
-    if _JSON_OBJECTS.search(whole):
+    if _JSON_OBJECTS.search(_plain(whole)):
         return Sniffed("object-yaml", "JSON that names objects to be made")
     if any(all(key in whole for key in keys) for keys in _HF) or _SENTENCE.match(start):
         return Sniffed("hf-config", "JSON with the keys of a Hugging Face configuration")
@@ -101,9 +106,9 @@ def _yaml(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
     if _MLMODEL.search(head) and _MLMODEL_TOO.search(head):
         return Sniffed("mlflow", "YAML with flavors")
     whole = head if len(data) <= len(head) else bytes(data[: 4 << 20])
-    if _YAML_OBJECTS.search(whole) and _is_yaml(whole):
+    if _YAML_HINT.search(_plain(whole)) and _makes_objects(whole):
         return Sniffed("object-yaml", "YAML that names objects to be made")
-    return _keras(head) if b"class_name:" in head and _is_yaml(whole) else None
+    return _keras(head) if b"class_name:" in head and _parsed(whole) else None
 
 
 _STARTS: Final = frozenset(bytes((code,)) for code in b"#%-!{[\"'&*?_:" + bytes(range(48, 58))) | frozenset(
@@ -112,13 +117,27 @@ _STARTS: Final = frozenset(bytes((code,)) for code in b"#%-!{[\"'&*?_:" + bytes(
 """What YAML that makes objects begins with."""
 
 
-def _is_yaml(whole: bytes) -> bool:
-    """Whether the text is YAML: source code and prose that speak of these keys are not."""
+def _plain(text: bytes) -> bytes:
+    """The text with escaped characters of ASCII as themselves: a key may be written with them."""
+    if b"\\" not in text:
+        return text
+    return _ESCAPE.sub(lambda found: bytes.fromhex((found[1] or found[2] or found[3] or b"").decode()), text)
+
+
+def _makes_objects(whole: bytes) -> bool:
+    """Whether the text is YAML that makes objects: source code and prose that speak of it do not."""
+    from modelward.artifact.formats.object_yaml import names_objects
+
+    documents = _parsed(whole)
+    return documents is None or any(names_objects(root) for root in documents)
+
+
+def _parsed(whole: bytes) -> list[Node] | None:
+    """The documents of a YAML text; none when it is no YAML, None when it is too large to tell."""
     from modelward.artifact.reading import Malformed
-    from modelward.artifact.yaml import Mapping, Sequence, parse
+    from modelward.artifact.yaml import parse
 
     try:
-        documents = parse(whole.decode("utf-8-sig", "replace"))
+        return parse(whole.decode("utf-8-sig", "replace"))
     except Malformed as error:
-        return "characters of YAML" in str(error) or "nodes or" in str(error)
-    return any(isinstance(node, Mapping | Sequence) or node.tag for node in documents)
+        return None if "characters of YAML" in str(error) or "nodes or" in str(error) else []
