@@ -181,7 +181,11 @@ def test_associated_files_are_read(verdict):
             file.writestr(name, content)
         return buffer.getvalue()
 
-    assert verdict(GOOD + archive("labels.txt", "cat\ndog\n"))[0] == "inert"
+    into = Reading()
+    tflite.read(GOOD + archive("labels.txt", "airplane\ndog\n"), into)
+    assert [(inner.name, inner.format) for inner in into.inner] == [("associated files", "zip")]
+    assert not into.events
+    assert into.proven
     assert verdict(GOOD + archive("x.pkl", b"cos\nsystem\n(S'id'\ntR."))[0] == "dangerous"
 
 
