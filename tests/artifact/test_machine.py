@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelward.artifact.pickle import machine, opcodes
+from modelward.artifact.pickle import machine, opcodes, runs, streams
 from modelward.artifact.pickle.judge import Judge
 from modelward.artifact.pickle.memo import Sparse, has, put
 from modelward.artifact.pickle.streams import scan
@@ -301,3 +301,172 @@ def test_wide_containers_are_bounded_in_memory_and_too_wide_a_state_is_unproven(
         + b"b."
     )
     assert level(stated) == "unproven"
+
+
+def both(data, **options):
+    """Events of a walk with jumps over plain data, and of one without."""
+    jumped = scan(data, **options)
+    slow = streams._scan(data, Judge(data, jumps=False), joblib=False, start=0, **options)
+    facts = [
+        sorted(
+            (event.level, event.rule, event.message, event.call or "", event.pos) for event in result.events
+        )
+        for result in (jumped, slow)
+    ]
+    assert (jumped.streams, jumped.end, jumped.unread) == (slow.streams, slow.end, slow.unread), data
+    return facts
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Jumps in small buffers too; gives the bytes jumped over."""
+    spans, original = [], runs.jump
+
+    def jump(state, pos):
+        end = original(state, pos)
+        spans.append(end - pos)
+        return end
+
+    monkeypatch.setattr(runs, "SMALL", 0)
+    monkeypatch.setattr(runs, "LEAST", 20)
+    monkeypatch.setattr(runs, "jump", jump)
+    return lambda: sum(spans)
+
+
+def rows_of(kind, count=700):
+    rng = random.Random(0)
+    return {
+        "tuples": lambda: [(rng.randrange(99999), rng.randrange(300), 1) for _ in range(count)],
+        "nested": lambda: [((i, -i), (i % 5, (1.5, i))) for i in range(count)],
+        "text": lambda: [f"s{i}" for i in range(10 * count)],
+        "dictionaries": lambda: [{"a": i, "b": rng.random(), "c": f"x{i}"} for i in range(count)],
+        "lists": lambda: [[i, i + 1, None, True] for i in range(count)],
+        "sets": lambda: [{i, i + 1} for i in range(count)],
+        "documents": lambda: [
+            {"id": i, "tags": [f"a{i % 50}", "b"], "at": {"x": i / 2}, "ok": True} for i in range(count)
+        ],
+        "table": lambda: {f"k{i}": (i, "v") for i in range(12 * count)},
+        "deque": lambda: collections.deque((i, "x") for i in range(count)),
+    }[kind]()
+
+
+KINDS = ["tuples", "nested", "text", "dictionaries", "lists", "sets", "documents", "table", "deque"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    [(kind, protocol) for kind in KINDS for protocol in (2, 4) if (kind, protocol) != ("sets", 2)],
+)
+def test_plain_rows_are_jumped_over_and_judged_as_without_jumps(eager, kind, protocol):
+    data = pickle.dumps(rows_of(kind), protocol)
+    jumped, slow = both(data)
+    assert jumped == slow == []
+    assert eager() > (0.3 if kind == "table" else 0.5) * len(data)  # of a table, 4,096 entries are kept
+
+
+def test_a_small_buffer_is_not_worth_the_expressions():
+    data = pickle.dumps(rows_of("tuples"))
+    runs._expression.cache_clear()
+    assert scan(data).events == []
+    assert runs._expression.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mutated_rows_are_judged_as_without_jumps(eager, kind):
+    """Damage, an import, a POP or a memo entry read back, anywhere: events, calls and positions are the same."""
+    rows, found = rows_of(kind, 150), set()
+    extra = [
+        b"cos\nsystem\n",
+        b"cos\nsystem\n(X\x02\0\0\0idtR",
+        b"0",
+        b"2",
+        b"h\x05",
+        b"1",
+        b"q\x04",
+        b"e",
+        b"(",
+        b"\x94",
+    ]
+    for seed in range(60):
+        rng = random.Random(seed)
+        data = bytearray(pickle.dumps([rows, len, rows], rng.choice([1, 2, 3, 4, 5])))
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(data) // 2, len(data))
+            data[at : at + rng.randint(0, 2)] = rng.choice(extra)
+        jumped, slow = both(bytes(data))
+        assert jumped == slow, bytes(data)
+        found |= {level for level, *_ in slow}
+    assert "dangerous" in found
+    assert eager() > 0
+
+
+def rows_then(tail, count=200):
+    """A list of [i, text] rows of protocol 4, numbered 0 and then 2i + 1 and 2i + 2; then `tail`."""
+    rows = b"".join(
+        b"]\x94(K%c\x8c\x02%02xe" % (i % 250, i % 250) if i else b"]\x94(K\0\x8c\x0200e" for i in range(count)
+    )
+    return b"\x80\x04]\x94(" + rows + b"e" + tail
+
+
+APPENDED = b"j\x64\0\0\0cos\nsystem\na0."
+
+
+@pytest.mark.parametrize(
+    ("tail", "wanted"),
+    [
+        (b".", "inert"),
+        (b"j\x64\0\0\0K\x01a0.", "inert"),  # a row is read back and changed
+        (APPENDED, "dangerous"),
+        (b"j\x64\0\0\0cnobody\nknows\na0.", "unproven"),
+        (b"ccollections\ndeque\nh\x00\x85R.", "inert"),
+        (b"cfunctools\nreduce\nh\x00\x85R.", "dangerous"),
+    ],
+)
+def test_a_row_that_was_jumped_over_can_still_be_changed(eager, level, tail, wanted):
+    data = rows_then(tail)
+    jumped, slow = both(data)
+    assert jumped == slow
+    assert level(data) == wanted
+    assert eager() > 500
+
+
+def test_text_that_was_jumped_over_can_still_name_an_import(eager, calls):
+    """Two memoized strings in the middle of a long list are read back as module and name."""
+    data = pickle.dumps([*(f"s{i}" for i in range(1100)), "os", "system", *map(str, range(900))], 4)
+    tail = (
+        b"j" + (1101).to_bytes(4, "little") + b"j" + (1102).to_bytes(4, "little") + b"\x93\x8c\x02id\x85R0."
+    )
+    jumped, slow = both(data[:-1] + tail)
+    assert jumped == slow
+    assert calls(data[:-1] + tail) == ["os.system('id')"]
+    assert eager() > 500
+
+
+def test_values_below_a_jump_that_an_opcode_takes_are_made_again(eager, calls):
+    """After rows of numbers, REDUCE takes a function and its argument that stand among them."""
+    row = b"K\x01K\x02\x86\x94" * 100
+    for lead in range(1, 6):
+        data = (
+            b"\x80\x04]\x94("
+            + b"K\x01" * 70
+            + row
+            + b"K\x07" * lead
+            + b"0" * (lead + 2)
+            + b"cos\nsystem\n\x8c\x02id\x85Re."
+        )
+        jumped, slow = both(data)
+        assert jumped == slow
+        assert calls(data) == ["os.system('id')"]
+    assert eager() > 0
+
+
+def test_a_memo_entry_that_is_numbered_out_of_turn_ends_a_jump(eager):
+    """Protocol 2: an entry that rows already made is replaced, or one is left out."""
+    start = b"\x80\x02]q\0(" + b"K\x01" * 70
+    rows = b"".join(b"K\x01K\x02\x86q%c" % (1 + i) for i in range(100))
+    for number in (1, 50, 101, 200):
+        put = b"ccollections\ndeque\n0X\x02\0\0\0hiq%c" % number
+        data = start + rows + put + rows[:60] + b"h%ch\x05e." % number
+        jumped, slow = both(data)
+        assert jumped == slow, number
+    assert eager() > 0
