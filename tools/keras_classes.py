@@ -98,6 +98,18 @@ def trees(wheel: Path, only: str = "") -> Iterator[tuple[str, ast.Module]]:
                 yield name[:-3].replace("/", ".").removesuffix(".__init__"), ast.parse(archive.read(name))
 
 
+def registered(wheel: Path) -> set[str]:
+    """Names under which Keras 2 registers classes of its own: `Custom>Adam`."""
+    return {
+        f"Custom>{node.name}"
+        for _, tree in trees(wheel)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for mark in node.decorator_list
+        if ast.unparse(mark).endswith("register_keras_serializable()")
+    }
+
+
 def keras2(wheel: Path, classes: dict[str, set[str]], functions: dict[str, set[str]]) -> None:
     """Names that a wheel of Keras 2 defines."""
     defined = [
@@ -180,6 +192,7 @@ def main() -> None:
         "libraries": libraries,
         "classes": {name: sorted(found) for name, found in sorted(classes.items())},
         "functions": {name: sorted(found) for name, found in sorted(functions.items())},
+        "registered": sorted({name for wheel in map(Path, sys.argv[1:]) for name in registered(wheel)}),
         "operations": operations([Path(name) for name in sys.argv[1:]]),
         "stdlib": sorted(name for name in sys.stdlib_module_names if not name.startswith("_")),
     }

@@ -67,6 +67,7 @@ class Classes(msgspec.Struct, frozen=True):
     libraries: dict[str, list[str]]
     classes: dict[str, frozenset[str]]
     functions: dict[str, frozenset[str]]
+    registered: frozenset[str]
     operations: frozenset[str]
     stdlib: frozenset[str]
 
@@ -257,10 +258,12 @@ class Judge:
             self._class(name, place, registered if isinstance(registered, str) else None)
 
     def _class(self, name: str, module: str, registered: str | None) -> None:
+        if name in known().registered:
+            name = name.partition(">")[2]
         path = f"{module}.{name}" if module else name
         shown = path[:200]
         self.layers[name[:100]] += 1
-        custom = registered is not None and ">" in registered
+        custom = registered is not None and ">" in registered and registered not in known().registered
         if not module:
             if custom or (name not in _names("class") and not self.revived):
                 own = (registered if custom and registered else name)[:200]
@@ -355,11 +358,7 @@ class Judge:
             return
         raw = keras_code.decode(text)
         found = keras_code.parse(raw)
-        how = (
-            "its loader ignores safe_mode"
-            if self.legacy
-            else "safe_mode=False makes a function of it"
-        )
+        how = "its loader ignores safe_mode" if self.legacy else "safe_mode=False makes a function of it"
         if found is None:
             words = ", ".join(keras_code.guessed(raw)[:20])
             self.dangerous(
