@@ -598,3 +598,62 @@ def test_a_large_file_costs_its_headers_only(tmp_path):
     assert inspect(path).verdict == "inert"
     assert time.process_time() - start < 0.5
     assert re.fullmatch(r"superblock \d", str(inspect(path).facts["format_version"]))
+
+
+# --- an independent route -----------------------------------------------------------------------------------
+
+
+def outward(path):
+    """What h5py itself sees that leads out of the file."""
+    found = set()
+
+    def visit(group):
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                found.add(("external-link", link.filename))
+            elif isinstance(link, h5py.HardLink):
+                item = group[name]
+                if isinstance(item, h5py.Group):
+                    visit(item)
+                    continue
+                found.update(("external-data", part[0]) for part in item.external or ())
+                if item.is_virtual:
+                    found.update(("virtual-dataset", part.file_name) for part in item.virtual_sources())
+
+    with h5py.File(path) as file:
+        visit(file)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_leads_out_is_what_h5py_sees(tmp_path, seed):
+    generator = random.Random(seed)
+    path = tmp_path / "x.h5"
+    style = generator.choice(["earliest", "v108", "v110", "latest"])
+    with h5py.File(path, "w", libver=style, track_order=generator.random() < 0.5) as file:
+        groups = [file]
+        for index in range(150):
+            parent, kind, name = (
+                generator.choice(groups),
+                generator.randrange(6),
+                f"n{index}" * generator.randrange(1, 9),
+            )
+            if kind == 0:
+                groups.append(parent.create_group(name, track_order=generator.random() < 0.5))
+            elif kind == 1:
+                parent[name] = h5py.ExternalLink(f"/l{index}", "/x")
+            elif kind == 2:
+                parent.create_dataset(name, (2,), "u1", external=[(f"/d{index}", 0, 2)])
+            elif kind == 3:
+                layout = h5py.VirtualLayout((4,), "u1")
+                layout[1:3] = h5py.VirtualSource(f"/v{index}", "d", (2,))
+                parent.create_virtual_dataset(name, layout)
+            else:
+                parent[name] = h5py.SoftLink("/") if kind == 4 else index
+    seen = {
+        (event.rule.removeprefix("hdf5."), event.message.split("the file ")[1].split(",")[0])
+        for event in quiet(path.read_bytes()).events
+    }
+    assert seen == outward(path)
+    assert len({kind for kind, _ in seen}) == 3
