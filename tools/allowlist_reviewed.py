@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelward.artifact.pickle import closures
+
 Fields = dict[str, Any]
 
 SETSTATE: dict[str, str] = {
@@ -563,7 +565,19 @@ FUNCTIONS: dict[str, Fields] = {
     "_codecs.encode": {"call": [["str", "'latin1'|'latin-1'|'utf-8'|'ascii'"]], "returns": "builtins.bytes"},
     "codecs.encode": {"call": [["str", "'latin1'|'latin-1'|'utf-8'|'ascii'"]], "returns": "builtins.bytes"},
     "operator.itemgetter": {"kind": "class", "call": [["const*"]]},
-    "functools.partial": {"kind": "class", "call": [["pure|value", "data*"]], "state": "partial"},
+    "functools.partial": {"kind": "class", "call": [["pure|value|class|function", "any*"]], "state": "partial"},
+    # what cloudpickle and dill build: special.py follows each of these
+    **{path.replace(".", ".", 1): {"kind": "function"} for path in closures.SPECIAL if path.split(".")[-2] != "types"},
+    **{f"{module}._make_dict_{part}": {"call": [["@keys", "bool?"]]} for module in closures.CLOUDPICKLE for part in ("keys",)},
+    **{f"{module}.{name}": {"call": [[]]} for module in closures.CLOUDPICKLE for name in ("_gen_ellipsis", "_gen_not_implemented")},
+    **{f"{module}._get_dataclass_field_type_sentinel": {"call": [["str"]]} for module in closures.CLOUDPICKLE},
+    **{f"{module}._make_typevar": {"call": [["str", "hint", "hint", "bool", "bool", "str|none"]], "returns": "typing.hint"} for module in closures.CLOUDPICKLE},
+    **{f"dataclasses:{name}": {"kind": "value"} for name in ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY", "_FIELD", "_FIELD_CLASSVAR", "_FIELD_INITVAR")},
+    "builtins.__main__": {"kind": "value"}, "builtins.__dict__": {"kind": "value"}, "dill:_dill": {"kind": "value"},
+    "builtins:object.__new__": {"kind": "value"}, "builtins:tuple.__new__": {"kind": "value"}, "enum:Enum.__new__": {"kind": "value"},
+    "sklearn.utils._set_output._wrap_data_with_container": {"kind": "value"}, "builtins.hasattr": {"kind": "value"},
+    "abc.ABCMeta": {"kind": "value"}, "abc.ABC": {"kind": "class", "base": True},
+    "builtins.property": {"kind": "function"}, "builtins.classmethod": {"kind": "function"}, "builtins.staticmethod": {"kind": "function"},
     "collections.OrderedDict": {
         "kind": "class",
         "items": "dict",
@@ -574,7 +588,7 @@ FUNCTIONS: dict[str, Fields] = {
     "collections.defaultdict": {
         "kind": "class",
         "items": "dict",
-        "call": [["pure|none?"], ["pure|none", "dict"]],
+        "call": [["pure|none|function?"], ["pure|none|function", "dict"]],
     },
     "collections.Counter": {
         "kind": "class",

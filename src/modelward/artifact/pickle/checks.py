@@ -31,7 +31,7 @@ _TEMPLATE: Final = re.compile(
     r"    return self\._argcheck_rvs\((?P=a) (?P=o), size=size\)\n"
     r"\ndef _parse_args_stats\(self, (?P=a) (?P=i), moments='mv'\):\n    return \((?P=a)\), (?P=o), moments\n"
 )
-"""The source text `scipy.stats._distn_infrastructure.parse_arg_template`, with names and numbers in its gaps."""
+"""The source text `scipy.stats._distn_infrastructure.parse_arg_template`, names and numbers in its gaps."""
 _INERT_NAMES: Final = frozenset({"__doc__", "__name__", "__qualname__", "__module__", "__version__"})
 """Attributes of an instance that nothing but documentation asks for."""
 _WRAPPER: Final = {
@@ -230,7 +230,7 @@ def check_tree(match: Matcher, target: Obj, state: Value) -> str | None:
 
 
 def check_distribution(match: Matcher, target: Obj, state: Value) -> str | None:
-    """`rv_generic.__setstate__` runs `_parse_arg_template` as source text: only the text that scipy writes."""
+    """`rv_generic.__setstate__` runs `_parse_arg_template` as source: only the text that scipy writes."""
     if problem := check_fields(match, target, state):
         return problem
     text = match.text(_fields(match, state).get("_parse_arg_template", 0))
@@ -267,7 +267,9 @@ def check_handle(match: Matcher, target: Obj, state: Value) -> str | None:
 def check_partial(match: Matcher, target: Obj, state: Value) -> str | None:
     """`functools.partial.__setstate__` stores `(func, args, keywords, attributes)`; it calls nothing."""
     items = state.items if isinstance(state, Seq) else []
-    if len(items) != 4 or not match.matches((("pure|value", "data", "data", "none|dict"),), items):
+    if len(items) != 4 or not match.matches(
+        (("pure|value|class|function", "tuple", "dict|none", "none|dict"),), items
+    ):
         return "the state of a partial is not a function without effects and data"
     return check_dict(match, target, items[3])
 

@@ -10,7 +10,7 @@ import _compat_pickle
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from modelward.artifact.events import Broken, Event, Level
-from modelward.artifact.pickle import rules
+from modelward.artifact.pickle import classes, closures, rules
 from modelward.artifact.pickle.checks import CHECKS, LOOSE
 from modelward.artifact.pickle.schema import Matcher
 from modelward.artifact.pickle.special import SPECIAL
@@ -172,6 +172,8 @@ class Judge:
             return self._call_name(callee, args, pos)
         if not isinstance(callee, Obj):
             raise Broken("a value that cannot be called is called")
+        if callee.built is not None:
+            return classes.call(self, callee, args, pos)
         result = Obj("", pos, callee, args)
         result.tainted = callee.tainted
         level: Level = "dangerous" if result.tainted or self._suspicious(args) else "unproven"
@@ -244,6 +246,8 @@ class Judge:
         result = Obj("", pos, cls, args)
         if not isinstance(cls, Global | Obj):
             raise Broken("a value that is no class is instantiated")
+        if isinstance(cls, Obj) and cls.built is not None:
+            return classes.instantiate(self, cls, args if _nothing(kwargs) else None, pos)
         if isinstance(cls, Obj):
             result.tainted = cls.tainted
             level: Level = "dangerous" if result.tainted else "unproven"
@@ -253,7 +257,7 @@ class Judge:
             )
             return result
         entry = cls.entry
-        plain = kwargs is None or (isinstance(kwargs, Map) and kwargs.whole and not kwargs.keys)
+        plain = _nothing(kwargs)
         known = entry is not None and entry.kind == "class" and args is not None and plain
         if known and entry is not None and (not args or self.match.matches(entry.new or (), args)):
             result.tag, result.entry = cls.path, entry
@@ -270,6 +274,9 @@ class Judge:
         """BUILD: give an object its state."""
         if self.journal is not None:
             self.journal.note(target)
+        if isinstance(target, Obj) and target.built is not None:
+            closures.give_state(self, target, state, pos)
+            return
         self._injection(target, state, pos)
         if isinstance(target, Global):
             text = f"{target.path} <- {render(self.data, state)}"
@@ -383,6 +390,11 @@ _TORCH_IDS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("'module'", "class", "str|none", "str|none"),
     ),
 }
+
+
+def _nothing(kwargs: Value | None) -> bool:
+    """Whether an instantiation gives no arguments by name."""
+    return kwargs is None or (isinstance(kwargs, Map) and kwargs.whole and not kwargs.keys)
 
 
 def _entry_of(path: str) -> Entry | None:

@@ -178,7 +178,7 @@ def walk_again(passed: Inert) -> tuple[list[Value], list[Value]]:
 
 
 def nested(outer: State, pos: int) -> tuple[int, Value]:
-    """Walk the pickle of an array of objects inside a joblib stream; gives the position after it, and its value.
+    """Walk the pickle of an array of objects inside a joblib stream; gives where it ends, and its value.
 
     Raises:
         Broken: it has no end.

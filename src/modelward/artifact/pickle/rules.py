@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         returns: tag of the result; "" means the name's own path.
         pure: it may be called by other code at load time with any argument, without effect.
         slots: attributes of an instance that BUILD may set through setattr: no code stands behind them.
-        base: a class that the file builds may inherit from it: making a subclass runs only code that was read.
+        base: a class that the file builds may inherit from it: that runs only code that was read.
     """
 
     kind: str

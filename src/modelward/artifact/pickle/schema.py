@@ -16,6 +16,7 @@ A schema is a tuple of patterns, one per argument. A pattern is a `|`-separated 
     value                                    an allow-listed name that may be referred to, never called
     pure                                     an allow-listed callable without effects, or a partial of one
     hint                                     what a type hint is made of: listed classes, values, and hints
+    function                                 a function that the file built
     any                                      any value (every name inside it is judged where it appears)
     =module.qualname                         exactly this name
     #tag                                     an instance known to be of this class
@@ -55,7 +56,7 @@ BYTES_TAGS: Final = frozenset({"builtins.bytes", "builtins.bytearray"})
 """Results that hold bytes: below protocol 3 pickle writes bytes as `_codecs.encode(text, 'latin1')`."""
 TENSOR_TAGS: Final = frozenset({"torch.Tensor", "torch.storage"})
 """Results whose arguments their schemas judged; they hold numbers and an ignored dictionary of hooks."""
-HINT_TAGS: Final = frozenset({"typing.hint", "types.GenericAlias"})
+HINT_TAGS: Final = frozenset({"typing.hint", "types.GenericAlias", "builtins.type", "built.class"})
 """Results that are type hints."""
 NATIVE_TAGS: Final = frozenset({"numpy.dtype", "numpy.ndarray"})
 """Instances whose memory layout native code relies on once it has seen them."""
@@ -125,6 +126,8 @@ class Matcher:
                 return value.tag in BYTES_TAGS
             if choice == "pure":
                 return self._pure_partial(value)
+            if choice == "function":
+                return value.tag == "built.function"
             return choice[0] == "#" and value.tag == choice[1:]
         if choice == "plain":
             return self.plain(value)
@@ -142,7 +145,11 @@ class Matcher:
                 return value.entry is not None and value.danger is None and value.entry.pure
             if not isinstance(value, Obj) or value.tag != "functools.partial" or not value.args:
                 return False
+            if not all(self._data(arg) for arg in value.args[1:]):
+                return False
             stated = value.state.items if isinstance(value.state, Seq) else []
+            if not all(self._data(part) for part in stated[1:]):
+                return False
             value = stated[0] if stated else value.args[0]
         return False
 
@@ -274,6 +281,8 @@ class Matcher:
         if not isinstance(item, Obj):
             return True
         item.used = item.used or item.tag in NATIVE_TAGS
+        if item.built is not None or item.tag == "built.instance":
+            return False  # its methods are the file's own
         if item.loose or item.tainted or item.tag in CALLABLE_TAGS or item.tag in {"", "builtins.str"}:
             return False
         if item.tag != "numpy.scalar" or not item.args:

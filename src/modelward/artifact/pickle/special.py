@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.events import Event
-from modelward.artifact.pickle import rules
+from modelward.artifact.pickle import closures, rules
 from modelward.artifact.pickle.values import Global, Obj, Seq, call_text
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def _getattr(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> V
     )
     if inner is not None and isinstance(owner, Global):
         return Global(owner.module, f"{owner.name}.{name}", pos, inner, None)
+    if isinstance(owner, Global) and owner.path == "dill._dill" and name == "_setattr":
+        return Global("builtins", "setattr", pos, rules.find("builtins", "setattr"), None)
     if name is not None and _method(owner, name):
         result.tag = callee.path
         return result
@@ -84,7 +86,7 @@ def _getattr(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> V
 
 
 def _method(owner: Value | None, name: str) -> bool:
-    """Whether an attribute is a method of a built-in value, or listed for its class: reading it calls nothing."""
+    """Whether an attribute is a method of a built-in value, or listed: reading it calls nothing."""
     if isinstance(owner, Obj):
         module, _, qualname = (owner.callee.path if isinstance(owner.callee, Global) else "").rpartition(".")
         found = rules.find(module, f"{qualname}.{name}")
@@ -178,5 +180,6 @@ SPECIAL: Final = {
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
     "torch._tensor._rebuild_from_type": _rebuild_from_type,
     "torch.storage._load_from_bytes": _load_from_bytes,
+    **closures.SPECIAL,
 }
 """Callables whose arguments are themselves called or instantiated."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from modelward.artifact.pickle.built import Built
     from modelward.artifact.pickle.opcodes import State
     from modelward.artifact.pickle.rules import Entry
 
@@ -118,9 +119,22 @@ class Obj:
         loose: its attributes may be anything, so a method called on it may be a callable of the file.
         used: native code or another object was given it, so its memory layout must not change any more.
         tainted: it comes from a call on the list of known payloads and gadgets.
+        built: what the file built here itself: code, a function, a class; None for anything else.
     """
 
-    __slots__ = ("args", "callee", "entry", "held", "loose", "pos", "state", "tag", "tainted", "used")
+    __slots__ = (
+        "args",
+        "built",
+        "callee",
+        "entry",
+        "held",
+        "loose",
+        "pos",
+        "state",
+        "tag",
+        "tainted",
+        "used",
+    )
 
     def __init__(
         self, tag: str, pos: int, callee: Value | None = None, args: Sequence[Value] | None = None
@@ -135,6 +149,7 @@ class Obj:
         self.loose = False
         self.used = False
         self.tainted = False
+        self.built: Built | None = None
 
 
 @final
