@@ -115,7 +115,7 @@ def test_pipelines_are_walked(model, message, verdict):
 @pytest.mark.parametrize(
     ("name", "search", "expected"),
     [
-        ("other.mlmodelc", "", "inert"), ("other.mlmodelc", "a:b", "inert"), ("../x", "", "dangerous"),
+        ("other.mlmodelc", "", "unproven"), ("other.mlmodelc", "a:b", "unproven"), ("../x", "", "dangerous"),
         ("/x", "", "dangerous"), ("x", "a:/Library", "dangerous"), ("x", "a:../b", "dangerous"),
     ],
 )  # fmt: skip

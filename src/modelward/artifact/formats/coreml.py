@@ -13,7 +13,7 @@ import msgspec
 
 from modelward.artifact.cursor import Cursor
 from modelward.artifact.formats.paths import escapes
-from modelward.artifact.formats.protobuf import Message
+from modelward.artifact.formats.protobuf import BYTES, VARINT, Message
 from modelward.artifact.formats.tally import MOST, Tally
 from modelward.artifact.reading import Malformed
 
@@ -35,6 +35,8 @@ _KINDS: Final = {
     2006: "audioFeaturePrint", 3000: "serializedModel",
 }  # fmt: skip
 """Number of the field of Model -> kind of model."""
+_DESCRIPTION: Final = dict.fromkeys((1, 10, 11, 12, 13, 20, 21, 50, 100), BYTES)
+"""Fields of ModelDescription; a SavedModel, whose graphs stand in the same place, has others."""
 _CUSTOM_LAYER: Final = 500
 _BRANCH: Final = {605: (1, 2), 615: (3, 4)}
 """Layers that hold networks -> the fields they stand in."""
@@ -65,6 +67,8 @@ def _model(root: Message, into: Reading) -> None:
     while waiting:
         model = waiting.pop()
         present = model.numbers_present() - {1, 2, 10}
+        model.only_fields({1: VARINT, 10: VARINT, **dict.fromkeys(present | {2}, BYTES)})
+        model.only(2).only_fields(_DESCRIPTION)
         for number in sorted(present):
             kind = _KINDS.get(number)
             if kind is None:
@@ -122,7 +126,8 @@ def _foreign(number: int, model: Message, into: Reading) -> None:
                     f"the {what} of a linked model is {path[:MOST]!r}, which {reason}",
                     pos=pos,
                 )
-        into.note("coreml.linked", f"another model is loaded from {file.only(1).text(1)[:MOST]!r}", pos=pos)
+        name = file.only(1).text(1)[:MOST]
+        into.unproven("coreml.linked", f"the model {name!r} is loaded as well, and it was not read", pos=pos)
 
 
 def _network(network: Message, tally: Tally, into: Reading) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 from modelward.artifact.formats.paths import escapes
 from modelward.artifact.formats.protobuf import Message
 from modelward.artifact.formats.tally import MOST, Tally
-from modelward.artifact.signs.graphs import onnx_tensor
+from modelward.artifact.signs.graphs import MODEL, onnx_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,6 +73,9 @@ def read(data: Buffer, into: Reading) -> None:
         scope.tally.report(into, "onnx")
         into.proven = True
         return
+    model.only_fields(MODEL, beyond=26)
+    if not model.text(2).isprintable():
+        into.unproven("onnx.polyglot", "the producer is no text: other loaders may read a model there")
     functions = list(model.each(25))
     scope = _Scope(frozenset((part.text(10), part.text(1)) for part in functions), Tally())
     graph = model.only(7)

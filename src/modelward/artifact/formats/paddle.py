@@ -19,6 +19,7 @@ from modelward.artifact.formats.protobuf import Message
 from modelward.artifact.formats.tally import MOST, Tally
 from modelward.artifact.formats.tensorrt import host_code
 from modelward.artifact.reading import Malformed
+from modelward.artifact.signs.graphs import BLOCK, PROGRAM
 
 if TYPE_CHECKING:
     from modelward.artifact.formats.protobuf import Span
@@ -75,7 +76,9 @@ def _program(program: Message, into: Reading) -> None:
     tally = Tally()
     inputs: list[str] = []
     outputs: list[str] = []
+    program.only_fields(PROGRAM)
     for block in program.each(1):
+        block.only_fields(BLOCK)
         for variable in block.each(3):
             kind = variable.only(2)
             if variable.number(3) and kind.places(3):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 from modelward.artifact.reading import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from modelward.artifact.pickle.values import Buffer
 
@@ -119,6 +119,21 @@ class Message:
     def numbers_present(self) -> set[int]:
         """Numbers of the fields that occur."""
         return set(self._parts)
+
+    def only_fields(self, known: Mapping[int, int], *, beyond: int = 1 << 29) -> None:
+        """Refuse what another schema would read: parsers pass over fields that they do not know.
+
+        Args:
+            known: number -> wire type.
+            beyond: larger numbers may occur.
+
+        Raises:
+            Malformed: there is another field.
+        """
+        for number, found in self._parts.items():
+            wire = known.get(number)
+            if number <= beyond and any(field[1] != wire for field in found):
+                raise Malformed(f"field {number} is none of the format")
 
     def places(self, number: int) -> list[Span]:
         """Where the length-delimited fields of a number stand."""

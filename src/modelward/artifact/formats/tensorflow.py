@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final, cast, final
 from modelward.artifact.formats import tensorflow_rules as rules
 from modelward.artifact.formats.keras import CONFIG, judge
 from modelward.artifact.formats.paths import escapes
-from modelward.artifact.formats.protobuf import Message
+from modelward.artifact.formats.protobuf import BYTES, VARINT, Message
 from modelward.artifact.formats.tally import MOST, Tally
+from modelward.artifact.formats.tensorflow_text import binary, is_text
 from modelward.artifact.reading import Malformed
-from modelward.artifact.signs.graphs import tensorflow_layout
+from modelward.artifact.signs.graphs import GRAPH, META, SAVED, tensorflow_layout
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
@@ -33,26 +34,38 @@ DTYPES: Final = {
     18: "complex128", 19: "float16", 20: "resource", 21: "variant", 22: "uint32", 23: "uint64",
 }  # fmt: skip
 """Names of tensorflow.DataType by number."""
+_NAMES: Final = {1: "FLOAT", 2: "DOUBLE", 3: "INT32", 7: "STRING", 9: "INT64", 10: "BOOL", 19: "HALF"}
+"""The same in texts, of the types that models have."""
 
 
 def read(data: Buffer, into: Reading) -> None:
     """Walk all graphs; the layout is the one the content was recognised by."""
+    text = is_text(bytes(data[: 1 << 16])) is not None
+    if text:
+        data = binary(data, {f"DT_{name}": number for number, name in _NAMES.items()}, into)
     layout = tensorflow_layout(data)
     root = Message(data, ((0, len(data)),), into.spend)
     tally = Tally()
     if layout == "keras-metadata":
+        root.only_fields({1: BYTES})
         for node in root.each(1):
+            node.only_fields({2: VARINT, 3: BYTES, 4: BYTES, 5: BYTES, 6: BYTES})
             _keras(node.text(4), node.places(5), data, into)
     elif layout == "saved-model":
+        root.only_fields(SAVED)
         for meta in root.each(2):
             _meta(meta, tally, into)
     elif layout == "meta-graph":
+        root.only_fields(META)
         _meta(root, tally, into)
     elif layout == "graph":
+        root.only_fields(GRAPH)
         _graph(root, tally, into)
         tally.report(into, "tensorflow")
     elif layout is None:
         raise Malformed("it is none of TensorFlow's messages")
+    for event in into.events if text else ():
+        event.pos = -1
     into.proven = True
 
 

@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 
 _FIRST: Final = 64
 """Fields looked at where a message may have any number of them."""
-_MODEL_FIELDS: Final = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+MODEL: Final = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 """Field number -> wire type of onnx.ModelProto."""
+SAVED: Final = {1: VARINT, 2: BYTES}
+META: Final = dict.fromkeys(range(1, 8), BYTES)
+GRAPH: Final = {1: BYTES, 2: BYTES, 3: VARINT, 4: BYTES, 5: BYTES}
+PROGRAM: Final = {1: BYTES, 4: BYTES, 5: BYTES}
+BLOCK: Final = {1: VARINT, 2: VARINT, 3: BYTES, 4: BYTES, 5: VARINT}
+"""The same of SavedModel, MetaGraphDef and GraphDef, and of ProgramDesc and BlockDesc."""
 Layout: TypeAlias = Literal["saved-model", "meta-graph", "graph", "keras-metadata", "fingerprint"]
 
 
@@ -40,7 +46,7 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
     first = head[:1]
     found = _text(data, head) if first in b"<{ \t\r\n\xef\xff\xfe\0" else None
     if found is None:
-        found = _tagged(data, head)
+        found = _tagged(data, head) or _text_format(head)
     if found is None and first[0] & 7 in {VARINT, BYTES} and first[0] < 0x80:
         try:
             found = _protobuf(data)
@@ -85,6 +91,19 @@ def _lod_tensor(head: bytes) -> bool:
     size = int.from_bytes(head[pos + 4 : pos + 8], "little")
     desc = head[pos + 8 : pos + 8 + size]
     return head[pos : pos + 4] == b"\0" * 4 and 2 <= size < 256 and desc[:1] == b"\x08" and len(desc) == size
+
+
+def _text_format(head: bytes) -> Sniffed | None:
+    """A graph as text: its first field has a name of the schema, and a field within follows."""
+    if head.lstrip()[:1] not in {b"s", b"m", b"g", b"n", b"l", b"v", b"#"}:
+        return None
+    from modelward.artifact.formats.tensorflow_text import is_text
+
+    first = is_text(head)
+    if first is None or not re.search(rb"\b(?:op|name|tags|min_consumer|producer|signature)\s*[:{<]", head):
+        return None
+    saved = first in {b"saved_model_schema_version", b"meta_graphs"}
+    return Sniffed("saved-model" if saved else "tensorflow-graph", "the text format of TensorFlow's graphs")
 
 
 # --- XML and JSON -------------------------------------------------------------------------------------------
@@ -194,7 +213,7 @@ def _onnx(data: Buffer) -> Sniffed | None:
     """The top level is fields of ModelProto up to the end of the file, among them a graph."""
     seen: set[int] = set()
     for number, wire, _, end in _top(data, (0, len(data)), 10_000):
-        if _MODEL_FIELDS.get(number, wire if number > 26 else -1) != wire:
+        if MODEL.get(number, wire if number > 26 else -1) != wire:
             return None
         seen.add(number)
         if end > len(data):
@@ -209,20 +228,28 @@ def _onnx(data: Buffer) -> Sniffed | None:
 _TENSOR: Final = {2: VARINT, 6: BYTES, 8: BYTES, 9: BYTES, 12: BYTES, 13: BYTES, 14: VARINT}
 
 
+def _parses(data: Buffer, span: Span) -> bool:
+    """Whether a part of the content is a message to its end."""
+    try:
+        return span[0] < span[1] and all(end <= span[1] for *_, end in _top(data, span, 1 << 20))
+    except Malformed:
+        return False
+
+
 def onnx_tensor(data: Buffer) -> bool:
     """A single TensorProto, as test data of models: a type, and values or a name, up to the end."""
     kind, numbers, pos = 0, set(), 0
     for number, wire, start, end in _top(data, (0, len(data))):
         if _TENSOR.get(number, wire if number in {1, 4, 5, 7, 10, 11} else -1) != wire:
             return False
+        if number == 7 and wire == BYTES and end <= len(data) and _parses(data, (start, end)):
+            return False  # packed integers are no message: this is a graph
         kind = start if number == 2 else kind
         numbers.add(number)
         pos = end
     return 0 < kind < 32 and pos == len(data) and bool(numbers & {4, 5, 6, 7, 8, 9, 10, 11, 13})
 
 
-_META: Final = dict.fromkeys(range(1, 8), BYTES)
-_GRAPH: Final = {1: BYTES, 2: BYTES, 3: VARINT, 4: BYTES, 5: BYTES}
 _NODE: Final = dict.fromkeys(range(1, 8), BYTES)
 _OPERATOR: Final = re.compile(rb"[A-Za-z_.][\w>./\\-]*")
 
@@ -230,7 +257,7 @@ _OPERATOR: Final = re.compile(rb"[A-Za-z_.][\w>./\\-]*")
 def tensorflow_layout(data: Buffer) -> Layout | None:
     """Which of TensorFlow's messages the content is, or None."""
     whole = (0, len(data))
-    saved = _whole(data, whole, {1: VARINT, 2: BYTES})
+    saved = _whole(data, whole, SAVED)
     if saved is not None:
         metas = [(start, end) for number, _, start, end in saved if number == 2]
         return "saved-model" if metas and saved[0][:2] == (1, VARINT) and _metagraph(data, metas[0]) else None
@@ -239,14 +266,14 @@ def tensorflow_layout(data: Buffer) -> Layout | None:
         return "fingerprint"
     if _keras_nodes(data):
         return "keras-metadata"
-    if _metagraph(data, whole):
-        return "meta-graph"
-    return "graph" if _graph(data, whole) else None
+    if _graph(data, whole):
+        return "graph"
+    return "meta-graph" if _metagraph(data, whole) else None
 
 
 def _metagraph(data: Buffer, span: Span) -> bool:
     """MetaInfoDef with TensorFlow's operators or version, and a graph."""
-    found = _whole(data, span, _META)
+    found = _whole(data, span, META)
     if found is None:
         return False
     graphs = [(start, end) for number, _, start, end in found if number == 2]
@@ -261,7 +288,7 @@ def _metagraph(data: Buffer, span: Span) -> bool:
 
 def _graph(data: Buffer, span: Span) -> bool:
     """GraphDef whose first nodes have a name and an operator."""
-    found = _whole(data, span, _GRAPH)
+    found = _whole(data, span, GRAPH)
     if found is None:
         return False
     nodes = [(start, end) for number, _, start, end in found if number == 1]
@@ -298,8 +325,7 @@ def _coreml(data: Buffer) -> bool:
 
 def _paddle(data: Buffer) -> bool:
     """Blocks that start with their index and their parent's."""
-    found = _whole(data, (0, len(data)), {1: BYTES, 4: BYTES, 5: BYTES})
+    found = _whole(data, (0, len(data)), PROGRAM)
     blocks = [(start, end) for number, _, start, end in found or () if number == 1]
-    shape = {1: VARINT, 2: VARINT, 3: BYTES, 4: BYTES, 5: VARINT}
-    parts = [_whole(data, block, shape) for block in blocks]
+    parts = [_whole(data, block, BLOCK) for block in blocks]
     return bool(parts) and all(part is not None and {1, 2} <= {field[0] for field in part} for part in parts)

@@ -1,0 +1,181 @@
+"""Content that two loaders read as two different models: parsers of protocol buffers pass over unknown fields."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelward.artifact.formats import tensorflow
+from modelward.artifact.formats.protobuf import BYTES, VARINT, Message
+from modelward.artifact.reading import Malformed
+from modelward.artifact.sniff import sniff
+from modelward.artifact.verdict import inspect_bytes
+
+
+@pytest.fixture(scope="session")
+def node(message):
+    return lambda op, name="n": message((1, name), (2, op))
+
+
+@pytest.fixture(scope="session")
+def evil_graph(message, node):
+    return message((1, node("Placeholder")), (1, node("ReadFile")))
+
+
+@pytest.fixture(scope="session")
+def evil_onnx(message):
+    """Fields of a ModelProto with an operator of an unknown domain."""
+    graph = message((1, message((1, "x"), (2, "y"), (4, "Op"), (7, "evil.ops"))), (2, "g"))
+    return message((1, 8), (7, graph), (8, message((1, ""), (2, 17))))
+
+
+def dirty(data):
+    return inspect_bytes(data, "m").verdict in {"unproven", "dangerous"}
+
+
+def test_the_parts_alone_are_not_clean(evil_graph, evil_onnx):
+    assert dirty(evil_graph)
+    assert dirty(evil_onnx)
+
+
+def test_only_fields_refuses_other_numbers_and_wire_types(message):
+    data = message((1, 5), (2, "x"), (40, 7))
+    parsed = Message(data, ((0, len(data)),), int)
+    with pytest.raises(Malformed, match="field 2"):
+        parsed.only_fields({1: VARINT}, beyond=26)
+    with pytest.raises(Malformed, match="field 1"):
+        parsed.only_fields({1: BYTES, 2: BYTES}, beyond=26)
+    with pytest.raises(Malformed, match="field 40"):
+        parsed.only_fields({1: VARINT, 2: BYTES})
+    parsed.only_fields({1: VARINT, 2: BYTES}, beyond=26)
+
+
+def test_a_graph_with_an_empty_library_is_a_graph(message, evil_graph, node):
+    """The library stands where a MetaGraphDef has its graph, and an empty one is a graph too."""
+    for data in (evil_graph + message((2, b"")), message((2, b"")) + evil_graph):
+        assert sniff(data).format == "tensorflow-graph"
+        assert inspect_bytes(data, "m").verdict == "dangerous"
+    plain = message((1, node("Placeholder")), (2, b""))
+    assert inspect_bytes(plain, "m").facts["operators"] == ["Placeholder"]
+
+
+@pytest.mark.parametrize("count", [1, 70, 12_000])
+def test_onnx_behind_the_nodes_of_a_graph(message, node, evil_onnx, count):
+    """ModelProto's first field is a number, so that nodes of a GraphDef there are passed over."""
+    assert dirty(message((1, node("Relu"))) * count + evil_onnx)
+    assert dirty(evil_onnx + message((1, node("Relu"))) * count)
+
+
+@pytest.mark.parametrize("extra", [[(2, 1)], [(2, 1), (9, b"\0" * 8)], [(2, 1), (14, 1)]])
+def test_onnx_that_looks_like_a_tensor(message, evil_onnx, extra):
+    """TensorProto's type is a number where ModelProto has the name of the producer."""
+    assert dirty(evil_onnx + message(*extra))
+    assert dirty(message(*extra) + evil_onnx)
+
+
+def test_a_tensor_of_packed_integers_is_a_tensor(message):
+    data = message((1, 3), (2, 7), (7, b"\x01\x02\x03"), (8, "t"))
+    report = inspect_bytes(data, "input_0.pb")
+    assert (report.format, report.verdict) == ("onnx", "inert")
+
+
+def test_a_saved_model_within_onnx(message, evil_graph):
+    """Both start with a number, and the producer's name stands where a SavedModel has its graphs."""
+    meta = message((1, message((4, "serve"))), (2, evil_graph))
+    graph = message((1, message((1, "x"), (2, "y"), (4, "Relu"))), (2, "g"))
+    assert dirty(message((1, 1), (2, meta), (7, graph), (8, message((1, ""), (2, 17)))))
+
+
+def test_a_saved_model_within_coreml(message, evil_graph):
+    meta = message((1, message((4, "serve"))), (2, evil_graph))
+    for extra in ((900, b""), (500, b"")):
+        assert dirty(message((1, 1), (2, meta), extra))
+
+
+@pytest.mark.parametrize("count", [1, 70])
+def test_a_graph_within_a_program_of_paddle(message, node, count):
+    """Blocks stand where a GraphDef has its nodes."""
+    block = message((1, 0), (2, 0), *[(3, b"")] * count) + node("ReadFile")
+    assert dirty(message((1, block)))
+
+
+@pytest.mark.parametrize("count", [1, 70])
+def test_a_graph_behind_the_objects_of_keras(message, node, count):
+    plain = message((2, 1), (3, "root"), (4, "_tf_keras_layer"), (5, "{}"))
+    assert dirty(message((1, plain)) * count + message((1, node("ReadFile"))))
+
+
+def test_a_saved_model_with_more_fields_is_not_clean(message, evil_graph, node):
+    plain = message((1, message((4, "serve"))), (2, message((1, node("Relu")))))
+    for extra in ((3, "x"), (100, 1)):
+        assert dirty(message((1, 1), (2, plain), extra))
+    many = message((1, 1)) + message((2, plain)) * 70 + message((2, message((1, b""), (2, evil_graph))))
+    assert inspect_bytes(many, "m").verdict == "dangerous"
+
+
+# --- text format --------------------------------------------------------------------------------------------
+
+TEXT = """# a comment
+saved_model_schema_version: 1
+meta_graphs {
+  meta_info_def { tags: "serve" tensorflow_version: '2.21.0' }
+  graph_def: <
+    node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+    node { name: "p" op: "Const" attr { key: "value" value { tensor { dtype: DT_STRING string_val: %s } } } }
+    node { name: "y" op: %s input: "p" unknown_field { deep [1, 2.5e-3, true] } }
+    versions { producer: 1882 }
+    library { function { signature { name: "f" } node_def { name: "z" op: "Relu" } } }
+  >
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("operator", "path", "expected"),
+    [
+        ('"Identity"', '"a"', "inert"), ('"f"', '"a"', "inert"), ('"ReadFile"', '"a"', "dangerous"),
+        ("'ReadFile'", '"a"', "dangerous"), ('"Read" "File"', '"a"', "dangerous"),
+        ('"\\122ead\\x46ile"', '"a"', "dangerous"), ('"\\u0052eadFile"', '"a"', "dangerous"),
+        ('"Read" # comment\n  \'File\'', '"a"', "dangerous"), ('"Evil"', '"a"', "unproven"),
+        ('"SaveV2"', '"/etc/cron.d/x"', "dangerous"), ('"SaveV2"', '"\\057etc"', "dangerous"),
+        ('"SaveV2"', '"model"', "inert"),
+    ],
+)  # fmt: skip
+def test_the_text_format(operator, path, expected):
+    report = inspect_bytes((TEXT % (path, operator)).encode(), "saved_model.pbtxt")
+    assert (report.format, report.verdict) == ("saved-model", expected)
+    assert report.facts["producer"] == "tensorflow 2.21.0"
+    assert all(finding.location.offset is None for finding in report.findings)
+
+
+def test_a_graph_as_text():
+    text = 'node {\n  name: "x"\n  op: "Placeholder"\n}\nnode { name: "r" op: "WriteFile" }\nlibrary {\n}\n'
+    report = inspect_bytes(text.encode(), "graph.pbtxt")
+    assert (report.format, report.verdict) == ("tensorflow-graph", "dangerous")
+
+
+@pytest.mark.parametrize("cut", [10, 50, 200, 400])
+def test_a_text_that_is_cut_off_is_not_clean(survives, cut):
+    text = (TEXT % ('"/etc/x"', '"SaveV2"')).encode()
+    assert survives(tensorflow.read, text[:-cut]) == "unproven"
+
+
+@pytest.mark.parametrize("tail", [b"}", b"<" * 200, b"\x00", b'"open'])
+def test_a_text_with_odd_ends_is_not_clean(survives, tail):
+    assert survives(tensorflow.read, (TEXT % ('"a"', '"Relu"')).encode() + tail) == "unproven"
+
+
+@pytest.mark.parametrize(
+    "text", ["node: the server", "library {book}", "versions: 1", "nodes { op: 1 }", "node = 5"]
+)
+def test_other_texts_are_left_alone(text):
+    assert sniff(text.encode()).format not in {"saved-model", "tensorflow-graph"}
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 2), st.integers(0, 255)), max_size=5))
+def test_mutations_of_texts_raise_nothing(survives, mutated, edits):
+    survives(tensorflow.read, mutated((TEXT % ('"\\x41"', '"SaveV2"')).encode(), edits))
+
+
+@given(st.text(alphabet='node{}<>:"\\opx1 \n[],;#', max_size=60))
+def test_noise_in_texts_raises_nothing(survives, text):
+    survives(tensorflow.read, b"node { " + text.encode())
