@@ -9,6 +9,7 @@ import argparse
 import collections
 import datetime as dt
 import decimal
+import multiprocessing
 import pickle
 import random
 import subprocess
@@ -66,24 +67,21 @@ def _frame() -> object:
     return pd.DataFrame({"cells": [[i, i + 1] for i in range(200_000)], "number": range(200_000)})
 
 
-def write(folder: Path, wanted: set[str]) -> list[Path]:
+def write(folder: Path, wanted: set[str]) -> None:
     """Write the files of the wanted shapes (all, when none is named)."""
-    paths = []
     for name, make in values(random.Random(SEED)).items():
         protocols = (0, 1, 2, 4, 5) if name == "tuples" else (2, 4) if name == "dictionaries" else (4,)
         for protocol in protocols:
             path = folder / f"{name}-{protocol}.pkl"
             if not wanted or path.stem in wanted:
                 path.write_bytes(pickle.dumps(make(), protocol))
-                paths.append(path)
     if not wanted or "forest" in wanted:
-        paths += _forest(folder)
+        _forest(folder)
     if not wanted or "torch-zip" in wanted:
-        paths.append(_torch_zip(folder / "torch-zip.pt"))
-    return paths
+        _torch_zip(folder / "torch-zip.pt")
 
 
-def _forest(folder: Path) -> list[Path]:
+def _forest(folder: Path) -> None:
     """A random forest of about 85 MB: by pickle, by joblib, and compressed."""
     import joblib
     import numpy as np
@@ -96,10 +94,9 @@ def _forest(folder: Path) -> list[Path]:
     paths[0].write_bytes(pickle.dumps(forest, 4))
     joblib.dump(forest, paths[1])
     joblib.dump(forest, paths[2], compress=3)
-    return paths
 
 
-def _torch_zip(path: Path) -> Path:
+def _torch_zip(path: Path) -> None:
     """What torch.save writes of a state of 1 GiB; most of the file is a hole on disk."""
     size = 1 << 30
     state = (
@@ -123,7 +120,6 @@ def _torch_zip(path: Path) -> Path:
         archive.start_dir = archive.fp.tell()
         archive.filelist.append(entry)
         archive.NameToInfo[entry.filename] = entry
-    return path
 
 
 def measure(path: Path, repeat: int) -> tuple[float, float, str]:
@@ -144,8 +140,13 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names, separated by commas, such as tuples-4,forest")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        # A child starts with the peak of its parent, so the files are made in another process.
+        wanted = set(filter(None, options.only.split(",")))
+        maker = multiprocessing.get_context("spawn").Process(target=write, args=(Path(folder), wanted))
+        maker.start()
+        maker.join()
         print(f"{'file':<28}{'size MB':>10}{'CPU s':>8}{'peak MB':>9}  verdict   (least of {options.repeat})")
-        for path in write(Path(folder), set(filter(None, options.only.split(",")))):
+        for path in sorted(Path(folder).iterdir()):
             seconds, peak, verdict = measure(path, options.repeat)
             size = path.stat().st_size / 1e6
             print(f"{path.name:<28}{size:10.1f}{seconds:8.3f}{peak:9.0f}  {verdict}", flush=True)

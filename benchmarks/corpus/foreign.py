@@ -1,3 +1,4 @@
+# ruff: noqa: E501, FBT003, N811, N813, PLW0108, S106 - calls of many libraries, as their own documents show them
 """Writes artifacts with one library that the development environment lacks. Run by benign.py in that library's own."""
 
 import json
@@ -14,7 +15,10 @@ def add(family, name, file, write):
     parent = FOLDER / f"{next(COUNT):03d}"
     parent.mkdir(parents=True, exist_ok=True)
     write(parent / file)
-    print(json.dumps({"path": str((parent / file).relative_to(FOLDER.parent)), "family": family, "name": name}), flush=True)
+    print(
+        json.dumps({"path": str((parent / file).relative_to(FOLDER.parent)), "family": family, "name": name}),
+        flush=True,
+    )
 
 
 def tensorflow():
@@ -22,12 +26,31 @@ def tensorflow():
 
     layers = tf.keras.layers
     model = tf.keras.Sequential([layers.Input((4,)), layers.Dense(3, activation="relu"), layers.Dense(1)])
-    image = tf.keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2, activation="softmax")])
+    image = tf.keras.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(2, 3),
+            layers.Flatten(),
+            layers.Dense(2, activation="softmax"),
+        ]
+    )
     for name, value in {"dense": model, "convolution": image}.items():
-        add("other", f"SavedModel {name}", "model", lambda path, value=value: value.export(path, verbose=False))
+        add(
+            "other",
+            f"SavedModel {name}",
+            "model",
+            lambda path, value=value: value.export(path, verbose=False),
+        )
         add("other", f"tensorflow keras {name}", "model.keras", lambda path, value=value: value.save(path))
         add("other", f"tensorflow h5 {name}", "model.h5", lambda path, value=value: value.save(path))
-        add("other", f"TFLite {name}", "model.tflite", lambda path, value=value: path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(value).convert()))
+        add(
+            "other",
+            f"TFLite {name}",
+            "model.tflite",
+            lambda path, value=value: path.write_bytes(
+                tf.lite.TFLiteConverter.from_keras_model(value).convert()
+            ),
+        )
 
     def quantised(path):
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
@@ -50,11 +73,18 @@ def tensorflow():
     def frozen(path):
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-        function = convert_variables_to_constants_v2(tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec([1, 4])))
+        function = convert_variables_to_constants_v2(
+            tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec([1, 4]))
+        )
         path.write_bytes(function.graph.as_graph_def().SerializeToString())
 
     add("other", "frozen graph", "frozen_graph.pb", frozen)
-    add("other", "checkpoint", "ckpt", lambda path: tf.train.Checkpoint(v=tf.Variable(1.0)).save(str(path / "model")))
+    add(
+        "other",
+        "checkpoint",
+        "ckpt",
+        lambda path: tf.train.Checkpoint(v=tf.Variable(1.0)).save(str(path / "model")),
+    )
 
 
 def openvino():
@@ -81,13 +111,23 @@ def coremltools():
 
     builder = NeuralNetworkBuilder([("x", datatypes.Array(4))], [("y", datatypes.Array(2))])
     builder.add_inner_product("d", np.ones((2, 4)), np.zeros(2), 4, 2, True, "x", "y")
-    add("other", "Core ML network", "model.mlmodel", lambda path: ct.models.utils.save_spec(builder.spec, str(path)))
+    add(
+        "other",
+        "Core ML network",
+        "model.mlmodel",
+        lambda path: ct.models.utils.save_spec(builder.spec, str(path)),
+    )
 
     @mb.program(input_specs=[mb.TensorSpec(shape=(1, 4))])
     def program(x):
         return mb.relu(x=x, name="y")
 
-    add("other", "Core ML package", "model.mlpackage", lambda path: ct.convert(program, convert_to="mlprogram").save(str(path)))
+    add(
+        "other",
+        "Core ML package",
+        "model.mlpackage",
+        lambda path: ct.convert(program, convert_to="mlprogram").save(str(path)),
+    )
 
 
 def flax():
@@ -95,8 +135,20 @@ def flax():
     from flax import serialization
 
     tree = {"params": {"dense": {"kernel": jnp.ones((4, 2)), "bias": jnp.zeros(2, jnp.bfloat16)}}, "step": 3}
-    add("other", "flax msgpack", "flax_model.msgpack", lambda path: path.write_bytes(serialization.to_bytes(tree)))
-    add("other", "flax msgpack, scalars", "state.msgpack", lambda path: path.write_bytes(serialization.msgpack_serialize({"a": 1.5, "b": complex(1, 2), "c": "x"})))
+    add(
+        "other",
+        "flax msgpack",
+        "flax_model.msgpack",
+        lambda path: path.write_bytes(serialization.to_bytes(tree)),
+    )
+    add(
+        "other",
+        "flax msgpack, scalars",
+        "state.msgpack",
+        lambda path: path.write_bytes(
+            serialization.msgpack_serialize({"a": 1.5, "b": complex(1, 2), "c": "x"})
+        ),
+    )
 
 
 def transformers():
@@ -118,14 +170,23 @@ def transformers():
 
 
 def mlflow():
+    import mlflow
     import numpy as np
     from sklearn.linear_model import LogisticRegression
 
-    import mlflow
-
     model = LogisticRegression().fit(np.eye(4), [0, 1, 0, 1])
-    add("pickle", "MLflow sklearn", "model", lambda path: mlflow.sklearn.save_model(model, path, serialization_format="cloudpickle"))
-    add("pickle", "MLflow sklearn, pickle", "model", lambda path: mlflow.sklearn.save_model(model, path, serialization_format="pickle"))
+    add(
+        "pickle",
+        "MLflow sklearn",
+        "model",
+        lambda path: mlflow.sklearn.save_model(model, path, serialization_format="cloudpickle"),
+    )
+    add(
+        "pickle",
+        "MLflow sklearn, pickle",
+        "model",
+        lambda path: mlflow.sklearn.save_model(model, path, serialization_format="pickle"),
+    )
 
 
 def rdata():
@@ -142,10 +203,18 @@ def nyoka():
     from nyoka import PMML44 as ny
 
     def save(path):
-        table = ny.RegressionTable(intercept=1.5, NumericPredictor=[ny.NumericPredictor(name="x", coefficient=2.0)])
-        model = ny.RegressionModel(functionName="regression", MiningSchema=ny.MiningSchema(MiningField=[ny.MiningField(name="x")]), RegressionTable=[table])
+        table = ny.RegressionTable(
+            intercept=1.5, NumericPredictor=[ny.NumericPredictor(name="x", coefficient=2.0)]
+        )
+        model = ny.RegressionModel(
+            functionName="regression",
+            MiningSchema=ny.MiningSchema(MiningField=[ny.MiningField(name="x")]),
+            RegressionTable=[table],
+        )
         header = ny.Header(copyright="x", Application=ny.Application(name="nyoka", version="5"))
-        fields = ny.DataDictionary(numberOfFields=1, DataField=[ny.DataField(name="x", optype="continuous", dataType="double")])
+        fields = ny.DataDictionary(
+            numberOfFields=1, DataField=[ny.DataField(name="x", optype="continuous", dataType="double")]
+        )
         pmml = ny.PMML(version="4.4.1", Header=header, DataDictionary=fields, RegressionModel=[model])
         with path.open("w") as file:
             pmml.export(outfile=file, level=0)
@@ -157,13 +226,20 @@ def paddle():
     import paddle as library
 
     net = library.nn.Sequential(library.nn.Linear(4, 3), library.nn.ReLU(), library.nn.Linear(3, 1))
-    add("pickle", "paddle state dict", "model.pdparams", lambda path: library.save(net.state_dict(), str(path)))
+    add(
+        "pickle",
+        "paddle state dict",
+        "model.pdparams",
+        lambda path: library.save(net.state_dict(), str(path)),
+    )
     adam = library.optimizer.Adam(parameters=net.parameters())
     add("pickle", "paddle optimizer", "model.pdopt", lambda path: library.save(adam.state_dict(), str(path)))
 
     def inference(path):
         path.mkdir()
-        library.jit.save(net, str(path / "model"), input_spec=[library.static.InputSpec([None, 4], "float32")])
+        library.jit.save(
+            net, str(path / "model"), input_spec=[library.static.InputSpec([None, 4], "float32")]
+        )
 
     add("other", "paddle inference", "model", inference)
 

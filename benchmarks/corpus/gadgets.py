@@ -1,3 +1,4 @@
+# ruff: noqa: FBT003 - payloads stand in one line each; arguments of the gadgets are what they are
 """Callables that do harm when a pickle calls them: published ones, and ones found by reading sources.
 
 Each line is `module:qualname`, its arguments, and what a scanner must say at least. `IMPORT` marks what only
@@ -50,7 +51,10 @@ KNOWN: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("profile:run", (CODE,)),
     ("timeit:timeit", (CODE, "pass")),
     ("pydoc:pipepager", ("x", COMMAND)),
-    ("idlelib.pyshell:ModifiedInterpreter.runcommand", (call("idlelib.pyshell:ModifiedInterpreter", None), CODE)),
+    (
+        "idlelib.pyshell:ModifiedInterpreter.runcommand",
+        (call("idlelib.pyshell:ModifiedInterpreter", None), CODE),
+    ),
     ("distutils.file_util:write_file", (PATH, ["x"])),
     ("test.support.script_helper:assert_python_ok", ("-c", "pass")),
     ("ensurepip:_run_pip", (["--version"], [])),
@@ -62,8 +66,14 @@ KNOWN: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("torch:load", (PATH,)),
     ("torch.storage:_load_from_bytes", (BLOB,)),
     ("torch._dynamo.guards:GuardBuilder.get", (obj("torch._dynamo.guards:GuardBuilder"), CODE)),
-    ("torch.fx.experimental.symbolic_shapes:ShapeEnv.evaluate_guards_expression", (obj("torch.fx.experimental.symbolic_shapes:ShapeEnv"), CODE, [])),
-    ("torch.utils._config_module:ConfigModule.load_config", (obj("torch.utils._config_module:ConfigModule"), BLOB)),
+    (
+        "torch.fx.experimental.symbolic_shapes:ShapeEnv.evaluate_guards_expression",
+        (obj("torch.fx.experimental.symbolic_shapes:ShapeEnv"), CODE, []),
+    ),
+    (
+        "torch.utils._config_module:ConfigModule.load_config",
+        (obj("torch.utils._config_module:ConfigModule"), BLOB),
+    ),
     ("torch.utils.collect_env:run", (COMMAND,)),
     ("torch.utils.bottleneck.__main__:run_cprofile", (call("builtins:compile", CODE, "x", "exec"), {})),
     ("torch.jit.unsupported_tensor_ops:execWrapper", (CODE, {}, {})),
@@ -75,7 +85,10 @@ KNOWN: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("pip:main", (["--version"],)),
     ("joblib:load", (PATH,)),
     ("pandas:read_pickle", (PATH,)),
-    ("asyncio.unix_events:_UnixSubprocessTransport._start", (ref("builtins:object"), COMMAND, True, None, None, None, 0)),
+    (
+        "asyncio.unix_events:_UnixSubprocessTransport._start",
+        (ref("builtins:object"), COMMAND, True, None, None, None, 0),
+    ),
     ("functools:partial.__call__", (call("functools:partial", SYSTEM, COMMAND),)),
     ("trace:Trace.run", (call("trace:Trace"), CODE)),
     ("doctest:debug_script", (CODE,)),
@@ -99,7 +112,10 @@ RESOLVERS: tuple[Raw, ...] = (
     call("werkzeug.utils:import_string", "os.system"),
     call("xml.sax.saxutils:__builtins__.__getitem__", "eval"),
     call("kombu.utils.imports:symbol_by_name", "os:system"),
-    call("setuptools._vendor.importlib_metadata:EntryPoint.load", call("setuptools._vendor.importlib_metadata:EntryPoint", "x", "os:system", "g")),
+    call(
+        "setuptools._vendor.importlib_metadata:EntryPoint.load",
+        call("setuptools._vendor.importlib_metadata:EntryPoint", "x", "os:system", "g"),
+    ),
     call("importlib.metadata:EntryPoint.load", call("importlib.metadata:EntryPoint", "x", "os:system", "g")),
     call("pip._vendor.distlib.util:resolve", "os", "system"),
 )
@@ -112,7 +128,10 @@ STANDARD: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("multiprocessing.spawn:_fixup_main_from_name", (NEWS,)),
     ("multiprocessing.sharedctypes:make_property", ("x = 1\nprint(1)\n",)),
     ("multiprocessing.util:spawnv_passfds", (b"/bin/true", [b"true"], [])),
-    ("multiprocessing.pool:ThreadPool.apply", (call("multiprocessing.pool:ThreadPool", 1), SYSTEM, (COMMAND,))),
+    (
+        "multiprocessing.pool:ThreadPool.apply",
+        (call("multiprocessing.pool:ThreadPool", 1), SYSTEM, (COMMAND,)),
+    ),
     ("multiprocessing.reduction:ForkingPickler.loads", (BLOB,)),
     ("_osx_support:_remove_unsupported_archs", ({"CFLAGS": "-arch ppc", "CC": COMMAND},)),
     ("_osx_support:_read_output", (COMMAND,)),
@@ -121,19 +140,35 @@ STANDARD: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("typing:_eval_type", (call("typing:ForwardRef", CODE), {}, {})),
     ("uuid:_get_command_stdout", (COMMAND,)),
     ("zipimport:zipimporter.load_module", (call("zipimport:zipimporter", PATH + ".zip"), "m")),
-    ("importlib.machinery:SourceFileLoader.load_module", (call("importlib.machinery:SourceFileLoader", "m", PATH), "m")),
-    ("importlib._bootstrap_external:ExtensionFileLoader.create_module", (call("importlib._bootstrap_external:ExtensionFileLoader", "m", SO), None)),
+    (
+        "importlib.machinery:SourceFileLoader.load_module",
+        (call("importlib.machinery:SourceFileLoader", "m", PATH), "m"),
+    ),
+    (
+        "importlib._bootstrap_external:ExtensionFileLoader.create_module",
+        (call("importlib._bootstrap_external:ExtensionFileLoader", "m", SO), None),
+    ),
     ("timeit:repeat", (CODE, "pass")),
     ("timeit:main", ([CODE],)),
     ("doctest:run_docstring_examples", (">>> print(1)\n", {}, False, "x")),
     ("ctypes:cdll.LoadLibrary", (SO,)),
     ("ctypes:PyDLL", (SO,)),
     ("_ctypes:dlopen", (SO, 1)),
-    ("logging.config:dictConfig", ({"version": 1, "formatters": {"f": {"()": "os.system", "command": COMMAND}}},)),
+    (
+        "logging.config:dictConfig",
+        ({"version": 1, "formatters": {"f": {"()": "os.system", "command": COMMAND}}},),
+    ),
     ("logging.config:fileConfig", (PATH,)),
     ("mailcap:findmatch", ({"a/b": [{"test": COMMAND, "view": "x"}]}, "a/b")),
     ("webbrowser:GenericBrowser.open", (call("webbrowser:GenericBrowser", COMMAND), "x")),
-    ("pipes:Template.copy", (obj("pipes:Template", state={"steps": [(COMMAND, "--")], "debugging": False}), "/dev/null", "/dev/null")),
+    (
+        "pipes:Template.copy",
+        (
+            obj("pipes:Template", state={"steps": [(COMMAND, "--")], "debugging": False}),
+            "/dev/null",
+            "/dev/null",
+        ),
+    ),
     ("pathlib:Path.unlink", (call("pathlib:PosixPath", PATH),)),
     ("pathlib:Path.write_text", (call("pathlib:PosixPath", PATH), "x")),
     ("shutil:unpack_archive", (PATH + ".zip",)),
@@ -165,15 +200,24 @@ STANDARD: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("site:addpackage", ("/nonexistent", "x.pth", None)),
     ("runpy:_run_module_code", (CODE,)),
     ("runpy:run_module", (NEWS,)),
-    ("concurrent.futures.thread:ThreadPoolExecutor.submit", (call("concurrent.futures.thread:ThreadPoolExecutor"), SYSTEM, COMMAND)),
+    (
+        "concurrent.futures.thread:ThreadPoolExecutor.submit",
+        (call("concurrent.futures.thread:ThreadPoolExecutor"), SYSTEM, COMMAND),
+    ),
     ("threading:Thread.run", (call("threading:Thread", None, SYSTEM, None, (COMMAND,)),)),
     ("threading:Timer.run", (call("threading:Timer", 0, SYSTEM, (COMMAND,)),)),
     ("atexit:register", (SYSTEM, COMMAND)),
     ("operator:call", (SYSTEM, COMMAND)),
     ("_operator:call", (SYSTEM, COMMAND)),
     ("contextvars:Context.run", (call("contextvars:Context"), SYSTEM, COMMAND)),
-    ("sched:scheduler.run", (obj("sched:scheduler", state={"_queue": [], "delayfunc": SYSTEM, "timefunc": SYSTEM}),)),
-    ("unittest:FunctionTestCase.runTest", (call("unittest:FunctionTestCase", call("functools:partial", SYSTEM, COMMAND)),)),
+    (
+        "sched:scheduler.run",
+        (obj("sched:scheduler", state={"_queue": [], "delayfunc": SYSTEM, "timefunc": SYSTEM}),),
+    ),
+    (
+        "unittest:FunctionTestCase.runTest",
+        (call("unittest:FunctionTestCase", call("functools:partial", SYSTEM, COMMAND)),),
+    ),
     ("lib2to3.pgen2.grammar:Grammar.loads", (call("lib2to3.pgen2.grammar:Grammar"), BLOB)),
     ("pickle:_loads", (BLOB,)),
     ("shelve:open", (PATH,)),
@@ -210,8 +254,14 @@ LIBRARIES: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("torch.utils.cpp_extension:load_inline", ("m", "int x;")),
     ("torch.utils.data.datapipes.utils.decoder:basichandlers", ("pickle", BLOB)),
     ("torch.distributed.checkpoint.format_utils:torch_save_to_dcp", (PATH, PATH)),
-    ("torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler:SubprocessHandler", (COMMAND, (), {}, None, None, 0, None)),
-    ("torch.utils.benchmark.utils.timer:Timer.timeit", (call("torch.utils.benchmark.utils.timer:Timer", CODE), 1)),
+    (
+        "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler:SubprocessHandler",
+        (COMMAND, (), {}, None, None, 0, None),
+    ),
+    (
+        "torch.utils.benchmark.utils.timer:Timer.timeit",
+        (call("torch.utils.benchmark.utils.timer:Timer", CODE), 1),
+    ),
     ("torch.utils._get_clean_triton:process_file", (PATH, PATH)),
     ("torchgen.static_runtime.gen_static_runtime_ops:clang_format", (PATH,)),
     ("numpy.testing._private.utils:measure", (CODE,)),
@@ -233,7 +283,10 @@ LIBRARIES: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("joblib._memmapping_reducer:unlink_file", (PATH,)),
     ("joblib.disk:delete_folder", (PATH,)),
     ("joblib.externals.loky.backend.spawn:_fixup_main_from_path", (PATH,)),
-    ("joblib.parallel:BatchedCalls.__call__", (call("joblib.parallel:BatchedCalls", [(SYSTEM, (COMMAND,), {})], (None, 1)),)),
+    (
+        "joblib.parallel:BatchedCalls.__call__",
+        (call("joblib.parallel:BatchedCalls", [(SYSTEM, (COMMAND,), {})], (None, 1)),),
+    ),
     ("dill._dill:loads", (BLOB,)),
     ("dill.session:load_module", (PATH,)),
     ("sympy.core.sympify:sympify", (CODE,)),
@@ -288,7 +341,16 @@ IMPORT: tuple[tuple[str, tuple[object, ...]], ...] = (
 )
 
 # A name alone, never called: it imports a module that acts, or hands out what a later call would use.
-NAMES: tuple[str, ...] = ("antigravity:geohash", "this:s", "collections:_sys.modules", "idlelib.idle:idlelib", "os:environ", "torch._C:_jit_get_schemas_for_operator", "lib2to3.__main__:sys", "my_private_pkg.backdoor:x")
+NAMES: tuple[str, ...] = (
+    "antigravity:geohash",
+    "this:s",
+    "collections:_sys.modules",
+    "idlelib.idle:idlelib",
+    "os:environ",
+    "torch._C:_jit_get_schemas_for_operator",
+    "lib2to3.__main__:sys",
+    "my_private_pkg.backdoor:x",
+)
 
 # Not code, but neither harmless: endless work, state of the process, files made or read.
 SIDE: tuple[tuple[str, tuple[object, ...]], ...] = (

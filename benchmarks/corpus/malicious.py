@@ -1,3 +1,4 @@
+# ruff: noqa: E402, E501 - the modules beside this script are found by the path set above them
 """The malicious corpus: at least 420 artifacts, each inert by construction.
 
 python benchmarks/corpus/malicious.py FOLDER [--seed 0]
@@ -17,9 +18,13 @@ from typing import TYPE_CHECKING
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2] / "tests")]
 
 import evil_graphs
+import evil_hub
+import evil_keras
 import evil_models
+import evil_onnx
 import evil_pickles
 import evil_texts
+
 from vectors import advisories, containers, pickles
 
 if TYPE_CHECKING:
@@ -38,7 +43,7 @@ def vectors(seed: int) -> Iterator[tuple[str, Vector]]:
             if vector.label not in SPARE or index % 6 == 0:
                 yield "known", vector
     yield from evil_pickles.vectors(seed)
-    for module in (evil_graphs, evil_models, evil_texts):
+    for module in (evil_graphs, evil_onnx, evil_keras, evil_models, evil_hub, evil_texts):
         yield from module.vectors()
 
 
@@ -57,13 +62,23 @@ def build(folder: Path, seed: int) -> list[dict[str, str]]:
             path = place / vector.file / name if name else place / vector.file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        manifest.append({"path": f"{place.name}/{vector.file}", "set": group, "label": vector.label, "name": vector.name, "expect": vector.expect})
+        manifest.append(
+            {
+                "path": f"{place.name}/{vector.file}",
+                "set": group,
+                "label": vector.label,
+                "name": vector.name,
+                "expect": vector.expect,
+            }
+        )
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return manifest
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()

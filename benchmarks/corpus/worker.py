@@ -65,7 +65,14 @@ def main():
             out.seek(0)
             text = out.read(4 << 20).decode("utf-8", "replace")
         code = os.waitstatus_to_exitcode(status) if status is not None else None
-        record = {"path": path, "code": code, "seconds": time.monotonic() - began, "cpu": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024, "out": text}
+        record = {
+            "path": path,
+            "code": code,
+            "seconds": time.monotonic() - began,
+            "cpu": used.ru_utime + used.ru_stime,
+            "mib": used.ru_maxrss / 1024,
+            "out": text,
+        }
         os.write(1, json.dumps(record).encode() + b"\n")
 
 

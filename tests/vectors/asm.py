@@ -55,17 +55,31 @@ def push(value: object, version: int = 4) -> Raw:
     if isinstance(value, Raw):
         return value
     if value is None or isinstance(value, bool):
-        return Raw({None: b"N", True: b"\x88" if version > 1 else b"I01\n", False: b"\x89" if version > 1 else b"I00\n"}[value])
+        return Raw(
+            {
+                None: b"N",
+                True: b"\x88" if version > 1 else b"I01\n",
+                False: b"\x89" if version > 1 else b"I00\n",
+            }[value]
+        )
     if isinstance(value, int):
         return Raw(b"J" + struct.pack("<i", value) if version else b"I%d\n" % value)
     if isinstance(value, str):
         return text(value, version)
     if isinstance(value, bytes):
-        return Raw(b"C" + bytes([len(value)]) + value if len(value) < 256 else b"B" + struct.pack("<I", len(value)) + value)
+        return Raw(
+            b"C" + bytes([len(value)]) + value
+            if len(value) < 256
+            else b"B" + struct.pack("<I", len(value)) + value
+        )
     if isinstance(value, tuple):
         return Raw(b"(" + b"".join(push(item, version) for item in value) + b"t")
     if isinstance(value, list):
-        return Raw(b"](" + b"".join(push(item, version) for item in value) + b"e" if version else b"(" + b"".join(push(item, 0) for item in value) + b"l")
+        return Raw(
+            b"](" + b"".join(push(item, version) for item in value) + b"e"
+            if version
+            else b"(" + b"".join(push(item, 0) for item in value) + b"l"
+        )
     if isinstance(value, dict):
         pairs = b"".join(push(key, version) + push(item, version) for key, item in value.items())
         return Raw(b"(" + pairs + b"d" if not version else b"}(" + pairs + b"u")

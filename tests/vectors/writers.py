@@ -27,28 +27,71 @@ class Member(NamedTuple):
     body: bytes | None = None
 
 
-def archive(*members: Member, prefix: bytes = b"", comment: bytes = b"", shift: int = 0, hidden: int = 0) -> bytes:
+def archive(
+    *members: Member, prefix: bytes = b"", comment: bytes = b"", shift: int = 0, hidden: int = 0
+) -> bytes:
     """A zip archive; `hidden` members at the end stand outside the central directory, `shift` moves its offsets."""
     out, central = io.BytesIO(prefix), b""
     out.seek(0, 2)
     listed = members[: len(members) - hidden]
     for member in members:
         at = out.tell() - (len(prefix) if shift else 0)
-        body = member.body if member.body is not None else deflate(member.data) if member.method == 8 else member.data
+        body = (
+            member.body
+            if member.body is not None
+            else deflate(member.data)
+            if member.method == 8
+            else member.data
+        )
         crc = zlib.crc32(member.data) if member.crc is None else member.crc
         size = len(member.data) if member.size is None else member.size
         local, listing = member.name.encode(), (member.central or member.name).encode()
         fields = (crc, len(body), size)
-        out.write(struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, member.flags, member.method, 0, 33, *fields, len(local), len(member.extra)))
+        out.write(
+            struct.pack(
+                "<4s5H3I2H",
+                b"PK\x03\x04",
+                20,
+                member.flags,
+                member.method,
+                0,
+                33,
+                *fields,
+                len(local),
+                len(member.extra),
+            )
+        )
         out.write(local + member.extra + body)
         if member in listed:
             flags = member.flags if member.central_flags is None else member.central_flags
             method = member.method if member.central_method is None else member.central_method
-            central += struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 0x314, 20, flags, method, 0, 33, *fields, len(listing), 0, 0, 0, 0, member.mode << 16, at)
+            central += struct.pack(
+                "<4s6H3I5H2I",
+                b"PK\x01\x02",
+                0x314,
+                20,
+                flags,
+                method,
+                0,
+                33,
+                *fields,
+                len(listing),
+                0,
+                0,
+                0,
+                0,
+                member.mode << 16,
+                at,
+            )
             central += listing
     start = out.tell() - (len(prefix) if shift else 0)
     out.write(central)
-    out.write(struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, len(listed), len(listed), len(central), start, len(comment)) + comment)
+    out.write(
+        struct.pack(
+            "<4s4H2IH", b"PK\x05\x06", 0, 0, len(listed), len(listed), len(central), start, len(comment)
+        )
+        + comment
+    )
     return out.getvalue()
 
 

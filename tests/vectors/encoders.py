@@ -34,18 +34,37 @@ def gguf_text(value: str) -> bytes:
     return struct.pack("<Q", len(value.encode())) + value.encode()
 
 
-def gguf(pairs: dict[str, str | int], *, tensors: bytes = b"", count: int = 0, keys: int | None = None, version: int = 3, tail: bytes = b"") -> bytes:
+def gguf(
+    pairs: dict[str, str | int],
+    *,
+    tensors: bytes = b"",
+    count: int = 0,
+    keys: int | None = None,
+    version: int = 3,
+    tail: bytes = b"",
+) -> bytes:
     """A GGUF file with text and 32-bit metadata and ready tensor descriptions."""
     out = b"GGUF" + struct.pack("<IQQ", version, count, len(pairs) if keys is None else keys)
     for key, value in pairs.items():
-        kind = struct.pack("<I", 8) + gguf_text(value) if isinstance(value, str) else struct.pack("<II", 4, value)
+        kind = (
+            struct.pack("<I", 8) + gguf_text(value)
+            if isinstance(value, str)
+            else struct.pack("<II", 4, value)
+        )
         out += gguf_text(key) + kind
     out += tensors
     return out + b"\x00" * (-len(out) % 32) + tail
 
 
-def gguf_tensor(name: str, shape: tuple[int, ...], kind: int = 0, offset: int = 0, dims: int | None = None) -> bytes:
-    return gguf_text(name) + struct.pack("<I", len(shape) if dims is None else dims) + struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", kind, offset)
+def gguf_tensor(
+    name: str, shape: tuple[int, ...], kind: int = 0, offset: int = 0, dims: int | None = None
+) -> bytes:
+    return (
+        gguf_text(name)
+        + struct.pack("<I", len(shape) if dims is None else dims)
+        + struct.pack(f"<{len(shape)}Q", *shape)
+        + struct.pack("<IQ", kind, offset)
+    )
 
 
 def safetensors(header: object, body: bytes = b"", size: int | None = None) -> bytes:
@@ -117,7 +136,13 @@ def r_text(value: str) -> bytes:
 
 def r_call(function: str, argument: str) -> bytes:
     """The language object `function("argument")`."""
-    return struct.pack(">i", 6) + r_symbol(function) + struct.pack(">i", 2) + r_text(argument) + struct.pack(">i", 254)
+    return (
+        struct.pack(">i", 6)
+        + r_symbol(function)
+        + struct.pack(">i", 2)
+        + r_text(argument)
+        + struct.pack(">i", 254)
+    )
 
 
 def r_promise(expression: bytes, *, environment: int = 253) -> bytes:
