@@ -136,28 +136,28 @@ def test_every_estimator_that_skops_dumps_is_inert():
 
     X = np.random.default_rng(0).random((30, 4))
     y, seen = (X[:, 0] > 0.5).astype(int), 0
-    slow = {
-        "SpectralEmbedding",
-        "TSNE",
-        "GraphicalLassoCV",
-        "LogisticRegressionCV",
-        "MLPClassifier",
-        "MLPRegressor",
-        "DictionaryLearning",
-        "LatentDirichletAllocation",
-    }
-    for index, (name, kind) in enumerate(all_estimators()):
+    for name, kind in all_estimators():
         try:
             estimator = kind()
         except TypeError:
             continue
         if "n_estimators" in estimator.get_params():
             estimator.set_params(n_estimators=2)
-        fitted = (
-            index % 3 == 0 or "Tree" in name or "Boosting" in name or "Forest" in name or "Neighbors" in name
-        )
-        if fitted and name not in slow and "CV" not in name and "Dictionary" not in name:
-            with contextlib.suppress(ValueError, TypeError, AttributeError, IndexError):
+        if any(
+            word in name
+            for word in (
+                "Tree",
+                "Forest",
+                "Boosting",
+                "KNeighbors",
+                "Scaler",
+                "SVC",
+                "PCA",
+                "Gaussian",
+                "Isotonic",
+            )
+        ):
+            with contextlib.suppress(ValueError):
                 estimator.fit(X, y)
         try:
             data = skops.dumps(estimator)
