@@ -30,7 +30,7 @@ Format: TypeAlias = Literal[
 PASSIVE: Final[frozenset[Format]] = frozenset(
     (
         "npy", "npz", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image", "yaml",
-        "toml", "xml", "ggml", "tensorrt", "tensorflow-checkpoint", 
+        "toml", "xml", "ggml", "tensorflow-checkpoint",
     )
 )  # fmt: skip
 """Formats whose loaders run no code of the file, unless the file holds a pickle."""

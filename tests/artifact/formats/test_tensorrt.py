@@ -1,4 +1,4 @@
-"""TensorRT plans: code for the host is found, code for the GPU is expected, the rest has no verdict."""
+"""TensorRT plans: code for the host is found, code for the GPU is expected, the rest cannot be proven."""
 
 import struct
 
@@ -23,10 +23,10 @@ def plan(*parts, tag=b"ftrt", version=0x60):
 
 
 @pytest.mark.parametrize("tag", [b"ftrt", b"ptrt"])
-def test_a_plan_has_no_verdict_and_says_what_was_not_read(tag):
+def test_a_plan_is_unproven_and_says_what_was_not_read(tag):
     report = inspect_bytes(plan(elf(190), b"weights", elf(190), tag=tag), "m.engine")
-    assert (report.format, report.verdict) == ("tensorrt", None)
-    assert not report.findings
+    assert (report.format, report.verdict) == ("tensorrt", "unproven")
+    assert [finding.rule for finding in report.findings] == ["artifact.unread"]
     assert len(report.coverage.unread) == 1
     assert report.facts == {"framework": "tensorrt", "format_version": "96"}
 
@@ -35,7 +35,7 @@ def test_a_plan_has_no_verdict_and_says_what_was_not_read(tag):
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_a_library_for_the_host_is_dangerous_behind_any_kernels(verdict, machine, order):
     data = plan(elf(190), elf(190), elf(machine, order=order), elf(190))
-    assert verdict(data) == ("dangerous", {"tensorrt.host-code"})
+    assert verdict(data) == ("dangerous", {"tensorrt.host-code", "artifact.unread"})
     assert inspect_bytes(data, "m").findings[0].location.offset == data.find(elf(machine, order=order))
 
 
@@ -52,14 +52,14 @@ def test_libraries_of_other_systems_are_dangerous(verdict, code):
     "near", [b"\x7fELF", b"\x7fELF\x09\x01\x01", elf(62)[:19], b"\xcf\xfa\xed\xfe\0\0\0\0"]
 )
 def test_bytes_that_only_look_like_a_start_are_not_code(near):
-    assert inspect_bytes(plan(near), "m").verdict is None
+    assert inspect_bytes(plan(near), "m").verdict == "unproven"
 
 
 def test_the_json_that_exporters_put_before_a_plan(verdict):
     text = b'{"stride": 32, "task": "detect"}'
     data = len(text).to_bytes(4, "little") + text + plan(elf(190))
     report = inspect_bytes(data, "m.engine")
-    assert (report.format, report.verdict, report.facts["format_version"]) == ("tensorrt", None, "96")
+    assert (report.format, report.verdict, report.facts["format_version"]) == ("tensorrt", "unproven", "96")
     assert verdict(data + elf(62))[0] == "dangerous"
 
 

@@ -1,9 +1,9 @@
 """TensorRT plans: the layout is secret, but code for the host that is carried inside shows itself.
 
-A plan is kernels for the GPU and their weights. Its layout is not public, so nothing is proven and the
-verdict is null unless code for the host is found: a plan can embed plugin libraries and a lean runtime, which
-`IRuntime::setEngineHostCodeAllowed` loads as shared libraries. The kernels are ELF files too, for the machine
-EM_CUDA (190), and are expected.
+A plan is kernels for the GPU and their weights. Its layout is not public, so nothing can be proven and a plan
+is unproven, or dangerous where code for the host is found: it can embed plugin libraries and a lean runtime,
+which `IRuntime::setEngineHostCodeAllowed` loads as shared libraries. The kernels are ELF files too, for the
+machine EM_CUDA (190), and are expected.
 
 Sources: NVIDIA TensorRT 10 documentation ("Version Compatibility", "Plugin Shared Libraries"); netron,
 source/tensorrt.js (tags and JSON prefix); ELF gABI 4.1 (e_machine); PE and Mach-O magic numbers.
@@ -30,7 +30,7 @@ _OTHERS: Final = {
 def read(data: Buffer, into: Reading) -> None:
     """Look for code of the host; the rest cannot be read."""
     host_code(data, (0, len(data)), into)
-    into.unread.append("the layout of a TensorRT plan is not public: kernels and layers were not read")
+    into.missed("the layout of a TensorRT plan is not public, and loading one trusts it like a program")
     into.facts["framework"] = "tensorrt"
     start = plan(bytes(data[: 1 << 16]))
     if start is not None:
