@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SIGNATURE: Final = b"7z\xbc\xaf\x27\x1c"
 HEADER: Final = 64 << 20
 """Largest header, in bytes, once it is decompressed."""
+ENTRIES: Final = 1 << 20
+"""Most files or streams of one archive."""
 _CHUNK: Final = 1 << 16
 _FILTERS: Final = {
     b"\x03": lzma.FILTER_DELTA,
@@ -163,8 +165,8 @@ def _number(cursor: Cursor) -> int:
 def _count(cursor: Cursor) -> int:
     """A number of things, each of which takes a byte or a bit at least."""
     value = _number(cursor)
-    if value > 8 * cursor.left + 8:
-        raise Malformed(f"{value} entries in {cursor.left} bytes")
+    if value > min(8 * cursor.left + 8, ENTRIES):
+        raise Malformed(f"{value} entries in {cursor.left} bytes; {ENTRIES} are read")
     return value
 
 
@@ -283,7 +285,7 @@ def _substreams(
     part = cursor.number("B")
     if part == 13:
         counts = [_number(cursor) for _ in made]
-        if sum(counts) > 1 << 22:
+        if sum(counts) > ENTRIES:
             raise Malformed(f"{sum(counts)} files in {len(made)} folders")
         part = cursor.number("B")
     for (coders, _, _), count in zip(made, counts, strict=True):
@@ -347,7 +349,7 @@ def unfold(data: Buffer, folder: Folder, limit: int) -> Buffer:
             raise Unreadable(_UNREADABLE[coder.method])
     if not folder.simple:
         raise Unreadable("a coder with several streams cannot be read here")
-    content: Buffer = bytes(data[folder.start : folder.start + folder.packed])
+    content = compress.window(data, folder.start, min(folder.packed, max(0, len(data) - folder.start)))
     if len(content) < folder.packed:
         raise Unreadable("the packed data is cut off")
     for coder in folder.coders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.compress import window
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from modelward.artifact.tarread import Entry
 
 _BESIDE: Final = 16 << 20
+_TROUBLES: Final = 1_000
+"""Most remarks on the archive as a whole, besides its members."""
 _PARTS: Final = frozenset({"pickle", "storages", "tensors"})
 """Members of the archive that torch.save wrote before 2017; all three are unpickled."""
 _STORAGE: Final = re.compile(rb"(\w+)Storage\r?\n")
@@ -44,9 +47,10 @@ def walk(into: Collected, data: Buffer, kind: Format, prefix: str, depth: int) -
     if depth >= into.limits.depth:
         into.missed(prefix, f"nested deeper than {into.limits.depth} levels")
         return
-    seen: dict[str, Entry] = {}
+    listed = list(islice(entries(data), into.limits.members + _TROUBLES))
+    seen = {_plain(entry.name): entry for entry in listed if not isinstance(entry, Trouble)}
     outer = into.beside
-    for entry in entries(data):
+    for entry in listed:
         if isinstance(entry, Trouble):
             if entry.lost:
                 into.missed(prefix, entry.message)
@@ -57,7 +61,6 @@ def walk(into: Collected, data: Buffer, kind: Format, prefix: str, depth: int) -
         if into.members > into.limits.members:
             into.missed(prefix, f"more than {into.limits.members} members")
             break
-        seen[_plain(entry.name)] = entry
         into.beside = partial(_beside, data, seen, folder(_plain(entry.name)))
         _member(into, data, entry, prefix, depth)
     else:
@@ -73,14 +76,9 @@ def _plain(name: str) -> str:
 
 
 def _beside(data: Buffer, seen: dict[str, Entry], base: str, name: str) -> bytes | None:
-    """Content of another member; those that follow are found when they are asked for."""
+    """Content of another member."""
     path = join(base, name)
-    if path is None:
-        return None
-    found = seen.get(path)
-    if found is None:
-        later = (entry for entry in entries(data) if not isinstance(entry, Trouble))
-        found = next((entry for entry in later if _plain(entry.name) == path), None)
+    found = seen.get(path) if path is not None else None
     if found is None or found.kind != "file" or found.size > _BESIDE:
         return None
     return bytes(data[found.start : found.start + found.size])

@@ -455,6 +455,19 @@ def test_a_truncated_tar_is_not_inert():
         assert inspect_bytes(data[:size], "m").verdict == "unproven"
 
 
+def test_beside_reads_within_a_tar():
+    from modelward.artifact.tars import _beside
+
+    data = tarred(
+        [("./a/x", b"one"), ("b", b"two"), ("a/link", b"", {"type": tarfile.SYMTYPE, "linkname": "x"})]
+    )
+    seen = {entry.name.removeprefix("./"): entry for entry in entries(data) if not isinstance(entry, Trouble)}
+    assert _beside(data, seen, "a/", "x") == b"one"
+    assert _beside(data, seen, "a/", "../b") == b"two"
+    assert _beside(data, seen, "a/", "../../b") is None
+    assert _beside(data, seen, "a/", "link") is None
+
+
 def test_budgets_of_tar():
     data = tarred([(f"{i}", b"text\n") for i in range(30)])
     assert inspect_bytes(data, "m", limits=Limits(members=10)).verdict == "unproven"

@@ -126,6 +126,11 @@ def test_a_wrong_checksum_is_a_note():
     assert (report.verdict, "7z.crc" in {finding.rule for finding in report.findings}) == ("dangerous", True)
 
 
+def test_a_header_of_a_billion_files_is_refused():
+    with pytest.raises(Malformed, match="are read"):
+        directory(raw(b"\x01\x05\xf0" + (1 << 30).to_bytes(4, "little") + bytes(200)))
+
+
 def test_budgets():
     data = archive({f"{i}.txt": b"text\n" for i in range(20)})
     assert inspect_bytes(data, "m", limits=Limits(members=5)).verdict == "unproven"
