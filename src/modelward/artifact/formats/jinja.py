@@ -10,7 +10,7 @@ in Jinja's sandbox), and the internals in Python's data model, section "Standard
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 from modelward.artifact.formats.fold import Values
 from modelward.artifact.formats.template import parse
@@ -99,6 +99,7 @@ def judge(template: str, into: Reading, where: str) -> None:
         into.dangerous("jinja.internals", said, pos=found.start())
 
 
+@final
 class _Judge:
     """Looks at each expression of a template, with the values that its names can have."""
 
