@@ -35,7 +35,7 @@ def test_help_loads_click_alone(python, tmp_path):
     assert third_party(python, source, tmp_path) == {"click"}
 
 
-@pytest.mark.parametrize("verb", ["audit", "init", "report", "scan"])
+@pytest.mark.parametrize("verb", ["audit", "bom", "init", "report", "scan"])
 def test_help_of_a_verb_loads_nothing_heavy(python, tmp_path, verb):
     source = (
         f"from modelward.cli import main\ntry:\n    main(['{verb}', '--help'])\nexcept SystemExit:\n    pass"
@@ -83,8 +83,8 @@ def test_public_names_are_sorted_and_importable():
 
 def test_public_names_are_these():
     assert set(modelward.__all__) == {
-        "AuditOptions", "AuditResult", "ModelwardError", "Policy", "Threshold", "audit", "init",
-        "read_policy", "report", "scan",
+        "AuditOptions", "AuditResult", "BomOptions", "ModelwardError", "Policy", "ScanOptions", "Threshold",
+        "audit", "bom", "init", "read_policy", "report", "scan",
     }  # fmt: skip
 
 
