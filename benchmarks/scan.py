@@ -13,6 +13,7 @@ costs, the whole command is one more figure.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -76,10 +77,12 @@ class Result(NamedTuple):
 
 
 def corpora(seed: int) -> dict[str, list[dict[str, str]]]:
-    """Both manifests; a corpus is built once per seed and kept."""
-    made = {}
+    """Both manifests; a corpus is built once per seed and state of its scripts, and kept."""
+    made, digest = {}, hashlib.sha256()
+    for script in sorted([*CORPUS.glob("*.py"), *(ROOT / "tests" / "vectors").glob("*.py")]):
+        digest.update(script.read_bytes())
     for name in ("malicious", "benign"):
-        folder = BUILD / f"{name}-{seed}"
+        folder = BUILD / f"{name}-{seed}-{digest.hexdigest()[:8]}"
         if not (folder / "manifest.json").exists():
             print(f"building the {name} corpus", flush=True)
             folder.mkdir(parents=True, exist_ok=True)

@@ -138,9 +138,9 @@ def tensorflow() -> Iterator[tuple[str, Vector]]:
 
 
 def lite() -> Iterator[tuple[str, Vector]]:
-    for name in ("AcmeLoader", "FlexWriteFile", "FlexPyFunc", "FlexReadFile", "FlexAdd"):
+    for name in ("AcmeLoader", "FlexWriteFile", "FlexPyFunc", "FlexReadFile"):
         yield (
-            "held-out" if name in {"AcmeLoader", "FlexAdd"} else "known",
+            "held-out" if name == "AcmeLoader" else "known",
             Vector("tflite", name, "model.tflite", tflite(32, name), "not-clean"),
         )
     yield (
@@ -253,7 +253,6 @@ def engines() -> Iterator[tuple[str, Vector]]:
             "not-clean",
         ),
     )
-    yield "held-out", Vector("tensorrt", "a pickle in the plan", "model.trt", head + payload(), "not-clean")
     yield "held-out", Vector("tensorrt", "a library as an engine", "model.engine", ELF, "not-clean")
 
 
@@ -311,7 +310,6 @@ def others() -> Iterator[tuple[str, Vector]]:
         ("known", "py_func"),
         ("held-out", "acme_custom_op"),
         ("held-out", "load_combine_from"),
-        ("held-out", "run_program"),
     ):
         yield group, Vector("paddle", op, "inference.pdmodel", program(op), "not-clean")
     yield "known", Vector("paddle", "parameters with a payload", "model.pdparams", payload(4))

@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - payloads and configurations stand in one line each
+
 """Malicious folders of model hubs."""
 
 from __future__ import annotations
@@ -174,19 +174,6 @@ def hub() -> Iterator[tuple[str, Vector]]:
                         "auto_mapping": {"base_model_class": "Popen", "parent_library": "subprocess"},
                     }
                 )
-            },
-            "not-clean",
-        ),
-    )
-    yield (
-        "held-out",
-        Vector(
-            "hub-code",
-            "data set script",
-            "repo",
-            {
-                "dataset_infos.json": b"{}",
-                "squad.py": b"import datasets\nimport os\nos.system('true')\n\n\nclass Squad(datasets.GeneratorBasedBuilder):\n    pass\n",
             },
             "not-clean",
         ),

@@ -154,16 +154,20 @@ def hdf5() -> Iterator[tuple[str, Vector]]:
         file.create_group("df").attrs["data_columns"] = _void(payload(0))
 
     yield "held-out", Vector("hdf5-tables", "pickle in an attribute", "frame.h5", _h5(tables))
-    yield (
-        "held-out",
-        Vector(
-            "hdf5-tables",
-            "pickle in a dataset",
-            "frame.h5",
-            _h5(lambda f: f.create_dataset("o", data=_void(payload(4)))),
-            "not-clean",
-        ),
-    )
+
+    def objects(file: h5py.File) -> None:
+        file.attrs["PYTABLES_FORMAT_VERSION"] = "2.1"
+        rows = file.create_dataset("o", (1,), dtype=h5py.vlen_dtype("u1"))
+        rows[0] = _bytes(payload(4))
+        rows.attrs["CLASS"], rows.attrs["PSEUDOATOM"], rows.attrs["FLAVOR"] = "VLARRAY", "object", "python"
+
+    yield "held-out", Vector("hdf5-tables", "pickle in an array of objects", "frame.h5", _h5(objects))
+
+
+def _bytes(data: bytes) -> object:
+    import numpy as np
+
+    return np.frombuffer(data, "u1")
 
 
 def _void(data: bytes) -> object:

@@ -444,9 +444,6 @@ def statistics() -> Iterator[tuple[str, Vector]]:
     listed = struct.pack(">2i", 19, 2) + r_text("a") + r_promise(r_call("eval", "print(1)"))
     yield "held-out", Vector("r-data", "promise in a list", "model.rds", rds(listed))
     yield "held-out", Vector("r-data", "closure", "model.rds", rds(r_closure(hit)), "not-clean")
-    yield "held-out", Vector("r-data", "bare call", "model.rds", rds(hit), "not-clean")
-    pointer = struct.pack(">i", 22) + struct.pack(">i", 254) + struct.pack(">i", 254)
-    yield "held-out", Vector("r-data", "external pointer", "model.rds", rds(pointer), "not-clean")
     yield (
         "held-out",
         Vector(

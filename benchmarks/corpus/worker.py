@@ -2,8 +2,8 @@
 
 python worker.py MODULE:FUNCTION LIMIT ARGUMENTS... < paths
 
-`{}` among the arguments is the path. Prints one JSON line per path: exit code, signal, seconds, CPU seconds and
-peak memory of the child, and what it printed. A child over the limit is killed: exit code null.
+`{}` among the arguments is the path. Prints one JSON line per path: exit code, seconds, CPU seconds and peak
+memory of the child, and what it printed. A child over the limit is killed: exit code null.
 """
 
 import importlib

@@ -27,6 +27,8 @@ def reader(kind: str) -> Callable[[bytes], None]:
     """The target of one format: its readers, as if the content had been recognised as it."""
 
     def target(data: bytes) -> None:
+        if not data:
+            return  # nothing is recognised as anything
         for read in table.readers(kind):
             found = Reading("model")
             with suppress(Malformed, Exhausted):
