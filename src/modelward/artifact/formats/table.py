@@ -64,6 +64,10 @@ _AROUND: Final[dict[Format, str]] = {
     "lock-file": "locks",
     "conda": "manifest",
     "package-manifest": "manifest",
+    "dockerfile": "dockerfile",
+    "compose": "compose",
+    "kubernetes": "kubernetes",
+    "serving-config": "serving",
 }
 """Format -> module of `around` whose function `read` looks for weaknesses in it."""
 
