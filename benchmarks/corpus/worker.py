@@ -1,4 +1,4 @@
-"""Runs one scanner's command on many paths: imported once, then a child of its own for each path.
+"""Runs one scanner's command on many paths: a child of its own for each, modules imported once for all.
 
 python worker.py MODULE:FUNCTION LIMIT ARGUMENTS... < paths
 
@@ -16,7 +16,7 @@ import tempfile
 import time
 
 
-def child(main, out):
+def child(main, out, names):
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.dup2(out, 1)
@@ -32,8 +32,20 @@ def child(main, out):
     finally:
         try:
             sys.stdout.flush()
+            os.write(names, "\n".join(list(sys.modules)).encode())
         finally:
             os._exit(code if 0 <= code < 256 else 72)
+
+
+def warm(names):
+    """Import here what a child imported, so that no later child pays for it again."""
+    names.seek(0)
+    for name in names.read().decode().split():
+        if name not in sys.modules:
+            try:
+                importlib.import_module(name)
+            except Exception:  # noqa: BLE001, S112 - what cannot be imported alone stays the children's
+                continue
 
 
 def waited(pid, limit):
@@ -56,14 +68,15 @@ def main():
     for line in sys.stdin:
         path = line.rstrip("\n")
         sys.argv = [module.split(".")[0], *(path if word == "{}" else word for word in arguments)]
-        with tempfile.TemporaryFile() as out:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as names:
             began = time.monotonic()
             pid = os.fork()
             if not pid:
-                child(entry, out.fileno())
+                child(entry, out.fileno(), names.fileno())
             status, used = waited(pid, float(limit))
             out.seek(0)
             text = out.read(4 << 20).decode("utf-8", "replace")
+            warm(names)
         code = os.waitstatus_to_exitcode(status) if status is not None else None
         record = {
             "path": path,
