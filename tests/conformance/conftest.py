@@ -245,15 +245,14 @@ def timeless():
 @pytest.fixture
 def unsupported(tmp_path):
     """Subjects that some checks must decline: what differs from the ordinary ones."""
-    path = tmp_path / "model.safetensors"
-    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
-    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    safe = Subject(kind="artifact", name=path.name, digest=file_digest(path), format="safetensors")
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,2\n3,4\n")
+    safe = Subject(kind="artifact", name=path.name, digest=file_digest(path), format="csv")
     foreign = table(40, 1, labels=("no", "maybe"))
     assert foreign.y is not None
     assert foreign.y.any()
     return {
-        "no pickle in it": {"artifact": (path, safe)},
+        "no model": {"artifact": (path, safe)},
         "unknown label": {"data": foreign},
         "no gradients": {"model": PlainModel()},
         "no probe": {"model": PlainModel()},

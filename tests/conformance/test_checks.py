@@ -17,7 +17,7 @@ IDS = [entry.id for entry in CHECKS]
 every = pytest.mark.parametrize("check_id", IDS)
 
 UNSUPPORTED = {
-    "artifact.pickle": ["no pickle in it"],
+    "artifact.pickle": ["no model"],
     "quality": ["unknown label"],
     "evasion.gradient": ["unknown label", "no gradients"],
     "evasion.query": ["unknown label"],

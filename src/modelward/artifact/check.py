@@ -30,7 +30,7 @@ class PickleCheck:
             return "a live object has no file to inspect"
         report = inspect(subjects.artifact[0])
         if report.verdict is None:
-            return f"a file of format {report.format} holds no pickle stream"
+            return f"no loader takes a file of format {report.format} as a model"
         return None
 
     def run(self, subjects: Subjects, *, budget: Meter, seed: int) -> Iterator[Evidence]:

@@ -24,12 +24,14 @@ class Limits(msgspec.Struct, frozen=True):
         member: bytes one member may decompress to.
         total: bytes all members together may decompress to.
         members: members of all archives together.
+        second: bytes of content of another format that are looked at as a pickle as well; None for all.
     """
 
     depth: int = 4
     member: int = 4 << 30
     total: int = 16 << 30
     members: int = 20_000
+    second: int | None = None
 
 
 @final

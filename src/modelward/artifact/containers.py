@@ -119,6 +119,8 @@ def _second_look(into: Collected, data: Buffer) -> None:
     """Content of another format that is also a pickle: `pickle.load` does not ask what a file looks like."""
     if data[0] not in VALID:
         return
+    if into.limits.second is not None:
+        data = bytes(data[: into.limits.second])
     result = scan(data)
     broken = any(event.rule == "pickle.broken" for event in result.events)
     dangerous = [event for event in result.events if credible(data, [event])]

@@ -20,7 +20,7 @@ Format: TypeAlias = Literal[
     # containers and native code
     "zip", "tar", "7z", "compressed", "native-code",
     # data
-    "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image",
+    "raw-numbers", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image",
     # what stands around a model: never a verdict
     "python", "notebook", "shell", "dockerfile", "compose", "kubernetes", "serving-config", "requirements",
     "lock-file", "conda", "package-manifest", "licence", "model-card", "secrets", "yaml", "toml", "xml",
@@ -30,7 +30,7 @@ Format: TypeAlias = Literal[
 PASSIVE: Final[frozenset[Format]] = frozenset(
     (
         "npy", "npz", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image", "yaml",
-        "toml", "xml", "ggml", "tensorflow-checkpoint",
+        "toml", "xml", "ggml", "tensorflow-checkpoint", "raw-numbers",
     )
 )  # fmt: skip
 """Formats whose loaders run no code of the file, unless the file holds a pickle."""

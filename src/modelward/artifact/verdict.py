@@ -17,6 +17,7 @@ import msgspec
 from modelward.artifact.containers import Collected, Limits, collect, recognise
 from modelward.artifact.finding import Finding, Location
 from modelward.artifact.format import AROUND, PASSIVE, TEXTUAL, Format, Sniffed
+from modelward.artifact.numbers import described
 from modelward.core.canonical import JSON
 from modelward.errors import FileDamaged, FileMissing
 
@@ -76,7 +77,7 @@ class ArtifactReport(msgspec.Struct, frozen=True):
         format: by content.
         verdict: `inert` (every effect of loading is proven harmless), `dangerous` (a payload or gadget was
             found), `unproven` (the findings say what is unknown), or None (no loader of this format runs
-            code of the file, and it holds no pickle).
+            code of the file, or takes it as a model).
         coverage: what was read.
         findings: most severe first.
         members: members of an archive that were recognised.
@@ -152,6 +153,8 @@ def _inspect(
         found = recognise(data, name)
     except FileDamaged as error:
         raise FileDamaged(f"{name}: {error}") from error
+    if found.format == "unknown" and beside is not None:
+        found = described(found, name, beside)
     seen = collect(data, found, limits or Limits(), name=name, beside=beside)
     levels = {event.level for _, event in seen.events}
     verdict = _verdict(found, levels, proven=bool(seen.streams) or seen.proven)

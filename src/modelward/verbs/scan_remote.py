@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from modelward.artifact.collected import Limits
 from modelward.artifact.events import Event
 from modelward.artifact.finding import Finding, Location
 from modelward.artifact.remote import hub
@@ -109,7 +110,7 @@ def _inspect(
     name = PurePosixPath(urlsplit(url).path).name or shown
     if _by_range(file) and len(file) > _SMALL:
         before = client.received
-        report = inspect_bytes(cast("bytes", file), name, beside=beside)
+        report = inspect_bytes(cast("bytes", file), name, beside=beside, limits=Limits(second=BLOCK))
         read = client.received - before + min(len(file), 2 * BLOCK)
         what = f"{read} of {len(file)} bytes were read"
         asked = ", so the hub's digest was not compared" if expected.sha256 or expected.blob else ""

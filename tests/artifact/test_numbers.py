@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from modelward.artifact.verdict import inspect
+
+NUMBERS = np.random.default_rng(0).normal(size=4096).astype("<f4").tobytes()
+NET = b'<?xml version="1.0"?>\n<net name="n" version="11"><layers></layers><edges></edges></net>\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "partner", "content"),
+    [("model.bin", "model.xml", NET), ("model.onnx.data", "model.onnx", None), ("w.data", "w.onnx", None)],
+)
+def test_numbers_that_a_graph_beside_them_describes(tmp_path, name, partner, content):
+    (tmp_path / name).write_bytes(NUMBERS)
+    assert inspect(tmp_path / name).verdict == "unproven"
+    if content is None:
+        onnx = pytest.importorskip("onnx")
+        graph = onnx.helper.make_graph([], "g", [], [])
+        content = onnx.helper.make_model(graph).SerializeToString()
+    (tmp_path / partner).write_bytes(content)
+    report = inspect(tmp_path / name)
+    assert (report.format, report.verdict) == ("raw-numbers", None)
+    (tmp_path / partner).write_bytes(b"")
+    assert inspect(tmp_path / name).verdict == "unproven"
+    (tmp_path / partner).write_bytes(b"something else\n")
+    assert inspect(tmp_path / name).verdict == "unproven"
+
+
+def test_a_name_alone_is_no_proof_and_a_pickle_stays_one(tmp_path):
+    (tmp_path / "model.xml").write_bytes(NET)
+    (tmp_path / "model.bin").write_bytes(b"cos\nsystem\n(Vid\ntR.")
+    assert inspect(tmp_path / "model.bin").verdict == "dangerous"
+    (tmp_path / "other.bin").write_bytes(NUMBERS)
+    assert inspect(tmp_path / "other.bin").verdict == "unproven"
