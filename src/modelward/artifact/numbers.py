@@ -1,4 +1,4 @@
-"""Files of bare numbers, which have no mark of their own: a file beside them that describes them is the proof."""
+"""Files of bare numbers have no mark of their own: a file beside them that describes them is the proof."""
 
 from __future__ import annotations
 
