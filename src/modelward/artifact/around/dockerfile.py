@@ -186,7 +186,8 @@ def instructions(text: str) -> Iterator[Instruction]:
         while at < len(lines):
             line = lines[at].rstrip()
             at += 1
-            if line.lstrip().startswith("#") or (parts and not line):
+            if not line or line.lstrip().startswith("#"):
+                start = start if parts else at
                 continue
             if not line.endswith(escape):
                 parts.append(line)

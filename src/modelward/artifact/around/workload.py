@@ -131,7 +131,7 @@ _OPTIONS: Final = (
     Option(r"\bflask\b", r"--debug(?![\w-])", "", "medium", "Flask's debugger runs code that its page sends"),
     Option(r"\bchmod\s", r"\s(?:0?777|a\+rwx|[oa]\+w)\s", "", "low", "everyone may change the files"),
     Option(r"\b(?:curl|wget|git\s+clone)\b", r"\shttp://(?!localhost\b|127\.|\[::1\]|169\.254\.|[\w-]+[:/\s])[\w-]+\.",
-           r"\$\(", "medium", "it comes over an unencrypted connection"),
+           r"\$\(|\|", "medium", "it comes over an unencrypted connection"),
 )  # fmt: skip
 _SECRET: Final = re.compile(
     r"(?i)(?:^|_)(?:password|passwd|secret|token|api_?key|private_?key|access_?key|credentials?)$"
@@ -205,7 +205,7 @@ def command(text: str, line: int | None, into: Reading) -> None:
     """
     seen: set[str] = set()
     for part in re.split(r"\n|&&|;", text):
-        into.spend(min(len(part), LONGEST) + 1)
+        into.spend(1 + 20 * min(len(part), LONGEST))  # what the patterns cost, in the worst case
         found: list[tuple[str, Severity, str, str]] = [
             (
                 "workload.unsafe-command",
