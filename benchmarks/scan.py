@@ -177,7 +177,7 @@ def wilson(hits: int, n: int) -> str:
     z, p = 1.959964, hits / n
     centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-    return f"{hits}/{n} = {100 * p:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{hits}/{n} = {100 * p:.1f} % [{100 * max(low, 0.0):.1f}, {100 * high:.1f}]"
 
 
 def report(
