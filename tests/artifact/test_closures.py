@@ -46,7 +46,7 @@ def harmless(x):
 def payload(*_):
     import os
 
-    return os.system("id")
+    return os.system("id")  # noqa: S605 - never called: its code object is the subject
 
 
 def function(body=harmless):

@@ -236,6 +236,47 @@ RUNS = ["two states of a joblib wrapper", "array bytes that change the wrapper's
 """Vectors whose payload joblib runs."""
 
 
+GENERATED = [
+    ("asyncio.unix_events", "_UnixSubprocessTransport._start"), ("cProfile", "run"), ("pydoc", "locate"), ("doctest", "debug_script"),
+    ("ensurepip", "_run_pip"), ("numpy.f2py.crackfortran", "getlincoef"), ("distutils.file_util", "write_file"), ("uuid", "_get_command_stdout"),
+    ("_osx_support", "_read_output"), ("logging.config", "listen"), ("setuptools._distutils.spawn", "spawn"), ("_pyrepl.main", "exec"),
+    ("sympy.parsing.sympy_parser", "parse_expr"), ("django.utils.module_loading", "import_string"), ("werkzeug.utils", "import_string"),
+    ("flask.config", "Config.from_pyfile"), ("zipapp", "create_archive"), ("tracemalloc", "Snapshot.load"),
+]  # fmt: skip
+"""Found by reading sources: each reaches a sink with its arguments."""
+
+
+@pytest.mark.parametrize(("module", "qualname"), GENERATED)
+def test_a_call_that_reaches_a_sink_is_dangerous_and_a_reference_is_not_more_than_before(
+    module, qualname, level
+):
+    assert level(P4 + name(module, qualname) + text("x") + text("y") + b"\x86R.") == "dangerous"
+
+
+@pytest.mark.parametrize("qualname", ["dedent", "indent", "TextWrapper"])
+def test_a_function_without_a_sink_stays_unknown_or_allowed(qualname, level):
+    assert level(P4 + name("textwrap", qualname) + text("x") + b"\x85R.") != "dangerous"
+
+
+def test_a_reference_to_a_generated_gadget_is_unproven(level):
+    assert level(P4 + name("tracemalloc", "Snapshot.load") + b".") == "unproven"
+    assert level(P4 + name("werkzeug.utils", "import_string") + b".") == "unproven"
+
+
+@pytest.mark.parametrize(
+    "argument", ["os.system", "os", "subprocess:Popen", "builtins.eval", "curl http://x | sh"]
+)
+def test_an_unknown_callable_given_the_name_of_a_payload_is_dangerous(argument, level):
+    assert level(P4 + name("mypkg.tools", "resolve") + text(argument) + b"\x85R.") == "dangerous"
+    assert level(P4 + name("mypkg.tools", "resolve") + text("model.weights") + b"\x85R.") == "unproven"
+
+
+def test_a_call_of_an_allowed_name_is_not_looked_up_among_the_gadgets():
+    code = "import sys\nfrom modelward.artifact.pickle import rules\nfrom modelward.artifact.pickle.streams import scan\nscan(bytes.fromhex(sys.argv[1]))\nprint(rules.gadgets.cache_info().currsize)"
+    stream = P4 + name("collections", "OrderedDict") + b")R."
+    assert unguarded(code, stream) == "0\n"
+
+
 def unguarded(code, *streams):
     """What a child process prints that loads the streams by `code`."""
     for module in ("numpy", "torch", "pandas", "sklearn", "lightgbm", "joblib"):

@@ -154,8 +154,9 @@ class Judge:
                 raise Broken("a name to import is not a string")
         text = f"{render(self.data, module)}.{render(self.data, name)}"
         message = "a name to import is computed while the file is loaded, which no pickler writes"
-        self.record(Event("pickle.computed-name", "dangerous", message, pos, text))
-        return self.unknown(pos, tainted=True)
+        second = self.journal is not None  # the numbers of an array, read as opcodes, do this by chance
+        self.record(Event("pickle.computed-name", "unproven" if second else "dangerous", message, pos, text))
+        return self.unknown(pos, tainted=not second)
 
     def unknown(self, pos: int, *, tainted: bool = False) -> Obj:
         """A value of which nothing is known."""
@@ -234,6 +235,7 @@ class Judge:
             text = value.decode("latin-1") if isinstance(value, bytes | bytearray) else value
             if isinstance(text, str) and (
                 word := next((w for w in rules.dangers().arguments if w in text), None)
+                or rules.names_payload(text)
             ):
                 return word
         return None

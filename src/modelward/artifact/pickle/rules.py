@@ -76,6 +76,25 @@ class DangerList(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...]
 
 
+class Gadgets(msgspec.Struct, frozen=True):
+    """Callables through whose call source text, a program, a file or a connection is reached.
+
+    Attributes:
+        libraries: the releases whose sources `tools/dangerous.py` read.
+        modules: module -> what it reaches -> names, separated by spaces; decoded per module.
+    """
+
+    schema: str
+    libraries: tuple[str, ...]
+    modules: dict[str, msgspec.Raw]
+
+
+@lru_cache(maxsize=1)
+def gadgets() -> Gadgets:
+    """Read the generated list once, and only when a name that is not on the allow-list is called."""
+    return msgspec.json.decode((_HERE / "gadgets.json").read_bytes(), type=Gadgets)
+
+
 @lru_cache(maxsize=1)
 def allowlist() -> AllowList:
     """Read the allow-list once."""
@@ -143,6 +162,34 @@ def payload(module: str, name: str) -> str | None:
     return None
 
 
+_MODULES: Final = frozenset(
+    {
+        "os",
+        "posix",
+        "nt",
+        "subprocess",
+        "pty",
+        "ctypes",
+        "importlib",
+        "builtins",
+        "__builtin__",
+        "__builtins__",
+        "runpy",
+    }
+)
+"""Modules whose bare name inside an argument is no ordinary word."""
+
+
+def names_payload(text: str) -> str | None:
+    """The name that a text is, if an import or an attribute walk by it would reach a payload."""
+    if text in _MODULES:
+        return text
+    module, dot, name = text.replace(":", ".").rpartition(".")
+    if not dot or len(text) > 100 or not text.replace(".", "").replace(":", "").replace("_", "").isalnum():
+        return None
+    return text if _listed(dangers(), module, name) is not None else None
+
+
 def _listed(known: DangerList, module: str, name: str) -> str | None:
     parents = module.split(".")
     for count in range(len(parents), 0, -1):
@@ -156,7 +203,7 @@ def _listed(known: DangerList, module: str, name: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def gadget(module: str, name: str) -> str | None:
-    """What a call of this name outside its schema would do, if it is a known gadget.
+    """What a call of this name outside its schema would do, if it is a known gadget, by hand or by analysis.
 
     Args:
         module: module the unpickler would import.
@@ -167,5 +214,9 @@ def gadget(module: str, name: str) -> str | None:
     found = names.get(name) or names.get(name.split(".", 1)[0])
     if found:
         return found
+    if raw := gadgets().modules.get(module):
+        reasons = msgspec.json.decode(raw, type=dict[str, str])
+        if why := next((why for why, names in reasons.items() if name in names.split(" ")), None):
+            return f"{why} with its arguments"
     last = name.rsplit(".", 1)[-1]
     return f"{last} executes what it is given" if last in known.callables else None
