@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from modelward.artifact import compress, npy
 from modelward.artifact.collected import Collected, Limits
 from modelward.artifact.format import AROUND, PASSIVE, TEXTUAL, Sniffed
+from modelward.artifact.formats.hdf5.store import behind_user_block
 from modelward.artifact.pickle.opcodes import VALID
 from modelward.artifact.pickle.streams import scan
 from modelward.artifact.sniff import PREFIX, compression, credible, sniff
@@ -41,6 +42,7 @@ ZIPS: Final[frozenset[Format]] = frozenset(
 )  # fmt: skip
 """Formats that may be zip archives; those that may be something else too are told apart by their start."""
 TARS: Final[frozenset[Format]] = frozenset(("tar", "nemo"))
+_PICKLED: Final[frozenset[Format]] = frozenset(("pickle", "joblib", "torch-legacy"))
 _WRAPPING: Final[frozenset[Format]] = frozenset(
     (
         "zip", "npz", "torch-zip", "tar", "7z", "compressed", "joblib-compressed", "csv-compressed", "pickle",
@@ -66,10 +68,15 @@ def recognise(data: Buffer, name: str) -> Sniffed:
         if not _local_members(data):
             raise
         return Sniffed("zip", "local headers of a zip archive without a directory")
+    head = bytes(data[:PREFIX])
+    if found.format == "unknown":
+        from modelward.artifact import encoding
+
+        found = encoding.text(data, head) or found
     if found.format in TEXTUAL:
         from modelward.artifact.around.kinds import refine
 
-        return refine(found, name, bytes(data[:PREFIX]))
+        return refine(found, name, head)
     return found
 
 
@@ -104,50 +111,62 @@ def collect(
     into = Collected(limits, beside)
     _content(into, data, found, "", 0)
     _readers(into, data, found.format, ("", name), 0)
-    if not _is_zip(data, found.format):
-        _appended_zip(into, data)
-        if found.format not in {"pickle", "joblib", "torch-legacy"}:
-            _second_look(into, data)
+    _also(into, data, found.format, ("", name), 0)
     return into
+
+
+def _also(into: Collected, data: Buffer, kind: Format, named: tuple[str, str], depth: int) -> None:
+    """What other loaders make of the same content: they look from the end, or do not ask what it is."""
+    if not _is_zip(data, kind):
+        _appended_zip(into, data, named, depth)
+    if kind != "hdf5" and behind_user_block(data, b""):
+        from modelward.artifact.formats.hdf5 import reader
+
+        _apply(into, reader.read, data, named, depth)
+    if kind not in _PICKLED and data[:2] != b"PK":
+        _second_look(into, data, named[0])
 
 
 def _is_zip(data: Buffer, kind: Format) -> bool:
     return kind in ZIPS and (kind not in {"keras", "coreml"} or data[:2] == b"PK")
 
 
-def _second_look(into: Collected, data: Buffer) -> None:
+def _second_look(into: Collected, data: Buffer, member: str) -> None:
     """Content of another format that is also a pickle: `pickle.load` does not ask what a file looks like."""
     if data[0] not in VALID:
         return
     if into.limits.second is not None:
         data = bytes(data[: into.limits.second])
-    result = scan(data)
+    result = scan(data, joblib=True)
     broken = any(event.rule == "pickle.broken" for event in result.events)
     dangerous = [event for event in result.events if credible(data, [event])]
     if dangerous or not broken:
-        into.note("", "artifact.polyglot", "the content is a pickle as well as what it looks like")
-        into.events += [("", event) for event in (dangerous if broken else result.events)]
+        into.note(member, "artifact.polyglot", "the content is a pickle as well as what it looks like")
+        into.events += [(member, event) for event in (dangerous if broken else result.events)]
         into.streams += result.streams
 
 
-def _appended_zip(into: Collected, data: Buffer) -> None:
-    """A zip archive behind other content: readers that look from the end open that instead."""
+def _appended_zip(into: Collected, data: Buffer, named: tuple[str, str], depth: int) -> None:
+    """A zip archive behind other content, of which the end may be cut or padded: some loaders open it."""
     tail = bytes(data[max(0, len(data) - _COMMENT) : len(data)])
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or at + 22 + int.from_bytes(tail[at + 20 : at + 22], "little") != len(tail):
+    if b"PK\x05\x06" not in tail:
         return
     from modelward.artifact import zips
+    from modelward.artifact.signs.archives import zip_kind
     from modelward.artifact.zipread import Archive
 
     archive = Archive(data)
     if archive.members:
-        into.add("", "zip.appended", "a zip archive is appended, which some loaders open instead")
-        zips.walk(into, archive, "torch-zip", "", 0)
+        member, _ = named
+        into.add(member, "zip.appended", "a zip archive is appended, which some loaders open instead")
+        kind = zip_kind(archive).format
+        zips.walk(into, archive, kind if kind in ZIPS else "torch-zip", member, depth)
+        _readers(into, data, kind, named, depth)
 
 
 def _content(into: Collected, data: Buffer, found: Sniffed, member: str, depth: int) -> None:
     kind = found.format
-    if kind in {"pickle", "joblib", "torch-legacy"}:
+    if kind in _PICKLED:
         loader: Loader = "torch-legacy" if kind == "torch-legacy" else "pickle"
         pickled(into, data, member, loader=loader, joblib=kind == "joblib")
     elif kind in {"joblib-compressed", "compressed", "csv-compressed"}:
@@ -179,12 +198,31 @@ def _readers(into: Collected, data: Buffer, kind: Format, named: tuple[str, str]
     from modelward.artifact.formats.table import readers
 
     member, name = named
+    if kind in TEXTUAL and _wide(into, data, named, depth):
+        return
     for read in readers(kind):
         _apply(into, read, data, (member, name), depth)
     if kind != "model-json" and _keras_too(data):
         from modelward.artifact.formats import keras_json
 
         _apply(into, keras_json.read, data, (member, name), depth)
+
+
+def _wide(into: Collected, data: Buffer, named: tuple[str, str], depth: int) -> bool:
+    """Text of two or four bytes a character is read in UTF-8 instead."""
+    from modelward.artifact import encoding
+
+    name = encoding.wide(data) if b"\0" in data[:4096] else None
+    if name is None:
+        return False
+    inner = f"{named[0]}!utf-8"
+    if len(data) > encoding.LARGEST:
+        into.missed(named[0], f"{len(data)} bytes in {name}; {encoding.LARGEST} are read")
+    else:
+        content = encoding.narrowed(data, name)
+        kind = recognise(content, named[1]).format if content else None
+        nested(into, content, inner, depth + 1, kind)
+    return True
 
 
 def _keras_too(data: Buffer) -> bool:
@@ -304,6 +342,7 @@ def nested(into: Collected, data: Buffer, member: str, depth: int, kind: Format 
     before = len(into.events)
     _content(into, data, found, member, depth)
     _readers(into, data, found.format, (member, member), depth)
+    _also(into, data, found.format, (member, member), depth)
     quiet = all(event.level == "note" for _, event in into.events[before:])
     settled = found.format in PASSIVE | AROUND | _WRAPPING or found.format == "unknown"
     if quiet and not settled and member not in into.harmless:

@@ -191,10 +191,27 @@ _PROTOCOL0: Final = re.compile(
     rb"[IF]-?\d[\d.eE+-]*\n(?:p\d+\n)?\.|L-?\d+L?\n\.|[SV][^\n]*\n(?:p\d+\n)?\.|[])}](?:q.|\.)|\((?:c|[SVIKMJX\]}(]))"
 )
 
+_CERTAIN: Final = re.compile(rb"\([ldt]p\d+\n")
+_NAMES: Final = re.compile(rb"c[^\n]*\n[^\n]*\n|[SVIFLpg][^\n]*\n")
+"""Opcodes of texts and names, as lines of words spell them too."""
+
+
+def _protocol0(head: bytes) -> bool:
+    """Whether the start is that of a pickle, and what follows gets on as one: lists of words start so too."""
+    if _PROTOCOL0.match(head) is None:
+        return False
+    if _CERTAIN.match(head) or b"\0" in head or not _decodes(head):
+        return True
+    judge = Judge(head)
+    found = walk(judge)
+    if found.broken is None or found.end > PREFIX // 2 or credible(head, judge.events.values()):
+        return True
+    return re.search(rb"[Riob\x81\x92]", _NAMES.sub(b"", head[: found.end])) is not None
+
 
 def _odd_pickle(data: Buffer, head: bytes) -> Sniffed | None:
     """Protocols 0 and 1 have no magic number: the opcodes of the beginning must make a plausible start."""
-    if _PROTOCOL0.match(head):
+    if _protocol0(head):
         return Sniffed("pickle", "starts with opcodes of protocol 0 or 1")
     if head[:1] in {b"N", b"I", b"K", b"\x88", b"\x89"} and len(head) < 8 and head.endswith(b"."):
         return Sniffed("pickle", "one constant and STOP")
@@ -231,7 +248,7 @@ def _text(data: Buffer, head: bytes) -> Sniffed | None:
             return Sniffed("xgboost-json", "JSON with a learner")
         if re.match(rb'[{\[]\s*(?:["{\[\]}0-9tfn-])', start):
             return Sniffed("json", "text that starts as JSON")
-    if _PROTOCOL0.match(head):
+    if _protocol0(head):
         return Sniffed("pickle", "starts with opcodes of protocol 0 or 1")
     return Sniffed("csv", "delimited text") if _csv(head) else None
 
