@@ -8,13 +8,14 @@ import itertools
 import pickle
 import pickletools
 import random
+import re
 import uuid
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelward.artifact.pickle import machine, opcodes, runs, streams
+from modelward.artifact.pickle import machine, opcodes, rows, runs, streams
 from modelward.artifact.pickle.judge import Judge
 from modelward.artifact.pickle.memo import Sparse, has, put
 from modelward.artifact.pickle.streams import scan
@@ -328,7 +329,7 @@ def eager(monkeypatch):
         return end
 
     monkeypatch.setattr(runs, "SMALL", 0)
-    monkeypatch.setattr(runs, "LEAST", 20)
+    monkeypatch.setattr(rows, "LEAST", 20)
     monkeypatch.setattr(runs, "jump", jump)
     return lambda: sum(spans)
 
@@ -346,11 +347,30 @@ def rows_of(kind, count=700):
             {"id": i, "tags": [f"a{i % 50}", "b"], "at": {"x": i / 2}, "ok": True} for i in range(count)
         ],
         "table": lambda: {f"k{i}": (i, "v") for i in range(12 * count)},
+        "dates": lambda: [dt.date.fromordinal(700_000 + i) for i in range(count)],
+        "decimals": lambda: [decimal.Decimal(i) / 7 for i in range(count)],
+        "instances": lambda: [uuid.UUID(int=i) for i in range(count)],
+        "mixed": lambda: [
+            [i, f"n{i}", None if i % 50 else decimal.Decimal(i), (i, [i]), {"k": 2.5}] for i in range(count)
+        ],
         "deque": lambda: collections.deque((i, "x") for i in range(count)),
     }[kind]()
 
 
-KINDS = ["tuples", "nested", "text", "dictionaries", "lists", "sets", "documents", "table", "deque"]
+KINDS = [
+    "tuples",
+    "nested",
+    "text",
+    "dictionaries",
+    "lists",
+    "sets",
+    "documents",
+    "table",
+    "deque",
+    "dates",
+    "decimals",
+    "mixed",
+]
 
 
 @pytest.mark.parametrize(
@@ -364,6 +384,68 @@ def test_plain_rows_are_jumped_over_and_judged_as_without_jumps(eager, kind, pro
     assert eager() > (0.3 if kind == "table" else 0.5) * len(data)  # of a table, 4,096 entries are kept
 
 
+def test_rows_that_are_judged_by_more_than_their_shape_are_walked_each(eager):
+    """A dtype may not change after it was used, and an array is judged by its shape: no row stands for others."""
+    import numpy as np
+
+    for values in ([np.dtype([("a", f"S{i}")]) for i in range(1, 200)], [np.arange(2) for _ in range(200)]):
+        jumped, slow = both(pickle.dumps(values, 4))
+        assert jumped == slow == []
+        assert eager() == 0
+
+
+def test_one_bad_row_among_those_of_another_shape_is_found(eager, calls):
+    """Memo entry 3 is datetime.date, 4 is text, 5 is os.system."""
+    names = b"\x8c\x08datetime\x94\x8c\x04date\x94\x93\x940\x8c\x02id\x940cos\nsystem\n\x940"
+    good = [b"h\x03C\x04\x07\xe8\x01%c\x85R" % (1 + i % 28) for i in range(300)]
+    for at in (70, 150, 299):
+        rows = b"".join([*good[:at], b"h\x05h\x04\x85R", *good[at:]])
+        data = b"\x80\x04]\x94" + names + b"(" + rows + b"e."
+        jumped, slow = both(data)
+        assert jumped == slow
+        assert calls(data) == ["os.system('id')"]
+    assert eager() > 1000
+
+
+@pytest.mark.parametrize(
+    ("row", "memos"),
+    [
+        (b"h\x05C\x04\x07\xe8\x01\x01\x94\x85\x94R\x94", 3),
+        (b"]\x94(K\x01\x8c\x02ab\x94e", 2),
+        (b"}\x94(h\x05K\x01h\x06Nu", 1),
+        (b"K\x01K\x02K\x03\x87\x94", 1),
+        (b"h\x05)\x81\x94}\x94(h\x06K\x01ub", 2),
+        (b"K\x01\x86", None),  # takes what lies below the row
+        (b"(K\x01", None),  # leaves a mark open
+        (b"e", None),
+        (b"K\x010K\x01", None),  # POP
+        (b"h\x05b", None),
+        (b"cos\nsystem\n", None),
+        (b"K\x01Q", None),
+        (b"K\x01\x8c\xff" + b"x" * 255 + b"\x86", None),
+        (b"M\x01", None),  # cut short
+    ],
+)
+def test_the_shape_of_a_row(row, memos):
+    found = rows.shape(row, 0, len(row))
+    assert (found.memos if found else None) == memos
+    if found:
+        assert re.fullmatch(found.pattern.encode("latin-1"), row, re.DOTALL)
+
+
+def test_rows_of_one_shape_differ_in_constants_of_one_kind_only():
+    row = rows.shape(b"K\x01\x8c\x01a\x94h\x05\x87\x94", 0, 10)
+    pattern = re.compile(row.pattern.encode("latin-1"), re.DOTALL)
+    for same in (b"M\x01\x02\x8c\x02\x94\x94\x94h\x05\x87\x94", b"J\x01\x02\x03\x04\x8c\0\x94h\x05\x87\x94"):
+        assert pattern.fullmatch(same)
+    for other in (
+        b"N\x8c\x01a\x94h\x05\x87\x94",
+        b"K\x01\x8c\x01a\x94h\x06\x87\x94",
+        b"K\x01\x8c\x02a\x94h\x05\x87\x94",
+    ):
+        assert not pattern.fullmatch(other)
+
+
 def test_a_small_buffer_is_not_worth_the_expressions():
     data = pickle.dumps(rows_of("tuples"))
     runs._expression.cache_clear()
@@ -374,7 +456,7 @@ def test_a_small_buffer_is_not_worth_the_expressions():
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutated_rows_are_judged_as_without_jumps(eager, kind):
     """Damage, an import, a POP or a memo entry read back, anywhere: events, calls and positions are the same."""
-    rows, found = rows_of(kind, 150), set()
+    values, found = rows_of(kind, 150), set()
     extra = [
         b"cos\nsystem\n",
         b"cos\nsystem\n(X\x02\0\0\0idtR",
@@ -389,7 +471,7 @@ def test_mutated_rows_are_judged_as_without_jumps(eager, kind):
     ]
     for seed in range(60):
         rng = random.Random(seed)
-        data = bytearray(pickle.dumps([rows, len, rows], rng.choice([1, 2, 3, 4, 5])))
+        data = bytearray(pickle.dumps([values, len, values], rng.choice([1, 2, 3, 4, 5])))
         for _ in range(rng.randint(1, 3)):
             at = rng.randrange(len(data) // 2, len(data))
             data[at : at + rng.randint(0, 2)] = rng.choice(extra)
@@ -457,6 +539,19 @@ def test_values_below_a_jump_that_an_opcode_takes_are_made_again(eager, calls):
         jumped, slow = both(data)
         assert jumped == slow
         assert calls(data) == ["os.system('id')"]
+    assert eager() > 0
+
+
+def test_an_early_memo_entry_put_again_among_later_ones_is_seen(eager, calls):
+    """Protocol 2, beyond 256 entries: among rows numbered in turn, one puts text over entry 1, a module name."""
+    head = b"\x80\x02]q\0(X\x01\0\0\0hq\x01X\x06\0\0\0systemq\x02"
+    row = b"K\x01K\x02\x86r%s"
+    rows = [row % (3 + i).to_bytes(4, "little") for i in range(600)]
+    again = b"".join(rows[:400]) + b"X\x02\0\0\0osq\x01" + b"".join(rows[400:])
+    data = head + again + b"h\x01h\x02\x93X\x02\0\0\0id\x85Re."
+    jumped, slow = both(data)
+    assert jumped == slow
+    assert calls(data) == ["os.system('id')"]
     assert eager() > 0
 
 

@@ -49,6 +49,7 @@ class Judge:
     Attributes:
         events: what was not proven harmless, by rule and subject, in order of occurrence.
         dropped: how many distinct events were not kept.
+        findings: how often an event was recorded.
         levels: levels of which an event was kept.
         embedded: byte strings that are given to torch.load while the stream is loaded.
         second_bytes: work spent on second readings of array bodies.
@@ -62,6 +63,7 @@ class Judge:
         "dropped",
         "embedded",
         "events",
+        "findings",
         "journal",
         "jumps",
         "levels",
@@ -76,7 +78,7 @@ class Judge:
         self.loader = loader
         self.match = Matcher(data)
         self.events: dict[tuple[str, str], Event] = {}
-        self.dropped = 0
+        self.dropped = self.findings = 0
         self.second_bytes = 0
         self.levels: set[Level] = set()
         self.embedded: list[bytes] = []
@@ -85,6 +87,7 @@ class Judge:
 
     def record(self, event: Event, subject: str = "") -> None:
         """Keep an event, once per rule and subject: the worst, or the one whose call is known."""
+        self.findings += 1
         key = (event.rule, subject or event.message)
         known = self.events.get(key)
         if known is not None:

@@ -16,7 +16,7 @@ import msgspec
 
 from modelward.artifact.events import Broken, Event
 from modelward.artifact.pickle import runs
-from modelward.artifact.pickle.opcodes import NEEDS, SLOW, VALID, Reached, State
+from modelward.artifact.pickle.opcodes import MAKES, NEEDS, SLOW, VALID, Reached, State
 from modelward.artifact.pickle.undo import Journal
 from modelward.artifact.pickle.values import Inert, Map, Seq
 
@@ -131,6 +131,8 @@ def _run(state: State, pos: int, cursor: list[int]) -> None:
                         state.restore()
                     pos = handler(state, pos)
                     if state.limit != limit or state.stack is not stack or state.memo is not memo:
+                        break
+                    if pos >= state.next_jump and op in MAKES:
                         break
                 else:
                     raise Broken(f"byte 0x{op:02x} is no opcode")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 from modelward.artifact.events import Broken, Event
 from modelward.artifact.pickle import arrays, runs
 from modelward.artifact.pickle.memo import has, put
+from modelward.artifact.pickle.rows import Rows
 from modelward.artifact.pickle.values import Inert, Map, Obj, Seq
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ class State:
         aside: for each stretch jumped over, how many marks were open, the values below it in its frame, and
             the stretch; `stack` holds only what lies above the last one.
         jumped: whether there was one.
-        next_jump, patience: where a jump is tried next, and how far to walk after a try in vain.
+        next_jump: where a jump is tried next.
+        rows: what was seen of rows that may repeat.
         joblib: array bodies follow their wrappers, as joblib reads the file; else as `pickle.load` does.
     """
 
     __slots__ = (
-        "aside", "data", "end", "joblib", "judge", "jumped", "limit", "memo", "meta", "next_jump", "patience",
-        "proto", "stack", "wrappers",
+        "aside", "data", "end", "joblib", "judge", "jumped", "limit", "memo", "meta", "next_jump",
+        "proto", "rows", "stack", "wrappers",
     )  # fmt: skip
 
     def __init__(self, data: Buffer, judge: Judge, *, joblib: bool = False) -> None:
@@ -61,7 +63,7 @@ class State:
         self.aside: list[tuple[int, list[Value], Inert]] = []
         self.jumped = False
         self.next_jump = 0 if judge.jumps and len(data) >= runs.SMALL else len(data)
-        self.patience = 16
+        self.rows = Rows()
 
     def fork(self) -> State:
         """A second reading from here on, as `pickle.load` would read it."""
@@ -446,6 +448,9 @@ NEEDS: Final = {
     **dict.fromkeys(b"02Qpqr\x98", 1), **dict.fromkeys(b"aRb\x81\x93", 2), **dict.fromkeys(b"s\x92", 3),
 }  # fmt: skip
 """How many values of its frame an opcode takes or looks at, where it does not take all."""
+
+MAKES: Final = frozenset(b"Rbas\x81")
+"""Opcodes after which a value may be complete, besides those that change marks."""
 
 VALID: Final = frozenset(SLOW) | frozenset(b"KMJGN\x88\x89().]}\x85\x86\x87\x94")
 """Every opcode of protocols 0 to 5."""

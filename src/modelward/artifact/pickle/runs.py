@@ -9,35 +9,25 @@ there. Memo entries are counted, and an entry that is read back must be plain it
 from __future__ import annotations
 
 import re
+import struct
 from functools import lru_cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
+from modelward.artifact.pickle import rows
+from modelward.artifact.pickle.rows import SHORT, sized
 from modelward.artifact.pickle.values import KEPT, KEYS_KEPT, Inert, Map, Obj, Seq
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.opcodes import State
     from modelward.artifact.pickle.values import Buffer, Value
 
-LEAST: Final = 200
-"""Bytes below which a stretch is not worth a jump."""
-MOST: Final = 1 << 16
-"""Bytes of one stretch, which bounds what it costs to make its values after all."""
 LONGEST: Final = 24
 """Bytes of text inside a stretch; longer text ends it."""
-PATIENCE: Final = 1 << 12
-"""Most bytes walked after a try that found nothing."""
 SMALL: Final = 1 << 20
 """Bytes of a buffer that is not worth compiling the expressions for."""
-
-
-def _sized(width: int, longest: int) -> str:
-    """A length of `width` bytes, and what is that long; eight lengths share a first look."""
-    groups = []
-    for low in range(0, longest + 1, 8):
-        sizes = range(low, min(low + 8, longest + 1))
-        choices = "|".join(f"\\x{size:02x}\\x00{{{width - 1}}}.{{{size}}}" for size in sizes)
-        groups.append(f"(?=[\\x{sizes[0]:02x}-\\x{sizes[-1]:02x}])(?:{choices})")
-    return f"(?:{'|'.join(groups)})"
+_PUT: Final = struct.Struct("<cI")
+_PUTS: Final = frozenset({b"q", b"r"})
 
 
 @lru_cache(maxsize=8)
@@ -51,9 +41,7 @@ def _expression(name: str, *, numbered: bool) -> re.Pattern[bytes]:
         numbered: how memo entries are put.
     """
     put, m = (r"q.|r.{4}", "(?:r.{4}|q.)?+") if numbered else (r"\x94", r"\x94?+")
-    text = (
-        rf"X{_sized(4, LONGEST)}|[\x8aU]{_sized(1, 8)}" if numbered else rf"[\x8c\x8aC]{_sized(1, LONGEST)}"
-    )
+    text = rf"X{sized(4, LONGEST)}|[\x8aU]{sized(1, 8)}" if numbered else rf"[\x8c\x8aC]{sized(1, LONGEST)}"
     constant = rf"K.|M..|{text}|G.{{8}}|[N\x88\x89]|J.{{4}}"
     a = rf"(?:(?:h.|{constant}|j.{{4}}){m})"
     three = rf"{a}++(?:[\x85\x87]{m}|\x86{m}(?:\x86{m})?+)?+"
@@ -75,34 +63,56 @@ def _expression(name: str, *, numbered: bool) -> re.Pattern[bytes]:
 
 
 def jump(state: State, pos: int) -> int:
-    """Pass over the plain data at `pos`, if that is worth it; gives the position after it.
+    """Pass over plain data at `pos`, or over rows of a known shape; gives the position after them.
 
     Only items of a container are passed over, and only once it has dropped constants: from then on, nothing
     asks how many it has.
     """
-    name = _content(state)
-    if name is None or (name == "flat" and state.data[pos : pos + 144 : 9] == b"G" * 16):
-        return pos  # floats alone are the machine's own
-    found = _expression(name, numbered=state.proto < 4).match(state.data, pos, min(state.limit, pos + MOST))
-    end = pos if found is None else _end(found, state.data)
-    if end - pos < LEAST:
-        state.next_jump = pos + state.patience
-        state.patience = min(2 * state.patience, PATIENCE)
+    kind, memo = _kind(state), state.memo
+    if kind is None or not isinstance(memo, list):
         return pos
-    state.next_jump, state.patience = end, 16
-    memo, stack = state.memo, state.stack
-    made = _entries(state, pos, end)
-    if made is None or not isinstance(memo, list):
+    found = _plain(state, memo, pos, kind) or rows.repeated(state, memo, pos, 2 if kind == "dict" else 1)
+    if found is None:
         return pos
-    count, refs = made
-    first = stack[-1:] if name == "rows" else []
+    end, count, held, first = found
+    state.next_jump, state.rows.patience = end, SHORT
+    stack = state.stack
     del stack[len(stack) - len(first) :]
-    passed = Inert(state, (pos, end), memo, refs, first)
+    passed = Inert(state, (pos, end), memo, held, first)
     memo.extend([passed] * count)
     state.aside.append((len(state.meta), stack[:], passed))
     stack.clear()
     state.jumped = True
     return end
+
+
+def _kind(state: State) -> str | None:
+    """What the values of this frame go into; None where they must be walked."""
+    if not state.meta or not state.meta[-1]:
+        return None
+    height, target = len(state.stack), state.meta[-1][-1]
+    kind = takes(target)
+    if isinstance(target, Seq):
+        again = bool(state.aside) and state.aside[-1][0] == len(state.meta)
+        if not again and len(target.items) + height - bool(height) < KEPT:
+            return None
+    return None if kind == "dict" and height % 2 else kind
+
+
+def _plain(state: State, memo: list[Value], pos: int, kind: str) -> rows.Found | None:
+    """The plain data at `pos`: its end, its memo entries, what it holds, and what it takes from the stack."""
+    stack, data, numbered = state.stack, state.data, state.proto < 4
+    name = "pairs" if kind == "dict" else "rows" if stack else "flat"
+    if name == "rows" and not state.judge.match.plain(stack[-1]):
+        return None
+    if name == "flat" and data[pos : pos + 144 : 9] == b"G" * 16:
+        return None  # floats alone are the machine's own
+    found = _expression(name, numbered=numbered).match(data, pos, min(state.limit, pos + rows.MOST))
+    end = pos if found is None else _end(found, data)
+    if end - pos < rows.LEAST:
+        return None
+    made = _entries(state, memo, pos, end)
+    return None if made is None else (end, *made, stack[-1:] if name == "rows" else [])
 
 
 def _end(found: re.Match[bytes], data: Buffer) -> int:
@@ -111,24 +121,7 @@ def _end(found: re.Match[bytes], data: Buffer) -> int:
     if end < len(data) and data[end] in b"eu\x90":
         return end
     starts = (found.start(group) for group in range(1, found.re.groups + 1))
-    return min((start for start in starts if start > end - LEAST), default=end)
-
-
-def _content(state: State) -> str | None:
-    """Which expression suits what the values of this frame go into; None where they must be walked."""
-    if not state.meta or not state.meta[-1] or not isinstance(state.memo, list):
-        return None
-    stack, target = state.stack, state.meta[-1][-1]
-    kind = takes(target)
-    if isinstance(target, Seq):
-        again = bool(state.aside) and state.aside[-1][0] == len(state.meta)
-        if not again and len(target.items) + len(stack) - bool(stack) < KEPT:
-            return None
-    if kind == "dict":
-        return None if len(stack) % 2 else "pairs"
-    if kind is None or not stack:
-        return kind and "flat"
-    return "rows" if state.judge.match.plain(stack[-1]) else None
+    return min((start for start in starts if start > end - rows.LEAST), default=end)
 
 
 def takes(target: Value) -> str | None:
@@ -154,16 +147,22 @@ def hold(target: Value, passed: list[Inert]) -> None:
         target.held += passed
 
 
-def _entries(state: State, pos: int, end: int) -> tuple[int, list[Value]] | None:
+def _entries(state: State, memo: list[Value], pos: int, end: int) -> tuple[int, list[Value]] | None:
     """How many memo entries a stretch makes, and what containers it reads back; None unless all are plain."""
-    memo, numbered = state.memo, state.proto < 4
+    numbered = state.proto < 4
     tokens: list[bytes] = _expression("memo", numbered=numbered).findall(state.data, pos, end)
     keys = {_key(token) for token in set(tokens) if token[:1] in {b"h", b"j"}}
-    count = tokens.count(b"\x94")
-    if numbered or max(keys, default=0) >= len(memo):
-        in_order = _in_order(tokens, len(memo))
-        if in_order is None:
+    early = max(keys, default=0) < len(memo)
+    if early and not numbered:
+        count = tokens.count(b"\x94")
+    elif early and len(memo) > 255:
+        puts = [token for token in tokens if token[:1] in _PUTS]
+        count = len(puts)
+        if puts != list(map(_PUT.pack, repeat(b"r"), range(len(memo), len(memo) + count))):
             return None
+    elif (in_order := _in_order(tokens, len(memo))) is None:
+        return None
+    else:
         count = in_order
     refs: dict[int, Value] = {}
     for key in keys:
@@ -183,15 +182,11 @@ def _in_order(tokens: list[bytes], base: int) -> int | None:
     """How many entries are made, when each is numbered in turn and none is read before; else None."""
     number = base
     for token in tokens:
-        if len(token) == 5 and token[0] == 0x72:
-            if token != b"r" + number.to_bytes(4, "little"):
+        if token[:1] == b"r" or token[:1] == b"q":
+            if _key(token) != number:
                 return None
             number += 1
         elif token == b"\x94":
-            number += 1
-        elif token[:1] == b"q":
-            if _key(token) != number:
-                return None
             number += 1
         elif token and _key(token) >= number:
             return None

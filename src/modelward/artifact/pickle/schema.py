@@ -72,13 +72,14 @@ _ZONE_FILES: Final = ("dateutil/", "tzlocal()")
 class Matcher:
     """Matches values of one buffer against patterns, with a shared bound on the work."""
 
-    __slots__ = ("_zones", "data", "layouts", "steps")
+    __slots__ = ("_zones", "data", "decoded", "layouts", "steps")
 
     def __init__(self, data: Buffer) -> None:
         self.data = data
         self.steps = STEPS + 2 * len(data)
         self.layouts: dict[int, tuple[Obj, Layout | None]] = {}
         self._zones: bool | None = None
+        self.decoded = -1
 
     def matches(self, schemas: tuple[tuple[str, ...], ...], args: Sequence[Value]) -> bool:
         """Whether the arguments satisfy one of the schemas."""
@@ -314,6 +315,7 @@ class Matcher:
         """The bytes a value is, written as a constant or as `_codecs.encode(text, 'latin1')`; else None."""
         if isinstance(value, Obj) and value.tag in BYTES_TAGS and value.args:
             first = value.args[0]
+            self.decoded = max(self.decoded, first if isinstance(first, int) else -1)
             text = constant(self.data, first, len(self.data)) if isinstance(first, int) else self.raw(first)
             return (
                 text.encode("latin-1", "replace")
@@ -324,6 +326,7 @@ class Matcher:
             )
         if not isinstance(value, int) or not self._constant_is("bytes", value):
             return None
+        self.decoded = max(self.decoded, value)
         found = constant(self.data, value, len(self.data))
         return (
             found.encode("latin-1")
@@ -342,6 +345,7 @@ class Matcher:
         """The constant a value is; the value itself when it is none, or is malformed."""
         if not isinstance(value, int):
             return value
+        self.decoded = max(self.decoded, value)
         try:
             return constant(self.data, value)
         except ValueError:
