@@ -7,7 +7,7 @@ Builds both corpora below build/scan, installs each peer in an environment of it
 artifact as a pipeline would. Flagged = the exit code that fails a pipeline for a finding; errors = any other
 failure, crash or time-out, counted apart. Of modelward recall counts verdicts (dangerous or unproven), false alarms
 exit codes: the stricter of the two each time. Imports are paid once per scanner: CPU is what the artifact itself
-costs, the whole command is one more figure.
+costs, the whole command is one more figure. MW_SRC=FOLDER measures the modelward of another source tree.
 """
 
 from __future__ import annotations
