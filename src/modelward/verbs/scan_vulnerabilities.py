@@ -140,7 +140,7 @@ def _export(path: Path) -> Iterator[Advisory]:
     try:
         for content in _contents(path):
             yield decoder.decode(content)
-    except (msgspec.DecodeError, zipfile.BadZipFile, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, zipfile.BadZipFile, RecursionError) as error:
         raise FileDamaged(f"{path}: is no export of OSV: {error}") from error
     except OSError as error:
         raise FileMissing(f"{path}: {error.strerror or error}") from error

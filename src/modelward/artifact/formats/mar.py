@@ -83,7 +83,7 @@ def _manifest(into: Reading, archive: Archive, members: dict[str, Member], raw: 
     """Judge what a manifest says; gives the sources that the server imports."""
     try:
         manifest = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"the manifest cannot be read: {error}") from error
     if not isinstance(manifest, dict):
         raise Malformed("the manifest holds no object")

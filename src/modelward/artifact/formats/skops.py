@@ -81,7 +81,7 @@ def read(data: Buffer, into: Reading) -> None:
             raise Malformed("schema.json cannot be decompressed")
         try:
             tree = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Malformed(f"schema.json cannot be read: {error}") from error
         if not isinstance(tree, dict):
             raise Malformed("schema.json holds no object")

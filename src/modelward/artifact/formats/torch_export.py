@@ -119,7 +119,7 @@ def read(data: Buffer, into: Reading) -> None:
 def _decode(raw: bytes) -> object:
     try:
         found: object = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return found
 
