@@ -12,6 +12,8 @@ import mmap
 import struct
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
+from modelward.artifact.events import Broken
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -96,7 +98,13 @@ class Map:
         self.whole = True
 
     def update(self, items: list[Value]) -> None:
-        """Set items given as key, value, key, value, ..."""
+        """Set items given as key, value, key, value, ...
+
+        Raises:
+            Broken: a key has no value; every unpickler ends there.
+        """
+        if len(items) % 2:
+            raise Broken("a dictionary gets an odd number of items")
         if len(self.keys) < KEYS_KEPT:
             self.keys += items[0::2]
             self.values += items[1::2]
