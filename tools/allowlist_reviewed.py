@@ -158,7 +158,7 @@ SUBCLASSING: set[str] = {
     "typing:Generic", "typing:Protocol",  # look at the type parameters and annotations
 }  # fmt: skip
 """Classes whose `__init_subclass__` was read: it calls nothing that the new class brings."""
-LIBRARIES: tuple[str, ...] = ("pytz", "dateutil", "array")
+LIBRARIES: tuple[str, ...] = ("pytz", "dateutil", "array", "umap", "river", "feature_engine", "lifelines", "pygam", "nltk")
 VALUES: tuple[str, ...] = ("sklearn", "numpy", "scipy.special", "scipy.stats", "scipy.spatial.distance", "scipy.linalg", "scipy.signal", "scipy.optimize",
                            "math", "operator", "_operator", "statistics", "cmath", "bisect", "heapq", "torch.nn.functional", "torch.nn.init", "pandas.core.dtypes",
                            "pandas.core.tools", "pandas.core.reshape", "imblearn.metrics", "statsmodels.genmod", "mlxtend.evaluate", "string", "textwrap", "json")  # fmt: skip
@@ -573,6 +573,8 @@ FUNCTIONS: dict[str, Fields] = {
     **{f"{module}._get_dataclass_field_type_sentinel": {"call": [["str"]]} for module in closures.CLOUDPICKLE},
     **{f"{module}._make_typevar": {"call": [["str", "hint", "hint", "bool", "bool", "str|none"]], "returns": "typing.hint"} for module in closures.CLOUDPICKLE},
     **{f"dataclasses:{name}": {"kind": "value"} for name in ("MISSING", "KW_ONLY", "_HAS_DEFAULT_FACTORY", "_FIELD", "_FIELD_CLASSVAR", "_FIELD_INITVAR")},
+    **{f"inspect:{name}": {"kind": "value"} for name in ("Signature", "Parameter", "_empty")},
+    "string.Formatter": {"kind": "class", "state": "dict"}, "os.stat_result": {"kind": "class", "call": [["plain", "plain?"]]},
     "builtins.__main__": {"kind": "value"}, "builtins.__dict__": {"kind": "value"}, "dill:_dill": {"kind": "value"},
     "builtins:object.__new__": {"kind": "value"}, "builtins:tuple.__new__": {"kind": "value"}, "enum:Enum.__new__": {"kind": "value"},
     "sklearn.utils._set_output._wrap_data_with_container": {"kind": "value"}, "builtins.hasattr": {"kind": "value"},

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.events import Event, Level
 from modelward.artifact.pickle import rules
-from modelward.artifact.pickle.built import built, make, outside
+from modelward.artifact.pickle.built import Built, built, make, outside
 from modelward.artifact.pickle.classes import CLASSES, attributes
 from modelward.artifact.pickle.values import Global, Map, Obj, Seq, call_text
 
@@ -265,6 +265,18 @@ def _array(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Val
     return result
 
 
+def _namedtuple(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`dill._dill._create_namedtuple(name, fields, module, defaults)`, which imports the module first."""
+    home = judge.match.text(args[2]) if len(args) in {3, 4} else None
+    fields = args[1].items if home is not None and isinstance(args[1], Seq) else []
+    names = [judge.match.text(item) or "" for item in (*args[:1], *fields)]
+    if home is None or not _known_module(home) or not all(name.isidentifier() for name in names):
+        return outside(judge, callee, args, pos)
+    result = make("class", pos, args)
+    result.built = Built("class", entry=rules.Entry("class", state="dict", base=True))
+    return result
+
+
 def _new_module(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
     """`dynamic_subimport(name, attributes)`: a module object that is not imported."""
     if len(args) == 2 and judge.match.text(args[0]) is not None and isinstance(args[1], Map):
@@ -315,7 +327,7 @@ _CLOUDPICKLE: Final = {
 _DILL: Final = {
     "_create_function": _function, "_create_code": _code, "_create_cell": _cell, "_load_type": _type_by_name,
     "_import_module": _module, "_create_type": CLASSES["_create_type"], "_setitems": _set_items,
-    "_create_array": _array, "_eval_repr": _constant,
+    "_create_array": _array, "_create_namedtuple": _namedtuple, "_eval_repr": _constant,
 }  # fmt: skip
 CLOUDPICKLE: Final = tuple(
     f"{home}{module}"
