@@ -6,6 +6,9 @@ are precautions: the source allows the step, but no release at hand could be mad
 `HARMLESS` holds the same streams without the trick, which must stay inert, so that no refusal is a blanket one.
 """
 
+import functools
+import io
+import pickle
 import struct
 import subprocess
 import sys
@@ -327,3 +330,53 @@ def test_wide_nesting_of_types_is_described_once_each():
             b"0" + dtype("V8") + b"\x94(K\x03" + text("|") + b"N" + names + both + size + b"K\x01K\x00tb"
         )
     assert scan(stream + b".").streams == 1
+
+
+def distribution(change=lambda text: text):
+    stats = pytest.importorskip("scipy.stats")
+    data = pickle.dumps(stats.uniform(1, 2), 4)
+    found = change(data)
+    assert found is data or found != data
+    return found
+
+
+def test_a_distribution_is_allowed_with_the_source_text_of_scipy_only(level):
+    assert level(distribution()) == "inert"
+    changed = distribution(lambda data: data.replace(b"return (), loc, scale\n", b"return (), help(), 3\n"))
+    assert level(changed) != "inert"
+
+
+TIGHT = {
+    "a formula that loading evaluates": new("statsmodels.base.data", "PandasData") + fields(restore_model_spec=b"\x88", formula=text("y ~ a")) + b"b",
+    "a reduce of any function": name("functools", "reduce") + name("builtins", "len") + b"]\x86R",
+    "an attrgetter of a hidden name": name("operator", "attrgetter") + text("__globals__") + b"\x85R",
+    "an attrgetter of a path to a payload": name("operator", "attrgetter") + text("a.system") + b"\x85R",
+    "a hint of a function": name("_operator", "getitem") + name("typing", "List") + name("copyreg", "_reconstructor") + b"\x86R",
+    "an item of anything but a hint": name("_operator", "getitem") + name("builtins", "__dict__") + text("eval") + b"\x86R",
+    "items of the interpreter's names": name("builtins", "__dict__") + text("len") + name("builtins", "max") + b"s",
+    "an iterator of a namespace": name("builtins", "iter") + NAMESPACE + b"\x85R",
+    "an iterator that calls": name("builtins", "iter") + CALLABLE + b"N\x86R",
+    "a handle of hooks with another state": new("torch.utils.hooks", "RemovableHandle") + NAMESPACE + b"K\x01\x86b",
+    "a pattern from a namespace": name("re", "_compile") + NAMESPACE + b"K\x00\x86R",
+    "an array of a namespace": name("array", "array") + text("d") + NAMESPACE + fields(a=CALLABLE) + b"b\x86R",
+    "a slot that no slot is": new("scipy.interpolate._cubic", "CubicSpline") + b"N" + fields(__class__=CALLABLE) + b"\x86b",
+    "a callable in an array of objects to pandas": name("pandas", "Interval") + partial(CALLABLE) + b"K\x01\x86R",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TIGHT)
+def test_what_was_allowed_later_is_allowed_no_further(what, level):
+    assert level(P4 + TIGHT[what] + b".") not in {"inert", "note"}
+
+
+def test_objects_inside_a_joblib_array_are_known_to_what_takes_it(level):
+    joblib = pytest.importorskip("joblib")
+    pandas = pytest.importorskip("pandas")
+
+    def written(values):
+        buffer = io.BytesIO()
+        joblib.dump(pandas.DataFrame({"a": pandas.Series(values, dtype=object)}), buffer)
+        return level(buffer.getvalue(), joblib=True)
+
+    assert written(["x", None, {"a": 1}]) in {"inert", "note"}
+    assert written(["x", functools.partial(max, 1)]) == "unproven"
