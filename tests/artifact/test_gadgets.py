@@ -198,7 +198,7 @@ HARMLESS = {
     "estimator": estimator(text("1.9.1")),
     "module": linear(_parameters=fields(weight=b"N"), in_features=b"K\x03"),
     "booster": P4 + new("lightgbm.basic", "Booster") + fields(_handle=b"N", _network=b"\x89") + b"b.",
-    "hashes": P4 + b"}(" + dtype("f8") + b"K\x01K\x02\x86\x85K\x03u.",
+    "hashes": P4 + b"}(" + dtype("f8") + b"K\x01K\x02\x86\x85K\x03K\x04u.",
     "zone": zone("America/Argentina/Buenos_Aires"),
     "zone of a type": P4 + name("pandas", "DatetimeTZDtype") + text("ns") + text("Europe/Berlin") + b"\x86R.",
     "torch.relu": P4 + name("builtins", "getattr") + name("torch._C", "_VariableFunctionsClass") + text("relu") + b"\x86R.",
