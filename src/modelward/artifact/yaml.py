@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DEPTH: Final = 100
 NODES: Final = 200_000
 LONGEST: Final = 4 << 20
+MERGED: Final = 1000
+"""Most pairs that a mapping gets from others by `<<`."""
 
 
 class Scalar(msgspec.Struct, frozen=True):
@@ -130,6 +132,23 @@ def _fill(node: Sequence | Mapping, items: list[Node]) -> None:
         node.items = items
     else:
         node.pairs = list(zip(items[::2], items[1::2], strict=True))
+        _merge(node)
+
+
+def _merge(node: Mapping) -> None:
+    """Take the pairs of the mappings under `<<` for keys that the mapping lacks, as constructors do."""
+    given = [value for key, value in node.pairs if _is_merge(key)]
+    sources = [part for value in given for part in (value.items if isinstance(value, Sequence) else [value])]
+    own = {key.value for key, _ in node.pairs if isinstance(key, Scalar)} if sources else set()
+    for source in sources:
+        for key, value in source.pairs[:MERGED] if isinstance(source, Mapping) else ():
+            if isinstance(key, Scalar) and key.value not in own and len(node.pairs) < MERGED:
+                own.add(key.value)
+                node.pairs.append((key, value))
+
+
+def _is_merge(key: Node) -> bool:
+    return isinstance(key, Scalar) and key.plain and key.value == "<<"
 
 
 def walk(root: Node) -> Iterator[Node]:

@@ -50,14 +50,15 @@ _HF_KEYS: Final = (
 
 KINDS: Final[tuple[Kind, ...]] = (
     # what loaders act on, known by its name where the content alone is no proof
-    Kind("chat-template", r".*chat_template.*\.(jinja2?|json)|.+\.jinja2?", (r"\{[{%#]",)),
+    Kind("chat-template", r".+\.jinja2?"),
+    Kind("chat-template", r".*chat_template.*\.json", (r"\{[{%#]|\\u00[0-9a-fA-F]",)),
     Kind(
         "hf-config",
         _HF,
         (_HF_KEYS,),
         _JSON,
     ),
-    Kind("mlflow", r"mlmodel", (r"(?m)^[ \t]*flavors[ \t]*:",)),
+    Kind("mlflow", r"mlmodel"),
     # keys and credentials before everything that shares their endings
     Kind(
         "secrets",

@@ -15,6 +15,7 @@ from modelward.artifact.around.python import commands, loads, network
 from modelward.artifact.around.python.payload import Effect, effects
 from modelward.artifact.around.python.walk import walk
 from modelward.artifact.around.python.weakness import Weakness
+from modelward.artifact.encoding import source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,8 +112,7 @@ def read(data: Buffer, into: Reading) -> None:
     if len(data) > LONGEST * 4:
         into.note("source.unread", f"{len(data)} bytes of source are not analysed")
         return
-    text = bytes(data).decode("utf-8-sig", "replace")
-    report(analyse(text), into)
+    report(analyse(source(bytes(data))), into)
 
 
 def report(analysis: Analysis, into: Reading, *, first: int = 1, where: str = "") -> None:

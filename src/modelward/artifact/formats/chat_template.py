@@ -25,7 +25,9 @@ def read(data: Buffer, into: Reading) -> None:
         raise Malformed(f"{len(data)} bytes of template; {LARGEST} are read")
     text = bytes(data[:]).decode("utf-8-sig", "replace")
     name = into.name.rsplit("/", 1)[-1] or "the template"
-    for number, found in enumerate(_texts(text)):
+    texts = _texts(text)
+    whole = [] if name.lower().endswith(".json") or texts == [text] else [text]
+    for number, found in enumerate([*whole, *texts]):
         template(found, into, name if number == 0 else f"{name}[{number}]")
     into.proven = True
 

@@ -115,8 +115,8 @@ class Values:
             self._memo.clear()
             for tag in tags:
                 self._bind(tag)
-            for names, body in bodies:
-                self._capture(names, body)
+            for names, body, chain in bodies:
+                self._capture(names, body, chain)
             for call in self._calls:
                 self._pass(call)
             if self._env == before:
@@ -157,7 +157,7 @@ class Values:
         if tag.name == "for" and tag.exprs:
             items = self._element(self.of(tag.exprs[0]))
             deeper = self._element(items) if len(tag.targets) > 1 else items
-            for name in tag.targets:
+            for name in (*tag.targets, "loop()"):  # which loop.previtem and loop.nextitem are
                 self._set(name, deeper)
         elif tag.name in {"set", "with"} and tag.exprs:
             if len(tag.targets) == len(tag.exprs):
@@ -186,19 +186,32 @@ class Values:
                     self._set(keyword, value)
             elif at < len(parameters):
                 self._set(parameters[at], value)
+            given = _join((value, _const(keyword))) if keyword else value
             for name in ("varargs", "kwargs") if macro is not None else ():
-                self._set(name, value)
+                self._set(name, given)
 
-    def _capture(self, names: tuple[str, ...], body: list[Tag]) -> None:
-        """The text that a block or macro produces."""
+    def _capture(self, names: tuple[str, ...], body: list[Tag], chain: Node | None) -> None:
+        """The text that a block or macro produces, through the filters of the block."""
         plain = all(tag.name in {"text", "print"} for tag in body)
         pieces = [_const(tag.text) if tag.name == "text" else self.of(tag.exprs[0]) for tag in body]
         value = self._concatenate(pieces) if plain else _blend(pieces)
         stripped = tuple(dict.fromkeys(item.strip() for item in value.known or () if isinstance(item, str)))
         if value.known is not None:
             value = Value(stripped, value.parts, value.made)
+        if chain is not None:
+            value = self._filtered(chain, value)
         for name in names:
             self._set(name, value)
+
+    def _filtered(self, chain: Node, value: Value) -> Value:
+        """A chain of filters over another value than the empty text that it is written on."""
+        nodes = []
+        while chain.kind == "filter":
+            nodes.append(chain)
+            chain = chain.kids[0]
+        for node in reversed(nodes):
+            value = self._applied(str(node.value), node, [value, *(self.of(kid) for kid in node.kids[1:])])
+        return value
 
     # --- expressions ---
 
@@ -215,6 +228,8 @@ class Values:
                 keys = self._list(values[::2])
                 return Value(keys.known, _join(values).parts, keys.made) if keys.known else _join(values)
             return Value(None, _join(values).parts)
+        if node.kind == "attr" and node.kids[0].value == "loop":
+            return self._env.get("loop()", INPUT) if node.value in {"previtem", "nextitem"} else INPUT
         if node.kind == "attr":
             base = self.of(node.kids[0])
             stored = self._env.get("." + str(node.value))
@@ -338,7 +353,8 @@ class Values:
             if not result:
                 return Value(None, parts, bool(parts))
             found += result
-        return _join([Value(_join([_const(item) for item in found]).known, parts)])
+        whole = _join([_const(item) for item in found])
+        return Value(whole.known, parts | whole.parts)
 
     def _applied(self, name: str, node: Node, values: list[Value]) -> Value:
         """A filter, or a method of the same name: the value it is applied to first."""
@@ -370,13 +386,13 @@ class Values:
         callee, arguments = node.kids[0], [self.of(kid) for kid in node.kids[1:]]
         if callee.kind == "name":
             name = str(callee.value)
-            if name in self.macros:
+            if name in self.macros or name == "caller":
                 return self._env.get(name + "()", INPUT)
             if name == "dict":
                 keys = [_const(keyword) for keyword in node.names if keyword]
                 whole = self._list([*keys, *(() if keys else arguments)])
                 return Value(whole.known, whole.parts | _join(arguments).parts)
-            if name in {"namespace", "cycler"}:
+            if name in {"namespace", "cycler", "joiner"}:
                 return Value(None, _join(arguments).parts)
             if name == "range":
                 return INPUT
@@ -387,6 +403,8 @@ class Values:
             if name in {"get", "pop", "setdefault", "items", "values", "keys", "copy"}:
                 wanted = sorted(arguments[0].strings()) if arguments else []
                 stored = [self._env["." + text] for text in wanted if "." + text in self._env]
+                if name == "setdefault" and callee.kids[0].kind == "name":
+                    self._set(str(callee.kids[0].value), _join([INPUT, *arguments]))
                 return _join([Value(None, base.parts, base.made), *arguments[1:], *stored])
             if name in {"append", "extend", "insert", "update", "add"} and callee.kids[0].kind == "name":
                 self._set(str(callee.kids[0].value), _join([INPUT, *arguments]))
@@ -405,23 +423,22 @@ def _nodes(root: Node) -> Iterable[Node]:
         stack += node.kids
 
 
-def _bodies(tags: list[Tag]) -> list[tuple[tuple[str, ...], list[Tag]]]:
-    """The tags inside each block whose output becomes a value, with the name it becomes."""
-    opened: list[tuple[str, tuple[str, ...], list[Tag]]] = []
-    found: list[tuple[tuple[str, ...], list[Tag]]] = []
+def _bodies(tags: list[Tag]) -> list[tuple[tuple[str, ...], list[Tag], Node | None]]:
+    """The tags inside each block whose output becomes a value, the name it becomes, and its filters."""
+    opened: list[tuple[str, tuple[str, ...], list[Tag], Node | None]] = []
+    found: list[tuple[tuple[str, ...], list[Tag], Node | None]] = []
     for tag in tags:
         if opened and tag.name == opened[-1][0]:
-            _, names, body = opened.pop()
-            found.append((names, body))
+            found.append(opened.pop()[1:])
         elif tag.name == "macro":
-            opened.append(("endmacro", (tag.targets[0] + "()",), []))
+            opened.append(("endmacro", (tag.targets[0] + "()",), [], None))
         elif (tag.name == "set" and len(tag.targets) == 1 and not tag.exprs) or (
             tag.name == "set" and tag.exprs and tag.exprs[0].kind == "filter" and _open_ended(tag)
         ):
-            opened.append(("endset", tag.targets, []))
+            opened.append(("endset", tag.targets, [], tag.exprs[0] if tag.exprs else None))
         elif tag.name == "call":
-            opened.append(("endcall", ("caller()",), []))
-        for _, _, body in opened:
+            opened.append(("endcall", ("caller()",), [], None))
+        for _, _, body, _ in opened:
             if tag.name not in {"macro", "call"} and (
                 tag.name in {"print", "text"} or tag.name in {"if", "for"}
             ):

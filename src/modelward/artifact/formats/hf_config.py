@@ -98,11 +98,12 @@ def _document(raw: bytes, into: Reading) -> None:
     else:
         config = _config(raw)
         _facts(config, into)
-        _auto_map(config.auto_map, into)
+        alone = raw.count(b"auto_map") == (config.auto_map is not None)
+        _auto_map(config.auto_map if alone else _nested(_loads(raw), "auto_map"), into)
         _pipelines(config.custom_pipelines, into)
         _templates(config.chat_template, into)
         _mapping(config.auto_mapping, into)
-        if config.class_name is not None and config.diffusers_version is not None:
+        if config.class_name is not None and _pipeline(config.class_name, into.name):
             _index(_loads(raw), into)
         if config.trust_remote_code is True:
             into.unproven("hf-config.trust", "the configuration switches trust_remote_code on")
@@ -165,6 +166,20 @@ def _auto_map(given: object, into: Reading) -> None:
             _code(name, "auto_map", into)
 
 
+def _nested(given: object, key: str) -> list[object]:
+    """Every value of a key, at any depth: parts of a model have configurations of their own."""
+    found: list[object] = []
+    stack = [given]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            found += [item[key]] if key in item else []
+            stack += item.values()
+        elif isinstance(item, list):
+            stack += item
+    return found
+
+
 def _names(given: object) -> Iterator[str]:
     """The texts in a value, at any depth of a few levels."""
     stack = [(given, 0)]
@@ -199,6 +214,7 @@ def _code(name: str, key: str, into: Reading) -> None:
 def _module(module: str, into: Reading) -> tuple[Verdict, tuple[str, str | None]]:
     """What the source of a module does, with the modules of the repository that it imports."""
     from modelward.artifact.around.source import analyse, siblings
+    from modelward.artifact.encoding import source
 
     pending, seen, problem = [module.replace(".", "/")], set[str](), ""
     while pending and len(seen) < MODULES:
@@ -211,7 +227,7 @@ def _module(module: str, into: Reading) -> tuple[Verdict, tuple[str, str | None]
             problem = problem or f"{stem}.py does not stand beside it and was not read"
             continue
         into.spend(1 + len(content) // 100)
-        text = content.decode("utf-8-sig", "replace")
+        text = source(content)
         analysis = analyse(text)
         worst = next((effect for effect in analysis.payload if effect.level == "dangerous"), None)
         if worst is not None:
@@ -279,6 +295,12 @@ def template(text: str, into: Reading, where: str) -> None:
 
 
 # --- diffusers and sentence-transformers --------------------------------------------------------------------
+
+
+def _pipeline(kind: object, name: str) -> bool:
+    """Whether the configuration is that of a pipeline: its lists of two name components."""
+    named = not isinstance(kind, str) or kind.endswith("Pipeline")
+    return named or name.lower().replace("\\", "/").rsplit("/", 1)[-1] == "model_index.json"
 
 
 def _index(given: object, into: Reading) -> None:

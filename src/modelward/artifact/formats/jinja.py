@@ -63,6 +63,21 @@ _RAW: Final = re.compile(
     r"\bos\s*\.\s*(?:popen|system)\b|\|\s*attr\b|\\x5f\\x5f|\\u005f",
     re.IGNORECASE,
 )
+_SPELLED: Final = re.compile(
+    r"__(?:class|mro|bases?|subclasses|globals|builtins|init|import|getattribute|getattr|dict|code|func|self|"
+    r"closure|module|reduce|reduce_ex|wrapped|loader|spec|call|new|getitem|init_subclass|subclasshook)__"
+)
+"""Internals of Python by their whole name."""
+_READS: Final = re.compile(r"\{[^{}]*(?:\._|\[_|\.\w*__)[^{}]*\}")
+"""A field of a format that reads attributes."""
+_WORDS: Final = re.compile(r"globals|builtins|subclasses|getattribute|getitem|x5f|u005f", re.IGNORECASE)
+_FUNCTIONS: Final = frozenset(
+    (
+        "lipsum", "cycler", "joiner", "namespace", "range", "dict", "self", "caller", "raise_exception",
+        "strftime_now",
+    )
+)  # fmt: skip
+"""What Jinja and transformers put beside the data."""
 _TAGS: Final = frozenset(
     (
         "text", "print", "for", "else", "endfor", "if", "elif", "endif", "set", "endset", "with", "endwith",
@@ -129,6 +144,8 @@ class _Judge:
                 rounds.pop()
             for root in tag.exprs:
                 self._tree(root)
+            for name in tag.targets:
+                self._spelled(name, tag.pos)
         for size, pos in self.values.bombs[:1]:
             self._say("unproven", "jinja.bomb", f"a value of {size} items or characters", pos)
 
@@ -139,14 +156,30 @@ class _Judge:
             node = stack.pop()
             self.into.spend()
             stack += node.kids
-            if node.kind == "attr":
+            if node.kind == "const":
+                self._spelled(node.value, node.pos)
+            elif node.kind == "attr":
                 self._attribute(node)
             elif node.kind == "item":
+                self._inside(node)
                 self._key(self.values.of(node.kids[1]), node.pos)
             elif node.kind == "filter":
                 self._filter(node)
             elif node.kind == "call":
                 self._call(node)
+
+    def _spelled(self, text: Constant, pos: int) -> None:
+        """A name that only Python's own objects have: no template needs it, wherever it stands."""
+        if isinstance(text, str) and (_SPELLED.fullmatch(text.strip()) or _READS.search(text)):
+            self._say("dangerous", "jinja.internals", f"the name {text.strip()[:80]!r}", pos)
+
+    def _inside(self, node: Node) -> None:
+        """A subscript of one of Jinja's own functions leads to nothing but its attributes."""
+        base = node.kids[0]
+        if base.kind == "name" and (base.value in _FUNCTIONS or base.value in self.values.macros):
+            self._say(
+                "dangerous", "jinja.internals", f"an attribute of the function {base.value!r}", node.pos
+            )
 
     def _file(self, tag: Tag) -> None:
         names = self.values.of(tag.exprs[0]).strings()
@@ -175,7 +208,9 @@ class _Judge:
             self._say("dangerous", "jinja.internals", f"the name {bad[:80]!r}", pos)
         elif key.known is None and key.made and key.parts:
             pieces = [
-                text for text in key.parts if text.strip("_").lower() in _STEMS or "__" in text or text == "_"
+                text
+                for text in key.parts
+                if text.strip("_").lower() in _STEMS or "__" in text or text == "_" or _WORDS.search(text)
             ]
             reversed_ = [text for text in key.parts if text[::-1].strip("_").lower() in _STEMS]
             suspect = bool(pieces or reversed_) or attribute
@@ -197,14 +232,16 @@ class _Judge:
             for argument in arguments:
                 self._key(argument, node.pos, attribute=True)
         elif node.value in _BY_NAME:
-            for argument in arguments:
+            for keyword, argument in zip(node.names, arguments, strict=True):
                 self._dotted(argument, node.pos)
+                if keyword == "attribute" and argument.known is None:
+                    self._key(argument, node.pos, attribute=True)
                 if "attr" in argument.strings():
                     for other in arguments:
                         self._key(other, node.pos, attribute=other is not argument)
 
     def _dotted(self, argument: Value, pos: int) -> None:
-        for text in argument.strings() | (argument.parts if argument.known is None else frozenset()):
+        for text in argument.strings() | argument.parts:
             if any(_internal(part) for part in re.split(r"[.,]", text)):
                 self._say("dangerous", "jinja.internals", f"the name {text[:80]!r}", pos)
                 return
@@ -222,7 +259,7 @@ class _Judge:
 
     def _format(self, text: Value, pos: int) -> None:
         for part in text.strings() | text.parts:
-            fields = re.findall(r"\{([^{}]*)", part)
+            fields = re.findall(r"\{([^{}]*)", part) if text.known else [part]
             if any("._" in field or "[_" in field or "__" in field for field in fields):
                 self._say("dangerous", "jinja.format", f"the format {part[:80]!r} reads attributes", pos)
                 return

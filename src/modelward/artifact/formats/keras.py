@@ -196,7 +196,7 @@ class Judge:
                 name = node.get("class_name")
                 if isinstance(name, str) and ("config" in node or "module" in node):
                     self.object(name, node)
-                    special = BY_NAME.get(name)
+                    special = BY_NAME.get(name.rpartition(">")[2])
                     inner = node.get("config")
                     if special is not None and isinstance(inner, dict):
                         special(self, inner)

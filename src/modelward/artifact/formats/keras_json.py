@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 _CLASS: Final = re.compile(rb'"class_name"\s{0,9}:\s{0,9}"')
 _CONFIG: Final = re.compile(rb'"config"\s{0,9}:\s{0,9}[\[{"]')
-_YAML: Final = (re.compile(rb"(?m)^class_name: ?\S"), re.compile(rb"(?m)^config:\s"))
+_YAML: Final = (
+    re.compile(rb"""(?m)^["']?class_name["']?: ?\S"""),
+    re.compile(rb"""(?m)^["']?config["']?:\s"""),
+)
 _ESCAPE: Final = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
 
 
@@ -34,7 +37,7 @@ def looks_like_config(head: bytes) -> bool:
         if b"\\u00" in start:
             start = _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), start)
         return _CLASS.search(start) is not None and _CONFIG.search(start) is not None
-    return b"class_name:" in start and all(rule.search(start) for rule in _YAML)
+    return b"class_name" in start and all(rule.search(start) for rule in _YAML)
 
 
 def read(data: Buffer, into: Reading) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.formats import targets
 from modelward.artifact.reading import Malformed
-from modelward.artifact.yaml import Mapping, Scalar, Sequence, parse, walk
+from modelward.artifact.yaml import Mapping, Scalar, Sequence, parse
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PATHS: Final = (
     "data", "model_path", "python_model", "pickled_model", "model_code_path", "code", "code_path", "path",
     "artifact_path", "serialized_artifact_path", "model_binary", "components_path", "state_dict_path",
-    "keras_module_path", "model_data",
+    "keras_module_path", "model_data", "env",
 )  # fmt: skip
 """Keys whose value is a path within the model's folder."""
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://|[a-z]+:/", re.IGNORECASE)
@@ -34,7 +34,7 @@ def read(data: Buffer, into: Reading) -> None:
     root = roots[0] if roots else None
     if not isinstance(root, Mapping):
         raise Malformed("MLmodel is no mapping")
-    _tags(root, into)
+    _objects(root, into)
     flavors = root.get("flavors")
     if not isinstance(flavors, Mapping):
         raise Malformed("MLmodel has no flavors")
@@ -55,11 +55,11 @@ def _facts(root: Mapping, flavors: Mapping, into: Reading) -> None:
         into.facts["format_version"] = version[:200]
 
 
-def _tags(root: Node, into: Reading) -> None:
-    """MLflow reads MLmodel with a safe loader; other tools may not."""
+def _objects(root: Node, into: Reading) -> None:
+    """MLflow reads MLmodel with a safe loader, and makes no objects of it; other tools may."""
     from modelward.artifact.formats import object_yaml
 
-    if any(node.tag for node in walk(root)):
+    if object_yaml.names_objects(root):
         object_yaml.judge(root, into)
 
 
@@ -103,13 +103,14 @@ def _loader(loader: str, flavor: Mapping, into: Reading) -> None:
 def _script(path: str, name: str, into: Reading) -> None:
     """A model saved as code: the file is run when the model is loaded."""
     from modelward.artifact.around.source import analyse
+    from modelward.artifact.encoding import source
 
     content = into.beside(path)
     if content is None:
         into.unproven("mlflow.code", f"{name}: {path} is run when the model is loaded, and was not read")
         return
     into.spend(1 + len(content) // 100)
-    analysis = analyse(content.decode("utf-8-sig", "replace"))
+    analysis = analyse(source(content))
     worst = next((effect for effect in analysis.payload if effect.level == "dangerous"), None)
     if worst is not None:
         message = f"{name}: {path} is run when the model is loaded; in line {worst.line}, {worst.message}"

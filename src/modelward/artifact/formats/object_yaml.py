@@ -11,7 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from modelward.artifact.formats import targets
+from modelward.artifact.formats import interpolate, targets
 from modelward.artifact.reading import Malformed
 from modelward.artifact.yaml import Mapping, Node, Scalar, Sequence, parse, walk
 
@@ -24,6 +24,9 @@ LARGEST: Final = 32 << 20
 """Largest JSON that is read for objects, in bytes."""
 DEPTH: Final = 200
 KEPT: Final = 200
+_LONGEST: Final = 1 << 16
+_TRIED: Final = 200
+"""Longest expression that is looked at, and most that are looked at one by one."""
 """Most notes on names that are kept."""
 
 _TARGETS: Final = ("_target_", "__target__", "class_path", "py/object", "py/function", "py/type")
@@ -33,13 +36,21 @@ _WEAK: Final = (
     "module", "loader", "_class_", "_type_",
 )  # fmt: skip
 """Keys that name code in some libraries and mean something else in most: only payloads count."""
+_NAMING: Final = frozenset((*_TARGETS, *_WEAK, "py/repr", "py/reduce"))
 _ARGUMENTS: Final = ("_args_", "init_args", "dict_kwargs", "params", "args", "kwargs", "kwds")
+_EXPRESSION: Final = re.compile(r"\$[^{$]")
+"""How an expression of a MONAI bundle begins."""
+_ACTS: Final = re.compile(
+    r"\$(?!\{).*?(?:\bimport\s|\b__\w+__|\b(?:os|subprocess|sys|builtins)\.|\b(?:eval|exec|open|getattr)\()"
+)
 _OWN: Final = frozenset((*_TARGETS, "_partial_", "_recursive_", "_convert_", *_ARGUMENTS))
 _TAG: Final = re.compile(r"(?:tag:yaml\.org,2002:|!)?python/([a-z]+(?:/[a-z]+)?)(?::(.*))?$")
 _JAVA: Final = re.compile(r"(?:tag:yaml\.org,2002:|!)((?:javax?|com|org|sun)\.[\w.$]+)")
 _DATA_TAGS: Final = frozenset(
     {"none", "bool", "str", "unicode", "bytes", "int", "long", "float", "complex", "list", "tuple", "dict"}
 )
+_INLINE: Final = re.compile(r"\$\{[^{}]{0,200}\{[^{}]{0,2000}?_target_[\s'\"]*:[\s'\"]*([\w.:]+)")
+"""An object that an interpolation makes: `${oc.create:{_target_: os.system}}`."""
 _RESOLVER: Final = re.compile(
     r"\$\{\s*(?:oc\.)?(eval|py|python|exec|lambda|pyeval|evaluate|sh|shell|cmd)\s*:(.*)\}\s*$", re.DOTALL
 )
@@ -104,10 +115,12 @@ def _put(into: list[Node] | list[tuple[Node, Node]], key: Node | None, made: Nod
 def names_objects(root: Node) -> bool:
     """Whether a document has a key or a tag that names code."""
     for part in walk(root):
+        if isinstance(part, Scalar) and (_INLINE.search(part.value) or _ACTS.match(part.value)):
+            return True
         if part.tag and (_TAG.match(part.tag) or _JAVA.match(part.tag)):
             return True
         if isinstance(part, Mapping):
-            if any(part.get(key) is not None for key in _TARGETS):
+            if any(part.get(key) is not None for key in (*_TARGETS, "py/repr")):
                 return True
             names = ((part.text(key) or "").removeprefix("ext://") for key in _WEAK)
             if any("." in name and targets.meaning(name)[0] == "dangerous" for name in names):
@@ -123,27 +136,60 @@ def judge(root: Node, into: Reading) -> None:
         into: takes the findings; rules start with `object-yaml.`.
     """
     said: set[str] = set()
+    _expressions(root, into)
     for part in walk(root):
         into.spend()
         if part.tag:
             _tag(part, into, said)
         if isinstance(part, Mapping):
-            _mapping(part, into, said)
+            _mapping(part, root, into, said)
         elif isinstance(part, Scalar) and "${" in part.value:
             _interpolation(part, into)
+            if made := _INLINE.search(part.value):
+                _name(made[1], Mapping([], "", part.line), into, said)
 
 
-def _mapping(part: Mapping, into: Reading, said: set[str]) -> None:
+def _expressions(root: Node, into: Reading) -> None:
+    """Texts that begin with `$`, which a MONAI bundle evaluates, as one program with its imports first."""
+    from modelward.artifact.around.source import analyse
+
+    scalars = (part.value for part in walk(root) if isinstance(part, Scalar))
+    texts = {value[1:] for value in scalars if _EXPRESSION.match(value)}
+    lines = sorted(re.sub(r"@[\w:#]+", "reference", text) for text in texts if len(text) < _LONGEST)
+    lines.sort(key=lambda line: not line.lstrip().startswith(("import ", "from ")))
+    imports = [line for line in lines if line.lstrip().startswith(("import ", "from "))]
+    for program in ("\n".join(lines), *("\n".join([*imports, line]) for line in lines[:_TRIED])):
+        analysis = analyse(program)
+        into.spend(1 + len(program) // 100)
+        worst = next((effect for effect in analysis.payload if effect.level == "dangerous"), None)
+        if worst is not None:
+            message = f"an expression is evaluated: {worst.message}"
+            into.dangerous("object-yaml.payload", message, call=worst.call)
+        if worst is not None or (analysis.problem is None and program == "\n".join(lines)):
+            return
+
+
+def _mapping(part: Mapping, root: Node, into: Reading, said: set[str]) -> None:
+    named = {key.value for key, _ in part.pairs if isinstance(key, Scalar)}
+    if named.isdisjoint(_NAMING):
+        return
     for key in _TARGETS:
-        name = part.text(key)
-        if name is not None and not name.startswith("${"):
+        name = part.text(key) if key in named else None
+        if name is not None and "${" in name:
+            name = interpolate.resolved(name, root, part)
+        if name is not None and not name.startswith(interpolate.UNKNOWN):  # else it is said elsewhere
             _name(name, part, into, said)
+    evaluated = part.text("py/repr")
+    if evaluated is not None:
+        code = evaluated.partition("/")[2]
+        into.dangerous("object-yaml.jsonpickle", "jsonpickle evaluates what py/repr says", call=code[:200])
     reduced = part.get("py/reduce")
     if reduced is not None and part.text("py/object") is None:
         into.unproven("object-yaml.jsonpickle", "jsonpickle calls what py/reduce names", pos=-1)
     for key in _WEAK:
-        name = part.text(key)
-        if name is not None and "." in name and len(name) < 300:
+        name = part.text(key) if key in named else None
+        if name is not None and "." in name and len(name) < 300 and (told := f"{key} {name}") not in said:
+            said.add(told)
             bare = name.removeprefix("ext://")
             level, why = targets.meaning(bare)
             top = bare.replace(":", ".").split(".", 1)[0]
@@ -270,6 +316,8 @@ def _tag(part: Node, into: Reading, said: set[str]) -> None:
     if found is None or found[1] in _DATA_TAGS:
         return
     kind, name = found[1], found[2] or ""
+    if "." not in name and kind != "module" and targets.meaning(name)[0] == "note":
+        name = f"builtins.{name}" if name else ""  # as PyYAML takes a name without a module
     if not name:
         into.unproven("object-yaml.tag", f"the tag {part.tag} names nothing{_at(part)}")
         return

@@ -23,10 +23,11 @@ def source(into: Reading, name: str, raw: bytes, when: str) -> None:
 
 def payload(into: Reading, name: str, raw: bytes, when: str) -> bool:
     """Report the payloads of a source, and whether there are any; as `source`, but no more than that."""
+    from modelward.artifact import encoding
     from modelward.artifact.around.source import analyse
 
     into.spend(len(raw) // 64 + 1)
-    found = analyse(raw.decode("utf-8", "backslashreplace"))
+    found = analyse(encoding.source(raw))
     for effect in found.payload[:20]:
         if effect.level == "dangerous":
             message = f"{name[:200]}: {effect.message}; {when}"

@@ -9,6 +9,7 @@ danger to that project.
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -72,6 +73,28 @@ _HARMLESS_MODULES: Final = frozenset(
     }
 )  # fmt: skip
 """Modules of the standard library that only compute."""
+_HARMLESS_CLASSES: Final = frozenset({"datetime", "date", "timedelta", "timezone", "chain", "Random"})
+_ACCOUNT: Final = re.compile(
+    r"\.ssh/|authorized_keys|/\.?(?:bash|zsh)rc|\.bash_profile|/\.profile|^/etc/(?:passwd|shadow|cron|sudoers|"
+    r"ld\.so|profile|rc|systemd|init)|/proc/(?:self|\d+)/|systemd/system|\.git/hooks|sitecustomize|usercustomize|\.aws/cred|"
+    r"\.netrc|\.kube/config|LaunchAgents|\\Startup|crontab"
+)
+"""Files that no model needs, and whose content or change gives the account away."""
+_EXECUTES: Final = re.compile(
+    r"mlflow\.projects\.(?:\w+\.)*run$|langchain\.[\w.]*(?:PythonREPL\w*|PythonAstREPL\w*|BashProcess|ShellTool|PALChain)$|"
+    r"llama_index\.[\w.]*safe_(?:exec|eval)$|speechbrain\.[\w.]*import_from_path$|spacy\.util\.import_file$|"
+    r"attrs?\._make\._compile_and_eval$|webdataset\.gopen\.gopen_pipe$"
+)
+"""Functions of known libraries that run the code or command that they are given."""
+_INDIRECT: Final = re.compile(
+    r"(?:mmengine|mmcv|detectron2)\.(?:\w+\.)*(?:Config\.from(?:file|string)|LazyConfig\.load(?:_rel)?)$|"
+    r"speechbrain\.[\w.]*foreign_class$|monai\.bundle\.|deepspeed\.launcher\.|vllm\.entrypoints\.|"
+    r"(?:tensorflow\.|tf_)?keras\.utils\.get_file$|transformers\.dynamic_module_utils\.|torch\.distributed\.(?:run|launch)\b"
+)
+"""Functions of known libraries that run what stands in another file, or fetch it."""
+_SAVES: Final = re.compile(
+    r"(?:save\w*|imwrite|to_(?:csv|pickle|json|parquet|hdf)|dump|tofile|write\w*|add)$"
+)
 _LOADERS: Final = frozenset(
     {
         "torch.load", "torch.serialization.load", "torch.jit.load", "torch.hub.load_state_dict_from_url",
@@ -97,7 +120,11 @@ _LOOKUPS: Final = (
     "hydra._internal.utils.",
     "omegaconf.",
     "lightning.pytorch.cli.",
+    "pytorch_lightning.cli.",
     "pydoc.locate",
+    "pydantic.utils.import_string",
+    "nemo.utils.model_utils.import_class_by_path",
+    "sentence_transformers.util.import_from_string",
 )
 _MODULES: Final = frozenset(
     {
@@ -126,6 +153,9 @@ def meaning(name: str, arguments: Mapping[str, str] | None = None) -> tuple[Verd
     """
     path = name.replace(":", ".").strip()
     given = arguments or {}
+    touched = next((text for text in given.values() if _ACCOUNT.search(text)), None)
+    if touched is not None and "." in path:
+        return "dangerous", f"is given a file of the account or the system: {touched[:80]}"
     if path in _PLAIN:
         return "inert", "is harmless"
     parts = path.split(".")
@@ -134,6 +164,8 @@ def meaning(name: str, arguments: Mapping[str, str] | None = None) -> tuple[Verd
             ("inert", "is no dotted name") if len(path) > 500 or not path else ("note", "is no dotted name")
         )
     top = parts[0]
+    if len(parts) == 1 and (effect := rules.payload("builtins", top)):
+        return "dangerous", effect
     standard = top in sys.stdlib_module_names or top in _GONE or top in rules.dangers().payload_modules
     if standard or top in KNOWN:
         return _known(path, parts, given, standard=standard)
@@ -147,13 +179,12 @@ def meaning(name: str, arguments: Mapping[str, str] | None = None) -> tuple[Verd
 
 def _known(path: str, parts: list[str], given: Mapping[str, str], *, standard: bool) -> tuple[Verdict, str]:
     if path.startswith(_LOOKUPS):
-        looked = given.get("path") or given.get("name") or given.get("_target_") or given.get("0") or ""
-        found = meaning(looked) if looked and not looked.startswith(_LOOKUPS) else ("inert", "")
-        return (
-            (found[0], f"looks up {looked}, which {found[1]}")
-            if found[0] == "dangerous"
-            else ("inert", "looks up a name")
-        )
+        for looked in given.values():
+            level, why = meaning(looked) if not looked.startswith(_LOOKUPS) else ("inert", "")
+            if level == "dangerous":
+                return level, f"looks up {looked}, which {why}"
+        writes = path.endswith(".save")
+        return ("unproven", "writes a file") if writes else ("inert", "looks up a name")
     if path == "torch.hub.load":
         return _hub(given)
     if _true(given, "trust_remote_code"):
@@ -169,14 +200,38 @@ def _known(path: str, parts: list[str], given: Mapping[str, str], *, standard: b
     if path == "functools.partial":
         return "inert", "binds arguments of a function that is judged itself"
     if standard:
-        if parts[0] in _HARMLESS_MODULES:
+        if parts[0] in _HARMLESS_MODULES and (len(parts) < 3 or parts[1] in _HARMLESS_CLASSES):
             return "inert", "only computes"
         effect = rules.gadget(parts[0], ".".join(parts[1:])) or rules.gadget(".".join(parts[:-1]), parts[-1])
         return "unproven", effect or "is a part of the standard library whose effect is unknown"
     last = parts[-1]
+    if said := _special(path, last, given):
+        return said
     if last in rules.dangers().callables and last not in _USUAL:
         return "dangerous", f"{last} executes what it is given"
     return "inert", "belongs to a known library"
+
+
+def _special(path: str, last: str, given: Mapping[str, str]) -> tuple[Verdict, str] | None:
+    """What functions of known libraries do with what they are given."""
+    if _EXECUTES.match(path):
+        return "dangerous", f"{last} executes what it is given"
+    if path.startswith("webdataset.") and (text := _first(given, "pipe:")):
+        return "dangerous", f"runs the command {text[:80]}"
+    if _INDIRECT.match(path):
+        return "unproven", f"{last} runs or fetches what it is given"
+    if path == "evaluate.load" and _first(given, "", within="/"):
+        return "unproven", "runs the script of a metric from a repository"
+    if path in {"gym.make", "gymnasium.make"} and _first(given, "", within=":"):
+        return "unproven", "imports the module before the colon"
+    if "custom_pipeline" in given:
+        return "unproven", "runs the pipeline of a repository (custom_pipeline)"
+    place = _first(given, ("/", "~", "../", "..\\")) if _SAVES.match(last) else None
+    return ("unproven", f"writes a file outside the folder: {place[:80]}") if place else None
+
+
+def _first(given: Mapping[str, str], start: str | tuple[str, ...], *, within: str = "") -> str | None:
+    return next((text for text in given.values() if text.startswith(start) and within in text), None)
 
 
 def _files(effect: str, given: Mapping[str, str]) -> tuple[Verdict, str] | None:
@@ -227,6 +282,7 @@ def _loader(path: str, given: Mapping[str, str]) -> tuple[Verdict, str]:
 def beside(name: str, into: Reading) -> tuple[Verdict, str] | None:
     """What the source of a name says when it stands beside the configuration; None when it does not."""
     from modelward.artifact.around.source import analyse
+    from modelward.artifact.encoding import source
 
     parts = name.replace(":", ".").split(".")
     for count in range(len(parts) - 1, 0, -1):
@@ -236,7 +292,7 @@ def beside(name: str, into: Reading) -> tuple[Verdict, str] | None:
             if content is None:
                 continue
             into.spend(1 + len(content) // 100)
-            analysis = analyse(content.decode("utf-8-sig", "replace"))
+            analysis = analyse(source(content))
             worst = next((effect for effect in analysis.payload if effect.level == "dangerous"), None)
             if worst is not None:
                 return "dangerous", f"is in {path}, where {worst.message}: {worst.call}"

@@ -20,18 +20,37 @@ _REACHED: Final = (
 _WEAK: Final = (
     rb"""(?:target|type|class|factory|func\w{0,8}|callable|constructor|\(\)|module|handler|loader)"""
 )
+_ACTS: Final = rb"(?:\bimport\s|\b__\w+__|\b(?:os|subprocess|sys|builtins)\.|\b(?:eval|exec|open|getattr)\()"
 _JSON_OBJECTS: Final = re.compile(
-    rb'"(?:_target_|__target__|class_path|py/(?:object|reduce|function|type|module|newargs\w{0,3}))"'
-    rb"[ \t\r\n]{0,4}:"
-    rb'|"' + _WEAK + rb'"[ \t\r\n]{0,4}:[ \t\r\n]{0,4}"(?:ext://)?' + _REACHED
+    rb'"(?=[_tcfhlmp($])(?:(?:_target_|__target__|class_path|'
+    rb'py/(?:object|reduce|function|type|module|repr|newargs\w{0,3}))"[ \t\r\n]{0,4}:'
+    rb'|\$[^"{]{0,200}'
+    + _ACTS
+    + rb"|"
+    + _WEAK
+    + rb'"[ \t\r\n]{0,4}:[ \t\r\n]{0,4}"(?:ext://)?'
+    + _REACHED
+    + rb")"
 )
 _YAML_HINT: Final = re.compile(
-    rb"_target_|class_path|python/|2002:|%TAG|!!(?:javax?|com|org|sun)\.|"
+    rb"_target_|class_path|py/repr|python/|,2002:|%TAG|![\w!:./-]{0,40}%[2-7]|"
+    rb"!!(?:javax?|com|org|sun)\.|"
+    rb"\$(?=[A-Za-z_(\[])[^\n]{0,200}?"
+    + _ACTS
+    + rb"|\$import\s|"
     + _WEAK
     + rb"[\"']?[ \t\r\n]{0,4}:[\s\S]{0,80}?"
     + _REACHED
 )
 """What YAML that makes objects contains, among much that does not: the parsed text decides."""
+_LATE: Final = re.compile(
+    rb"""(?:\n|\A)[ \t]{0,99}(?:- )?["']?(?:_target_|__target__|class_path|"""
+    + _WEAK
+    + rb"""(?=["']?[ \t]{0,9}:[ \t]{0,9}["']?(?:ext://)?"""
+    + _REACHED
+    + rb"""))["']?[ \t]{0,9}:|[\s:\-\[{,]!(?:!|<tag:yaml.org,2002:)python/"""
+)
+"""What makes YAML that is too large to be parsed worth a report."""
 _ESCAPE: Final = re.compile(
     rb"\\(?:x([0-7][0-9a-fA-F])|u00([0-7][0-9a-fA-F])|U000000([0-7][0-9a-fA-F])|\r?\n[ \t]*)"
 )
@@ -77,11 +96,11 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
 
 
 def _json(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
-    if b'"learner"' in head or b'"gradient_booster"' in head or b'"nbformat"' in head:
-        return None
     whole = _whole(data, head)
     if _JSON_OBJECTS.search(_plain(whole)):
         return Sniffed("object-yaml", "JSON that names objects to be made")
+    if b'"learner"' in head or b'"gradient_booster"' in head or b'"nbformat"' in head:
+        return None
     if any(all(key in whole for key in keys) for keys in _HF) or _SENTENCE.match(start):
         return Sniffed("hf-config", "JSON with the keys of a Hugging Face configuration")
     if b"class_name" in whole or b"\\u00" in head:
@@ -101,20 +120,16 @@ def _whole(data: Buffer, head: bytes) -> bytes:
 
 
 def _yaml(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
-    if start[:1] not in _STARTS:
+    if start[:1] < b" ":
         return None
     if _MLMODEL.search(head) and _MLMODEL_TOO.search(head):
         return Sniffed("mlflow", "YAML with flavors")
     whole = head if len(data) <= len(head) else bytes(data[: 4 << 20])
+    if len(whole) < len(data) <= _LARGEST and _LATE.search(data, len(whole) - 256):
+        return Sniffed("object-yaml", "YAML that names objects to be made, far from its start")
     if _YAML_HINT.search(_plain(whole)) and _makes_objects(whole):
         return Sniffed("object-yaml", "YAML that names objects to be made")
-    return _keras(head) if b"class_name:" in head and _parsed(whole) else None
-
-
-_STARTS: Final = frozenset(bytes((code,)) for code in b"#%-!{[\"'&*?_:" + bytes(range(48, 58))) | frozenset(
-    bytes((code,)) for code in (*range(65, 91), *range(97, 123))
-)
-"""What YAML that makes objects begins with."""
+    return _keras(head) if b"class_name" in head and _parsed(whole) else None
 
 
 def _plain(text: bytes) -> bytes:
@@ -129,7 +144,9 @@ def _makes_objects(whole: bytes) -> bool:
     from modelward.artifact.formats.object_yaml import names_objects
 
     documents = _parsed(whole)
-    return documents is None or any(names_objects(root) for root in documents)
+    if documents is None:
+        return _LATE.search(whole) is not None
+    return any(names_objects(root) for root in documents)
 
 
 def _parsed(whole: bytes) -> list[Node] | None:

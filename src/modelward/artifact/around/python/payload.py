@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from modelward.artifact.around.python.scope import KEPT
 from modelward.artifact.around.python.shell import insecure
 from modelward.artifact.around.python.values import DECODED, DOWNLOAD, SECRET, UNKNOWN, tags_of
 
@@ -102,7 +103,7 @@ def _connected(seen: Seen, reached: dict[str, str], found: list[Effect]) -> list
 
 def _judge(site: Site, *, imported: bool) -> tuple[Level, str] | None:
     if site.stored is not None:
-        return None
+        return _handed([site.stored], f"stored in {site.path}", now=imported)
     for rule in (_text, _commands, _native, _files, _network, _arguments):
         judged = rule(site, imported=imported)
         if judged is not None:
@@ -113,6 +114,25 @@ def _judge(site: Site, *, imported: bool) -> tuple[Level, str] | None:
 # --- text that becomes code ---------------------------------------------------------------------------------
 
 _CODE: Final = frozenset({"builtins.eval", "builtins.exec", "builtins.compile", "builtins.execfile"})
+_RUN_TEXT: Final = frozenset(
+    {
+        "timeit.timeit", "timeit.repeat", "timeit.Timer", "cProfile.run", "profile.run", "pdb.run",
+        "pdb.runeval",
+        "bdb.Bdb().run", "trace.Trace().run", "code.InteractiveInterpreter().runsource",
+        "code.InteractiveInterpreter().runcode", "numpy.f2py.crackfortran.myeval", "sympy.sympify",
+        "pandas.eval", "doctest.script_from_examples",
+    }
+)  # fmt: skip
+"""Functions that run a text as code, when it is one."""
+_RUN_FILES: Final = (".exec_module", "SourceFileLoader().load_module", "SourcelessFileLoader().load_module")
+_LOADS: Final = frozenset(
+    {
+        "runpy.run_path", "runpy.run_module", "imp.load_source", "imp.load_compiled", "pip.main",
+        "pip._internal.main",
+        "torch.utils.cpp_extension.load_inline", "torch.utils.cpp_extension.load", "yaml.unsafe_load",
+    }
+)  # fmt: skip
+"""Functions that run the code of another file, or build it."""
 _CLIMBS: Final = re.compile(
     r"__(?:base|bases|mro)__.*__subclasses__|object\.__subclasses__|__builtins__|"
     r"__globals__(?:\[\]|\.(?:get|pop|__getitem__)\(\))"
@@ -125,8 +145,12 @@ _PICKLES: Final = frozenset(
 
 def _text(site: Site, *, imported: bool) -> tuple[Level, str] | None:
     first = site.args[0] if site.args else UNKNOWN
-    if site.path in _CODE:
+    if site.path in _CODE or (site.path in _RUN_TEXT and first.string is not None):
         return _evaluated(first, imported=imported)
+    if site.path.endswith(_RUN_FILES) or site.path in _LOADS:
+        return "unproven", "code of another file is run"
+    if site.path.startswith(("operator.methodcaller()", "operator.attrgetter()")) and first.path in _MODULES:
+        return "dangerous", f"an attribute of {first.path} is reached by its name"
     if site.path in _PICKLES:
         if first.tags & {DOWNLOAD, DECODED}:
             return "dangerous", "a pickle or code object that is hidden in the text or downloaded is loaded"
@@ -159,7 +183,9 @@ def _inner(text: str) -> tuple[Level, str] | None:
     """The effects of a constant that is run as code."""
     from modelward.artifact.around.source import analyse
 
-    analysis = analyse(text[: 1 << 16].strip(), inner=True)
+    if len(text) > 1 << 16:
+        return "unproven", f"text of {len(text)} characters is run as code"
+    analysis = analyse(text.strip(), inner=True)
     if analysis.problem is not None:
         return "unproven", f"text is run as code: {analysis.problem}"
     worst = next((effect for effect in analysis.payload if effect.level == "dangerous"), None)
@@ -356,13 +382,16 @@ def _arguments(site: Site, *, imported: bool) -> tuple[Level, str] | None:
     """`Thread(target=os.system, ...)`, `map(exec, ...)`, `atexit.register(os.system, ...)`."""
     if site.path in _HARMLESS or site.path == "builtins.getattr":
         return None
-    for value in (*site.args, *site.named.values()):
+    # a resolver that evaluates is common in projects with Hydra; what it evaluates is judged there
+    now = imported and not site.path.endswith((KEPT, "register_new_resolver", "register_resolver"))
+    return _handed([*site.args, *site.named.values()], f"handed to {site.path or 'a call'}", now=now)
+
+
+def _handed(given: list[Value], where: str, *, now: bool) -> tuple[Level, str] | None:
+    for value in given:
         bare = value.path
         if bare in _SHELLS or bare in _CODE - {"builtins.compile"} or bare in _RUNNERS:
-            # a resolver that evaluates is common in projects with Hydra; what it evaluates is judged there
-            now = imported and not site.path.endswith(("register_new_resolver", "register_resolver"))
-            message = f"{bare} is handed to {site.path or 'a call'}, which may call it"
-            return "dangerous" if now else "unproven", message
+            return "dangerous" if now else "unproven", f"{bare} is {where}, which may call it"
     return None
 
 

@@ -10,6 +10,8 @@ import msgspec
 
 from modelward.artifact.around.python.values import UNKNOWN, Value
 
+KEPT: Final = "a table"
+"""Path of a site that calls nothing: functions are kept there to be called later."""
 _BUILTINS: Final = frozenset(dir(builtins)) | {"unicode", "xrange", "raw_input", "execfile", "reload", "file"}
 
 

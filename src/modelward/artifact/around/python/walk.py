@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final, final
 
 from modelward.artifact.around.python import origins, values
-from modelward.artifact.around.python.scope import Scope, Seen, Site
+from modelward.artifact.around.python.scope import KEPT, Scope, Seen, Site
 from modelward.artifact.around.python.values import NAMESPACE, UNKNOWN, Value, constant, tags_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ _STARRED: Final = {
     "subprocess": ("run", "Popen", "call", "check_call", "check_output", "getoutput"),
     "pickle": ("load", "loads", "Unpickler"),
     "base64": ("b64decode",),
+    "ctypes": ("CDLL", "PyDLL", "cdll"),
+    "importlib": ("import_module",),
+    "shutil": ("rmtree",),
     "socket": ("socket", "create_connection"),
 }
 """Names that `from module import *` brings in, of the modules that matter here."""
@@ -86,7 +89,8 @@ class _Pass:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             self.function(node, scope)
         elif isinstance(node, ast.ClassDef):
-            for part in (*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)):
+            self.decorated(node.decorator_list, scope)
+            for part in (*node.bases, *(keyword.value for keyword in node.keywords)):
                 self.expression(part, scope)
             name = scope.child(node.name)
             scope.names[node.name] = Value(path=f"<{name}>")
@@ -117,7 +121,9 @@ class _Pass:
     def other(self, node: ast.stmt, scope: Scope) -> Iterator[tuple[list[ast.stmt], Scope]]:
         for part in ast.iter_child_nodes(node):
             if isinstance(part, ast.expr):
-                self.expression(part, scope)
+                value = self.expression(part, scope)
+                if isinstance(node, ast.Return) and value.path:
+                    self.kept(node, [value], scope)
         if isinstance(node, ast.Try | ast.TryStar):
             yield node.body, scope
             for handler in node.handlers:
@@ -147,7 +153,16 @@ class _Pass:
 
     def function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> None:
         arguments = node.args
-        for part in (*node.decorator_list, *arguments.defaults, *arguments.kw_defaults):
+        self.decorated(node.decorator_list, scope)
+        every = (
+            *arguments.posonlyargs,
+            *arguments.args,
+            *arguments.kwonlyargs,
+            arguments.vararg,
+            arguments.kwarg,
+        )
+        said = [argument.annotation for argument in every if argument is not None]
+        for part in (*arguments.defaults, *arguments.kw_defaults, *said, node.returns):
             if part is not None:
                 self.expression(part, scope)
         name = scope.child(node.name)
@@ -163,6 +178,14 @@ class _Pass:
             inner.names[arguments.args[0].arg] = Value(path=f"<{scope.qualified}>")
         if len(self.later) < 50_000:
             self.later.append((node.body, inner))
+
+    def decorated(self, decorators: list[ast.expr], scope: Scope) -> None:
+        """A decorator is called with what it decorates."""
+        for part in decorators:
+            value = self.expression(part, scope)
+            if value.path:
+                site = Site(value.path, [UNKNOWN], {}, open=False, node=part, owner=scope.owner)
+                self.seen.sites.append(site)
 
     def imported(self, node: ast.Import | ast.ImportFrom, scope: Scope) -> None:
         if isinstance(node, ast.Import):
@@ -181,6 +204,8 @@ class _Pass:
                 scope.names[alias.asname or alias.name] = Value(path=path, tags=frozenset(whole))
 
     def assigned(self, node: ast.Assign | ast.AnnAssign | ast.AugAssign, scope: Scope) -> None:
+        if isinstance(node, ast.AnnAssign):
+            self.expression(node.annotation, scope)
         if node.value is None:
             return
         value = self.expression(node.value, scope)
@@ -269,6 +294,10 @@ class _Pass:
             return Value(
                 items=None if spread else parts, tags=tags_of(parts), text=parts[0].start if parts else ""
             )
+        if isinstance(node, ast.Dict | ast.Lambda):
+            held = [found.get(id(part), UNKNOWN) for part in ast.iter_child_nodes(node)]
+            self.kept(node, [value for value in held if value.path], scope)
+            return Value(tags=tags_of(held))
         if isinstance(node, ast.comprehension):
             source = found.get(id(node.iter), UNKNOWN)
             if isinstance(node.target, ast.Name):
@@ -278,6 +307,11 @@ class _Pass:
             number = found.get(id(node.operand), UNKNOWN).const
             return constant(-number) if isinstance(number, int) else UNKNOWN
         return Value(tags=tags_of(found.get(id(part), UNKNOWN) for part in ast.iter_child_nodes(node)))
+
+    def kept(self, node: ast.AST, held: list[Value], scope: Scope) -> None:
+        """Functions are put into a table or returned, and may be called from there."""
+        if held:
+            self.seen.sites.append(Site(KEPT, held, {}, open=False, node=node, owner=scope.owner))
 
     def mention(self, value: Value, scope: Scope) -> Value:
         """A local function or class is mentioned: it may be called from here."""
@@ -347,6 +381,10 @@ class _Pass:
             return Value(path=first.path, tags=first.tags | {NAMESPACE})
         if path in {"builtins.globals", "builtins.locals"}:
             return Value(path="builtins", tags=frozenset({NAMESPACE, "scope"}))
+        if path.endswith(".__getattribute__") and (named := second or first.string):
+            return self.member(first if second else site.receiver, named, scope)
+        if path.endswith(".load_module") and first.string in _REACHED:
+            return Value(path=first.string or "")
         if NAMESPACE in site.receiver.tags and path.endswith((".get", ".__getitem__")) and first.string:
             return self.member(site.receiver, first.string, scope)
         if path in {"functools.partial", "builtins.staticmethod"}:
@@ -403,6 +441,10 @@ def _subscript(node: ast.Subscript, found: dict[int, Value], scope: Scope) -> Va
         plain = node.slice.lower is None and node.slice.upper is None
         return values.backwards(base) if turned and plain else Value(tags=base.tags - {NAMESPACE})
     name = key.string
+    if name == "__builtins__":
+        return Value(path="builtins", tags=frozenset({NAMESPACE}))
+    if base.path == "builtins" and name:
+        return Value(path=f"builtins.{name}")
     if base.path == "sys.modules" and name:
         return Value(path=name)
     if NAMESPACE in base.tags and name:
