@@ -273,7 +273,7 @@ def test_a_long_file_is_read_in_part_and_quickly():
 
 
 PIECES = ["FROM a\n", "FROM a AS b\n", "USER root\n", "RUN ", "ENV ", "ADD http://x ", "<<E ", "E\n", "\\\n", "#", "[", '"', "=", "\n",
-          "--trust-remote-code ", "curl ", "| sh", "EXPOSE 1-99999 ", "CMD [\"a\"]\n", "\x00", "\u2028", "ONBUILD "]  # fmt: skip
+          "--trust-remote-code ", "curl ", "| sh", "EXPOSE 1-99999 ", 'CMD ["a"]\n', "\x00", "\u2028", "ONBUILD "]  # fmt: skip
 
 
 @given(

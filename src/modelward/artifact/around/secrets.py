@@ -2,10 +2,15 @@
 
 Patterns are those that issuers publish (prefix, alphabet, length). A match of too little variety, or one that
 says that it is an example, is passed over. A secret is never repeated: a report shows its first characters.
+
+A text of many megabytes (a vocabulary, a notebook with pictures) is looked at where a secret can be, and nowhere
+else: at the few words that lead a password, and at runs of 20 or more characters of the kind that tokens are made
+of, which one translation and a search for constant bytes find at the speed of memory.
 """
 
 from __future__ import annotations
 
+import binascii
 import math
 import re
 import tomllib
@@ -16,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from modelward.artifact.around import credentials
 from modelward.artifact.events import Severity
 
 if TYPE_CHECKING:
@@ -28,7 +34,20 @@ LONGEST: Final = 16 << 20
 """Bytes of a text that are looked at."""
 KEPT: Final = 100
 """Most secrets of one text that are reported."""
+RUN: Final = 20
+"""Least characters of a token."""
+BLOB: Final = 4096
+"""Characters of a run from which on it is no token: a picture, a font, an array in base64."""
+LINES: Final = 5
+"""Runs of one length, one right after the other and none with a token, from which on they are lines of a blob."""
+_BEFORE: Final = 96
+"""Bytes before a run, in its line, that can say what it is."""
 _REMEDY: Final = "Revoke it where it was issued, then remove it here and from the history."
+_CLASS: Final = bytes(
+    97 if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-+/=.") else 32
+    for byte in range(256)
+)
+"""Characters of tokens as `a`, others as a space."""
 
 
 class Pattern(msgspec.Struct, frozen=True):
@@ -37,10 +56,11 @@ class Pattern(msgspec.Struct, frozen=True):
     Attributes:
         rule: last part of the rule's name.
         what: in words.
-        literals: bytes of which one must occur; looked for first, at memory speed.
-        form: the secret, or its group 1.
+        literals: of which one must occur; where `anchored`, in lower case.
+        form: the secret is the group that matched.
         severity: how bad a match is.
         entropy: least Shannon entropy of the secret, in bits per character.
+        anchored: the form begins with one of the literals; else it holds a run of `RUN` characters of tokens.
     """
 
     rule: str
@@ -49,6 +69,7 @@ class Pattern(msgspec.Struct, frozen=True):
     form: re.Pattern[bytes]
     severity: Severity
     entropy: float
+    anchored: bool
 
 
 @cache
@@ -63,9 +84,27 @@ def patterns() -> tuple[Pattern, ...]:
             form=re.compile(one["form"].encode()),
             severity=one["severity"],
             entropy=one["entropy"],
+            anchored=one.get("anchored", False),
         )
         for one in tomllib.loads(text)["pattern"]
     )
+
+
+@cache
+def _hints() -> re.Pattern[bytes]:
+    """The literals of every form that is no anchored one."""
+    words = (word for pattern in patterns() if not pattern.anchored for word in pattern.literals)
+    return re.compile(b"|".join(re.escape(word) for word in words))
+
+
+@cache
+def _anchors() -> dict[bytes, list[Pattern]]:
+    """Literal -> the anchored forms that begin with it."""
+    made: dict[bytes, list[Pattern]] = {}
+    for pattern in patterns():
+        for literal in pattern.literals if pattern.anchored else ():
+            made.setdefault(literal, []).append(pattern)
+    return made
 
 
 _EXAMPLE: Final = re.compile(
@@ -78,43 +117,133 @@ _CODE: Final = re.compile(
 )
 
 
+class Secret(msgspec.Struct, frozen=True, order=True):
+    """A secret that was found.
+
+    Attributes:
+        start: offset.
+        value: itself.
+        rule: of the finding.
+        what: in words.
+        severity: how bad it is.
+    """
+
+    start: int
+    value: bytes
+    rule: str
+    what: str
+    severity: Severity
+
+
 def read(data: Buffer, into: Reading) -> None:
-    """Report every secret with its line."""
+    """Report every secret with its line; at most `KEPT` of them."""
     content = bytes(data[:LONGEST])
     if len(data) > LONGEST:
         into.note("secrets.unread", f"secrets were looked for in the first {LONGEST} bytes")
-    for pattern, start, secret in list(_found(content))[:KEPT]:
+    secrets = _found(content, into.name)
+    line, counted = 1, 0
+    for secret in secrets[:KEPT]:
+        line += content.count(b"\n", counted, secret.start)
+        counted = secret.start
         into.finding(
-            f"secrets.{pattern.rule}",
-            pattern.severity,
-            f"{pattern.what} stands in the text: {_shown(secret)}",
-            line=content.count(b"\n", 0, start) + 1,
+            secret.rule,
+            secret.severity,
+            f"{secret.what} stands in the text: {_shown(secret.value)}",
+            line=line,
             remedy=_REMEDY,
         )
+    if len(secrets) > KEPT:
+        into.note("secrets.more", f"there are more than {KEPT} secrets; {KEPT} of them are listed")
 
 
-def _found(content: bytes) -> Iterator[tuple[Pattern, int, bytes]]:
-    """(pattern, offset, secret); of overlapping matches, the first pattern's counts."""
+def _found(content: bytes, name: str) -> list[Secret]:
+    """In order of offset, more than `KEPT` at most by one; of overlapping ones, the more particular counts."""
+    kept: dict[int, Secret] = {}
     taken: list[tuple[int, int]] = []
-    for pattern in patterns():
-        if not any(literal in content for literal in pattern.literals):
+
+    def keep(secret: Secret) -> bool:
+        end = secret.start + len(secret.value)
+        if not any(secret.start < late and early < end for early, late in taken):
+            taken.append((secret.start, end))
+            kept[secret.start] = secret
+        return len(kept) <= KEPT
+
+    for source in (_tokens(content), _anchored(content), _stated(content, name)):
+        for secret in source:
+            if not keep(secret):
+                break
+    return sorted(kept.values())
+
+
+def _tokens(content: bytes) -> Iterator[Secret]:
+    """Those with a run of characters of tokens."""
+    mask = content.translate(_CLASS)
+    hints, run = _hints(), b"a" * RUN
+    end = length = equal = 0
+    while (start := mask.find(run, end)) >= 0:
+        same, last = start - end <= 2, length
+        end = mask.find(b" ", start)
+        end = end if end >= 0 else len(content)
+        length = end - start
+        equal = equal + 1 if same and length == last else 0
+        if length > BLOB or equal > LINES:
             continue
-        for match in pattern.form.finditer(content):
-            group = next(index for index in range(1, match.re.groups + 1) if match[index] is not None)
-            secret, (start, end) = match[group], match.span(group)
-            if any(start < late and early < end for early, late in taken):
-                continue
-            if _plausible(pattern, secret):
-                taken.append((start, end))
-                yield pattern, start, secret
-                if len(taken) > KEPT:
-                    return
+        first = max(0, start - _BEFORE)
+        first = max(first, content.rfind(b"\n", first, start) + 1)
+        if not hints.search(content, first, end):
+            continue
+        equal = 0
+        window = content[first:end]
+        for pattern in patterns():
+            if not pattern.anchored and any(literal in window for literal in pattern.literals):
+                for match in pattern.form.finditer(content, first, min(end + 1, len(content))):
+                    yield from _secret(pattern, match)
+
+
+def _anchored(content: bytes) -> Iterator[Secret]:
+    """Those that begin with a word."""
+    lowered = content.lower()
+    for literal, forms in _anchors().items():
+        at = lowered.find(literal)
+        while at >= 0:
+            after = at + len(literal)
+            for pattern in forms:
+                if match := pattern.form.match(content, at):
+                    after = match.end()
+                    yield from _secret(pattern, match)
+            at = lowered.find(literal, after)
+
+
+def _stated(content: bytes, name: str) -> Iterator[Secret]:
+    """Those in files that exist to hold them."""
+    for place, start, value in credentials.found(name, content):
+        if not _EXAMPLE.search(value):
+            yield Secret(start, value, place.rule, place.what, place.severity)
+
+
+def _secret(pattern: Pattern, match: re.Match[bytes]) -> Iterator[Secret]:
+    group = next(index for index in range(1, match.re.groups + 1) if match[index] is not None)
+    if _plausible(pattern, match[group]):
+        yield Secret(
+            match.start(group), match[group], f"secrets.{pattern.rule}", pattern.what, pattern.severity
+        )
 
 
 def _plausible(pattern: Pattern, secret: bytes) -> bool:
     if _EXAMPLE.search(secret) or _entropy(secret) < pattern.entropy:
         return False
+    if pattern.rule == "docker-login":
+        return _login(secret)
     return pattern.rule != "password" or bool(_PASSWORD_VALUE.fullmatch(secret) and not _CODE.search(secret))
+
+
+def _login(secret: bytes) -> bool:
+    """Whether a text is a name and a password in base64."""
+    try:
+        name, _, password = binascii.a2b_base64(secret).partition(b":")
+    except binascii.Error:
+        return False
+    return bool(name and len(password) >= 6 and not _EXAMPLE.search(password))
 
 
 def _entropy(secret: bytes) -> float:

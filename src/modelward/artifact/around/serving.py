@@ -27,11 +27,11 @@ _ANY_URL: Final = re.compile(r"http[^,|]{0,6}://\.[*+](?:[,|]|$)|(?:^|[,|])\.[*+
 _BACKEND: Final = re.compile(r"\bbackend\s*:\s*[\"']python[\"']")
 _FILE: Final = re.compile(r"\bdefault_model_filename\s*:\s*[\"']([^\"']{1,1000})[\"']")
 _SWITCHES: Final[tuple[tuple[str, str, Severity, str], ...]] = (
-    ("disable_token_authorization", "no-token", "medium", "the server answers everyone"),
-    ("enable_model_api", "model-api", "medium", "models, and so code, are loaded on request"),
+    ("disable_token_authorization", "torchserve.no-token", "medium", "the server answers everyone"),
+    ("enable_model_api", "torchserve.model-api", "medium", "models, and so code, are loaded on request"),
     (
         "install_py_dep_per_model",
-        "installs-packages",
+        "torchserve.installs-packages",
         "medium",
         "packages that a model archive names are installed",
     ),
@@ -60,7 +60,7 @@ def _torchserve(text: str, into: Reading) -> None:
             stated[match[1]] = (match[2].strip(), number)
 
     def report(rule: str, severity: Severity, what: str, key: str, remedy: str) -> None:
-        into.finding(f"torchserve.{rule}", severity, what, line=stated[key][1], remedy=remedy)
+        into.finding(rule, severity, what, line=stated[key][1], remedy=remedy)
 
     managed: list[str] = [
         key
@@ -69,20 +69,20 @@ def _torchserve(text: str, into: Reading) -> None:
     ]
     for key in managed:
         what = "the server is managed from anywhere: whoever reaches it loads a model, which is code"
-        report("management-address", "high", what, key, f"Bind {key} to 127.0.0.1.")
+        report("torchserve.management-address", "high", what, key, f"Bind {key} to 127.0.0.1.")
     allowed: str = "allowed_urls" if "allowed_urls" in stated else "management_address"
     if _ANY_URL.search(stated["allowed_urls"][0]) if "allowed_urls" in stated else allowed in managed:
         what = "models are loaded from any address (CVE-2023-43654)" + (
             "" if "allowed_urls" in stated else ", which is the default of allowed_urls"
         )
         remedy = "List the addresses of your own model store in allowed_urls."
-        report("allowed-urls", "high" if managed else "medium", what, allowed, remedy)
+        report("torchserve.allowed-urls", "high" if managed else "medium", what, allowed, remedy)
     for key, rule, severity, what in _SWITCHES:
         if key in stated and stated[key][0].lower() == "true":
             report(rule, severity, f"{what} ({key}=true)", key, f"Remove {key}.")
     if "cors_allowed_origin" in stated and stated["cors_allowed_origin"][0] == "*":
         what = "any website may send requests from a visitor's browser"
-        report("any-origin", "low", what, "cors_allowed_origin", "Name the website.")
+        report("torchserve.any-origin", "low", what, "cors_allowed_origin", "Name the website.")
 
 
 def _triton(text: str, into: Reading) -> None:

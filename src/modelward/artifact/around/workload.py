@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from modelward.artifact.around import credentials
 from modelward.artifact.around.python.shell import insecure
 from modelward.artifact.events import Severity
 
@@ -133,16 +134,6 @@ _OPTIONS: Final = (
     Option(r"\b(?:curl|wget|git\s+clone)\b", r"\shttp://(?!localhost\b|127\.|\[::1\]|169\.254\.|[\w-]+[:/\s])[\w-]+\.",
            r"\$\(|\|", "medium", "it comes over an unencrypted connection"),
 )  # fmt: skip
-_SECRET: Final = re.compile(
-    r"(?i)(?:^|_)(?:password|passwd|secret|token|api_?key|private_?key|access_?key|credentials?)$"
-)
-_WORD: Final = re.compile(
-    r"(?i)(?:^|_)(?:bos|eos|pad|unk|sep|cls|mask|stop|end|start|special|image|max|min)_?token$"
-)
-_PLACE: Final = re.compile(
-    r"\s|\$\{|^\$|\{\{|<|^/|^file:|^(true|false|none|null|changeme|change-me|x{3,}|\*{3,}|\.{3,})$",
-    re.IGNORECASE,
-)
 _MODELS: Final = re.compile(
     r"(?i)(?:^|/)(?:models?|model[-_]?(?:store|repository|repo|dir|data)|weights)(?:/|$)"
 )
@@ -183,9 +174,7 @@ def variable(name: str, value: str, line: int | None, into: Reading) -> None:
         into.finding(
             "workload.unsafe-variable", severity, message, line=line, remedy=f"Remove {name.upper()}."
         )
-    elif (
-        _SECRET.search(name) and not _WORD.search(name) and len(value) >= 6 and not _PLACE.search(value)
-    ):  # a count of tokens has fewer digits, or a plural name
+    elif credentials.secret(name, value):
         into.finding(
             "workload.secret-in-variable",
             "medium",
