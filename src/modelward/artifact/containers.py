@@ -118,7 +118,7 @@ def collect(
 def _also(into: Collected, data: Buffer, kind: Format, named: tuple[str, str], depth: int) -> None:
     """What other loaders make of the same content: they look from the end, or do not ask what it is."""
     if not _is_zip(data, kind):
-        _appended_zip(into, data, named, depth)
+        _appended_zip(into, data, named, depth, usual=kind == "tflite")
     if kind != "hdf5" and behind_user_block(data, b""):
         from modelward.artifact.formats.hdf5 import reader
 
@@ -146,7 +146,7 @@ def _second_look(into: Collected, data: Buffer, member: str) -> None:
         into.streams += result.streams
 
 
-def _appended_zip(into: Collected, data: Buffer, named: tuple[str, str], depth: int) -> None:
+def _appended_zip(into: Collected, data: Buffer, named: tuple[str, str], depth: int, *, usual: bool) -> None:
     """A zip archive behind other content, of which the end may be cut or padded: some loaders open it."""
     tail = bytes(data[max(0, len(data) - _COMMENT) : len(data)])
     if b"PK\x05\x06" not in tail:
@@ -158,7 +158,8 @@ def _appended_zip(into: Collected, data: Buffer, named: tuple[str, str], depth: 
     archive = Archive(data)
     if archive.members:
         member, _ = named
-        into.add(member, "zip.appended", "a zip archive is appended, which some loaders open instead")
+        message = "a zip archive is appended, which some loaders open instead"
+        into.add(member, "zip.appended", message, level="note" if usual else "unproven")
         kind = zip_kind(archive).format
         zips.walk(into, archive, kind if kind in ZIPS else "torch-zip", member, depth)
         _readers(into, data, kind, named, depth)

@@ -239,18 +239,28 @@ def credible(data: Buffer, events: Iterable[Event]) -> bool:
 
 def _text(data: Buffer, head: bytes) -> Sniffed | None:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.startswith(b"tree\n") and b"version=" in start[:200]:
+    if re.match(rb"tree\r?\n", start) and (
+        b"version=" in start[:200] or data.find(b"\nmax_feature_idx=") >= 0
+    ):
         return Sniffed("lightgbm", "starts as the text of a LightGBM model")
     if start[:1] in {b"{", b"["} and _decodes(start):
-        if b'"learner"' in head or (b'"gradient_booster"' in head):
-            return Sniffed("xgboost-json", "JSON with a learner")
-        if b'"learner"' in bytes(data[-PREFIX:]) and b'"version"' in bytes(data[-PREFIX:]):
+        if b'"gradient_booster"' in head or _learns(data):
             return Sniffed("xgboost-json", "JSON with a learner")
         if re.match(rb'[{\[]\s*(?:["{\[\]}0-9tfn-])', start):
             return Sniffed("json", "text that starts as JSON")
     if _protocol0(head):
         return Sniffed("pickle", "starts with opcodes of protocol 0 or 1")
     return Sniffed("csv", "delimited text") if _csv(head) else None
+
+
+def _learns(data: Buffer) -> bool:
+    """Whether an object of JSON is called a learner; a vocabulary may hold the word, with a number."""
+    at = data.find(b'"learner"')
+    while at >= 0:
+        if re.match(rb"\s*:\s*\{", data[at + 9 : at + 4096]):
+            return True
+        at = data.find(b'"learner"', at + 9)
+    return False
 
 
 def _prose(data: Buffer, head: bytes) -> Sniffed | None:

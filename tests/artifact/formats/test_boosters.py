@@ -122,7 +122,6 @@ def test_unknown_boosters_and_objectives_are_unproven(verdict, write):
     "value",
     [
         {"learner": {}},
-        {"learner": 7},
         {"learner": {"gradient_booster": {"name": "gbtree"}, "objective": {"name": "x"}}},
         changed(left_children="text"),
         changed(left_children=[0.5, 1.5]),
@@ -136,7 +135,7 @@ def test_what_is_no_model_is_unproven(verdict, value):
 
 def test_a_linear_booster(verdict):
     value = model(booster="gblinear")
-    value["learner"]["gradient_booster"]["model"] = {"weights": [0.5, 1.0]}
+    value["learner"]["gradient_booster"]["model"] = {"weights": [0.5, 1.0, 0.0, 0.25]}
     assert verdict(as_json(value)) == ("inert", set())
 
 

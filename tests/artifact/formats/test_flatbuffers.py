@@ -186,6 +186,7 @@ def test_associated_files_are_read(verdict):
     assert [(inner.name, inner.format) for inner in into.inner] == [("associated files", "zip")]
     assert not into.events
     assert into.proven
+    assert verdict(GOOD + archive("labels.txt", "airplane\ndog\n")) == ("inert", set())
     assert verdict(GOOD + archive("x.pkl", b"cos\nsystem\n(S'id'\ntR."))[0] == "dangerous"
 
 
@@ -200,7 +201,10 @@ def program(
     operators=("aten::add",), delegates=(), *, inline=(b"data",), calls=None, segments=(), values=2, body=b""
 ):
     instructions = [
-        {0: number("B", kind), 1: {0: number("i", at), 1: numbers("i", *used)}}
+        {
+            0: number("B", kind),
+            1: {0: number("i", at), 1: numbers("i", *used) if kind < 3 else number("i", used[0])},
+        }
         for kind, at, used in (calls if calls is not None else [(1, 0, (0, 1))])
     ]
     plan = {
@@ -224,7 +228,10 @@ def program(
     return bytes(shifted) + body
 
 
-PROGRAM = program(delegates=[delegate("XnnpackBackend")], calls=[(1, 0, (0, 1)), (2, 0, (0,)), (3, 0, ())])
+PROGRAM = program(
+    delegates=[delegate("XnnpackBackend")],
+    calls=[(1, 0, (0, 1)), (2, 0, (0,)), (3, 0, (1,)), (4, 0, (3,)), (5, 1, (9,))],
+)
 
 
 def test_executorch_facts(verdict):
@@ -251,6 +258,11 @@ def test_executorch_facts(verdict):
         (program(calls=[(1, -1, ())]), ("unproven", {"executorch.index"})),
         (program(calls=[(2, 0, ())]), ("unproven", {"executorch.index"})),
         (program(calls=[(1, 0, (9,))]), ("unproven", {"executorch.index"})),
+        (program(calls=[(3, 2, (0,))]), ("unproven", {"executorch.index"})),
+        (program(calls=[(3, 0, (-1,))]), ("unproven", {"executorch.index"})),
+        (program(calls=[(4, 1, (1,))]), ("unproven", {"executorch.index"})),
+        (program(calls=[(4, 1, (0,))]), ("inert", set())),
+        (program(calls=[(5, 2, (0,))]), ("unproven", {"executorch.index"})),
         (program(segments=[(0, 8)], body=b"\0" * 8), ("inert", set())),
         (program(segments=[(0, 9)], body=b"\0" * 8), ("unproven", {"executorch.extent"})),
         (program(delegates=[delegate("XnnpackBackend", 0, 1)], segments=[(0, 8)], body=b"\0" * 8), ("inert", set())),

@@ -23,7 +23,7 @@ _SCHEMA: Final = re.compile(rb"ARROW:schema.{1,12}?([A-Za-z0-9+/]{16,}={0,2})", 
 _PICKLE: Final = re.compile(rb"(....)(?=\x80[\x02-\x05])", re.DOTALL)
 _LARGEST: Final = 1 << 26
 _NEAR: Final = 1 << 20
-"""Bytes at both ends of an Arrow file in which the schema stands."""
+"""Bytes at the start of an Arrow file in which its other schema stands."""
 
 
 def read(data: Buffer, into: Reading) -> None:
@@ -31,9 +31,12 @@ def read(data: Buffer, into: Reading) -> None:
     size = len(data)
     if bytes(data[:4]) == b"PAR1":
         footer = int.from_bytes(data[size - 8 : size - 4], "little")
-        texts = [_parquet(bytes(data[max(4, size - 8 - min(footer, _LARGEST)) : size - 8]))]
+        if data[size - 4 :] == b"PARE":
+            into.missed("the footer is encrypted")
+        texts = _parquet(_footer(data, size - 8, footer, into))
     else:
-        texts = [bytes(data[max(0, size - _NEAR) : size]), bytes(data[: min(size, _NEAR)])]
+        footer = int.from_bytes(data[size - 10 : size - 6], "little")
+        texts = [_footer(data, size - 10, footer, into), bytes(data[: min(size, _NEAR)])]
     for text in texts:
         if _NAME in text:
             into.unproven(
@@ -43,15 +46,22 @@ def read(data: Buffer, into: Reading) -> None:
             return
 
 
-def _parquet(footer: bytes) -> bytes:
-    """The Arrow schema in the metadata of a Parquet file."""
-    found = _SCHEMA.search(footer)
-    if found is None:
-        return footer
-    try:
-        return base64.b64decode(found[1][: len(found[1]) // 4 * 4])
-    except binascii.Error:
-        return footer
+def _footer(data: Buffer, end: int, size: int, into: Reading) -> bytes:
+    """The description of the columns, which stands before the end."""
+    if size > _LARGEST:
+        into.missed(f"the footer has {size} bytes, of which {_LARGEST} are read")
+    return bytes(data[max(4, end - min(size, _LARGEST)) : max(4, end)])
+
+
+def _parquet(footer: bytes) -> list[bytes]:
+    """The Arrow schemas in the metadata of a Parquet file, and the metadata."""
+    texts = [footer]
+    for found in _SCHEMA.finditer(footer):
+        try:
+            texts.append(base64.b64decode(found[1][: len(found[1]) // 4 * 4]))
+        except binascii.Error:
+            continue
+    return texts
 
 
 def _pickles(text: bytes, into: Reading) -> None:

@@ -6,7 +6,7 @@ Source: CatBoost 1.2 `catboost/libs/model/model.cpp` (`TFullModel::Load`), `flat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.formats.flatbuffer import Flat
 from modelward.artifact.reading import Malformed
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from modelward.artifact.formats.flatbuffer import Table
     from modelward.artifact.pickle.values import Buffer
     from modelward.artifact.reading import Reading
+
+
+_NO_LEAF: Final = (1 << 32) - 1
+_DEEPEST: Final = 16
+"""Deepest symmetric tree (`depth`)."""
 
 
 def read(data: Buffer, into: Reading) -> None:
@@ -48,4 +53,14 @@ def _trees(trees: Table, into: Reading) -> None:
     ):
         into.unproven("catboost.index", f"trees take splits outside the {splits} of the model")
     _, leaves = trees.vector(8, 8)
+    _, steps = trees.vector(10, 4)
+    _, ids = trees.vector(11, 4)
+    width = trees.number(0, "i", 1)
+    whole = (
+        max(sizes, default=0) <= _DEEPEST and sum(1 << size for size in sizes if size >= 0) * width == leaves
+    )
+    if (steps and not steps == ids == splits) or (not steps and not whole):
+        into.unproven("catboost.index", f"the trees do not end at the {leaves} leaves of the model")
+    elif steps and any(leaves <= at < _NO_LEAF for at in trees.integers(11, "I")):
+        into.unproven("catboost.index", f"nodes end at leaves outside the {leaves} of the model")
     into.facts["tensors"], into.facts["parameters"] = len(sizes), leaves

@@ -101,9 +101,15 @@ def _plan(
         delegates += 1
     _, values = plan.vector(2, 4)
     for chain in plan.tables(5):
+        steps = chain.vector(2, 4)[1]
         for instruction in chain.tables(2):
             kind, call = instruction.number(0, "B"), instruction.table(1)
-            if call is None or kind not in {1, 2}:
+            if call is None:
+                continue
+            if kind not in {1, 2}:
+                if not _moves(call, kind, values, steps):
+                    into.unproven("executorch.index", "an instruction uses values that the program lacks")
+                    return
                 continue
             limit = len(operators) if kind == 1 else delegates
             arguments = call.integers(1)
@@ -112,6 +118,12 @@ def _plan(
                     "executorch.index", "an instruction calls or uses what the program does not have"
                 )
                 return
+
+
+def _moves(call: Table, kind: int, values: int, steps: int) -> bool:
+    """Whether a `MoveCall`, `JumpFalseCall` or `FreeCall` stays inside the program."""
+    first, second = call.number(0, "i"), call.number(1, "i") if kind in {3, 4} else 0
+    return 0 <= first < values and 0 <= second < (steps if kind == 4 else values)
 
 
 def _operator(entry: Table, tally: Tally, into: Reading) -> str:

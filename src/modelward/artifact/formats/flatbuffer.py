@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _U16: Final = struct.Struct("<H")
 _I32: Final = struct.Struct("<i")
 _U32: Final = struct.Struct("<I")
+_TEXT, _VECTOR = 5, 10
+"""Types of a FlexBuffer."""
 
 
 @final
@@ -140,3 +142,34 @@ class Table:
             yield bytes(self.flat.data[place + 4 : place + 4 + min(size, most)]).decode(
                 "utf-8", "backslashreplace"
             )
+
+
+def first_text(data: bytes) -> str:
+    """The first item, a text, of a FlexBuffer that is a vector.
+
+    Source: "FlexBuffers" (flatbuffers.dev): the last byte is the width of the root, the one before its type;
+    offsets lead backwards, sizes stand before the items and types behind them.
+
+    Raises:
+        Malformed: it is no such vector.
+    """
+
+    def back(pos: int, width: int) -> int:
+        if width not in {1, 2, 4, 8} or pos < 0 or pos + width > len(data):
+            raise Malformed(f"an offset at {pos} lies outside {len(data)} bytes")
+        return pos - int.from_bytes(data[pos : pos + width], "little")
+
+    if len(data) < 3 or data[-2] >> 2 != _VECTOR:
+        raise Malformed("it is no vector")
+    width = 1 << (data[-2] & 3)
+    start = back(len(data) - 2 - data[-1], data[-1])
+    count = start - width - back(start - width, width)
+    kinds = start + count * width
+    if count <= 0 or not 0 <= kinds < len(data) or data[kinds] >> 2 != _TEXT:
+        raise Malformed("its first item is no text")
+    inner = 1 << (data[kinds] & 3)
+    text = back(start, width)
+    size = text - inner - back(text - inner, inner)
+    if text < 0 or text + size > len(data):
+        raise Malformed("the text leads out of it")
+    return data[text : text + size].decode("utf-8", "backslashreplace")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 import msgspec
 
-from modelward.artifact.formats.jinja import judge
+from modelward.artifact.formats.jinja import LONGEST, judge
 from modelward.artifact.reading import Malformed
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ MOST: Final = (1 << 53) - 1
 DEPTH: Final = 4
 """Deepest nesting of arrays that is read."""
 _OVERFLOW: Final = 1 << 63
+_KEPT: Final = 1 << 16
+"""Most bytes of a text that are kept, unless it is a template."""
+_TEMPLATE: Final = "tokenizer.chat_template"
 TYPES: Final[dict[int, tuple[str, int, int]]] = {
     0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 4: ("Q4_2", 16, 10),
     5: ("Q4_3", 16, 12), 6: ("Q5_0", 32, 22),
@@ -99,14 +102,14 @@ class _File:
         """A count or length: 64 bits wide since version 2."""
         return int(self.count.unpack_from(self.data, self.room(self.count.size, "a count"))[0])
 
-    def text(self, most: int = 1 << 24) -> str:
+    def text(self, most: int = _KEPT) -> str:
         size = self.length()
         start = self.room(size, "a text")
         return bytes(self.data[start : start + min(size, most)]).decode("utf-8", "backslashreplace")
 
     def scalar(self, kind: int) -> Scalar:
         if kind == _STRING:
-            return self.text()
+            return self.text(LONGEST * 4 + 1)
         shape = struct.Struct(self.order + _SIZES[kind])
         value: Scalar = shape.unpack_from(self.data, self.room(shape.size, "a value"))[0]
         return value
@@ -199,12 +202,15 @@ def _pairs(file: _File, count: int, into: Reading) -> dict[str, Scalar]:
             into.unproven("gguf.repeated", f"the key {key[:80]!r} stands in the file more than once")
         if kind == _ARRAY:
             values[key] = None
+            if key.startswith(_TEMPLATE):
+                _templates(file, key, into)
             shown[key[:200]] = file.skip()
             continue
         if kind != _STRING and kind not in _SIZES:
             raise Malformed(f"the key {key[:80]!r} has the unknown type {kind}")
-        value = values[key] = file.scalar(kind)
-        if isinstance(value, str) and key.startswith("tokenizer.chat_template"):
+        value = file.scalar(kind)
+        values[key] = value if key == "general.alignment" else None
+        if isinstance(value, str) and key.startswith(_TEMPLATE):
             judge(value, into, key[:100])
         elif key.startswith("general.") and isinstance(value, str):
             shown[key[:200]] = value[:200]
@@ -214,14 +220,24 @@ def _pairs(file: _File, count: int, into: Reading) -> dict[str, Scalar]:
     return values
 
 
+def _templates(file: _File, key: str, into: Reading) -> None:
+    """An array of templates: readers take the only text of one, or write it out."""
+    start = file.pos
+    if file.number("I") == _STRING:
+        for _ in range(file.length()):
+            into.spend()
+            judge(file.text(LONGEST * 4 + 1), into, key[:100])
+    file.pos = start
+
+
 def _tensor(file: _File, into: Reading) -> _Tensor:
-    into.spend()
+    into.spend(16)
     name, dims = file.text(1 << 16), file.number("I")
     if dims > DIMS:
         raise _Overflow(f"the tensor {name[:80]!r} has {dims} dimensions of at most {DIMS}")
     shape = tuple(file.length() for _ in range(dims))
     kind, offset = file.number("I"), file.number("Q")
-    if max(prod(shape), offset, *shape, 0) >= _OVERFLOW:
+    if max(prod(max(size, 1) for size in shape) * 8, offset) >= _OVERFLOW:
         raise _Overflow(f"the tensor {name[:80]!r} of shape {shape} at {offset} overflows 64 bits")
     known = TYPES.get(kind)
     if known is None:

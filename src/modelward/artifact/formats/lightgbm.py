@@ -8,6 +8,7 @@ Source: LightGBM 4.6 `src/boosting/gbdt_model_text.cpp`, `src/io/tree.cpp` (`Tre
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from operator import gt
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,11 @@ _LINE: Final = re.compile(rb"^([a-z_]+)=([^\r\n]*)", re.MULTILINE)
 _ENDS: Final = re.compile(rb"^(?:end of trees|feature_importances:|parameters:)", re.MULTILINE)
 _TREE: Final = re.compile(rb"^Tree=(\d+)\r?$", re.MULTILINE)
 _HEADER: Final = 1 << 26
+_ALONE: Final = re.compile(rb"\r(?!\n)")
+_BLANK: Final = re.compile(rb"\n\r?\n")
+_INTEGERS: Final = re.compile(rb"[-0-9 ]*+")
+_LINES: Final = 22
+"""Most lines of a tree that the library reads."""
 
 
 def read(data: Buffer, into: Reading) -> None:
@@ -36,19 +42,48 @@ def read(data: Buffer, into: Reading) -> None:
     starts = [found.start() for found in _TREE.finditer(data)]
     end = _ENDS.search(data, starts[-1] if starts else 0)
     stop = end.start() if end else len(data)
-    header = _lines(data, 0, min(starts[0] if starts else stop, _HEADER))
+    first = starts[0] if starts else stop
+    if first > _HEADER:
+        into.missed(f"the header has {first} bytes, of which {_HEADER} are read")
+    if _ALONE.search(data, 0, stop):
+        raise Malformed("a line ends with a carriage return alone")
+    header = _lines(data, 0, min(first, _HEADER))
     features = _header(header, into)
+    _layout(header, starts, stop, into)
     leaves = 0
     for at, (start, behind) in enumerate(zip(starts, [*starts[1:], stop], strict=False)):
         into.spend(1 + (behind - start) // 256)
-        leaves += _tree(_lines(data, start, behind), at, features, into)
+        blank = _BLANK.search(data, start, behind)
+        end_of_block = blank.end() if blank else behind
+        if data[end_of_block:behind].strip() or data[start:end_of_block].count(b"=") > _LINES + 1:
+            raise Malformed(f"tree {at} has more lines than the library reads")
+        leaves += _tree(_lines(data, start, end_of_block), at, features, into)
     into.facts["tensors"], into.facts["parameters"] = len(starts), leaves
     into.proven = True
 
 
 def _lines(data: Buffer, start: int, end: int) -> dict[bytes, bytes]:
-    """Names and values of a block; the last of a name counts, as in the library."""
-    return {found[1]: found[2] for found in _LINE.finditer(data, start, end)}
+    """Names and values of a block."""
+    made: dict[bytes, bytes] = {}
+    for found in _LINE.finditer(data, start, end):
+        if found[1] in made:
+            raise Malformed(f"{found[1][:80].decode()} stands twice in a block")
+        made[found[1]] = found[2]
+    return made
+
+
+def _layout(header: dict[bytes, bytes], starts: list[int], stop: int, into: Reading) -> None:
+    """Compare sizes and numbers of trees and classes: the library takes them as stated."""
+    sizes = _integers(header, b"tree_sizes")
+    if b"tree_sizes" in header and sizes[:-1] != [b - a for a, b in pairwise(starts)]:
+        into.unproven("lightgbm.index", "the stated sizes of the trees are not those that they have")
+    if sizes and not 0 < sizes[-1] <= stop - starts[-1] + 1:
+        into.unproven("lightgbm.index", "the stated size of the last tree is not the one that it has")
+    classes = _integer(header, b"num_class") if b"num_class" in header else 1
+    at_once = _integer(header, b"num_tree_per_iteration") if b"num_tree_per_iteration" in header else classes
+    stated = re.search(rb"\bnum_class:(\S+)", header.get(b"objective", b""))
+    if not classes == at_once == (int(stated[1]) if stated and stated[1].isdigit() else classes) > 0:
+        into.unproven("lightgbm.index", f"{classes} classes, {at_once} trees per iteration, or others")
 
 
 def _header(header: dict[bytes, bytes], into: Reading) -> int:
@@ -70,17 +105,20 @@ def _header(header: dict[bytes, bytes], into: Reading) -> int:
 
 
 def _integer(lines: dict[bytes, bytes], name: bytes) -> int:
-    try:
-        return int(lines[name])
-    except (KeyError, ValueError) as error:
-        raise Malformed(f"{name.decode()} is missing or no number") from error
+    found = _integers(lines, name)
+    if len(found) != 1:
+        raise Malformed(f"{name.decode()} is missing or no number")
+    return found[0]
 
 
 def _integers(lines: dict[bytes, bytes], name: bytes) -> list[int]:
+    text = lines.get(name, b"")
     try:
-        return list(map(int, lines.get(name, b"").split()))
-    except ValueError as error:
-        raise Malformed(f"{name.decode()} holds what is no number") from error
+        if _INTEGERS.fullmatch(text):
+            return list(map(int, text.split()))
+    except ValueError:
+        pass
+    raise Malformed(f"{name.decode()} holds what is no number")
 
 
 def _tree(lines: dict[bytes, bytes], at: int, last: int, into: Reading) -> int:

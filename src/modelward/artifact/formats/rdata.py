@@ -64,7 +64,11 @@ _INDIRECT: Final = frozenset(
         "", "do.call", "get", "get0", "mget", "match.fun", "call", "as.call", "parse", "str2lang",
         "str2expression", "Reduce", "Map", "Filter", "mapply", "getFromNamespace", "getExportedValue",
         "asNamespace", "loadNamespace", "::", ":::", "library", "require", "readRDS", "load", "file",
-        ".Call", ".C", "eval_tidy", "exec",
+        ".Call", ".C", "eval_tidy", "exec", "lapply", "sapply", "vapply", "tapply", "apply", "outer", "Find",
+        "Position", "rapply", "eapply", "sweep", "Vectorize", "as.name", "as.symbol", "delayedAssign",
+        "makeActiveBinding", "py_run_string", "py_run_file", "source_python", "sourceCpp", "cppFunction",
+        ".Tcl", ".External2", "attachNamespace", "makeCluster", "write", "write.table", "write.csv",
+        "saveRDS", "save", "dump", "file.append", "file.rename", "file.symlink", "eval.parent",
     )
 )  # fmt: skip
 """Calls that reach functions by computed names, or other code."""

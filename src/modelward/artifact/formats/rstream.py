@@ -19,6 +19,10 @@ KEPT: Final = 4096
 _CHAR: Final = 9
 _NOT_STATED: Final = -(1 << 31)
 _WORD: Final = re.compile(rb"\s*(\S+)")
+_SPACE: Final = re.compile(rb"\s*")
+_INTEGER: Final = re.compile(rb"[-+]?[0-9]{1,10}")
+_LETTER: Final = re.compile(rb"\\([0-7]{1,3}|.)|[^\\]", re.DOTALL)
+_ESCAPES: Final = dict(zip(b"ntvbrfa", b"\n\t\v\b\r\f\a", strict=True))
 
 
 @final
@@ -64,10 +68,11 @@ class Stream:
         """The next integer of 32 bits."""
         if self.encoding == "A":
             text = self.word()
-            try:
-                return _NOT_STATED if text == b"NA" else int(text[:12])
-            except ValueError as error:
-                raise Malformed(f"{text[:20]!r} is no number") from error
+            if text == b"NA":
+                return _NOT_STATED
+            if not _INTEGER.fullmatch(text) or not -(1 << 31) <= int(text) < 1 << 31:
+                raise Malformed(f"{text[:20]!r} is no number")
+            return int(text)
         return int(self._integer.unpack_from(self.data, self.need(4))[0])
 
     def length(self) -> int:
@@ -95,9 +100,24 @@ class Stream:
         if size <= 0:
             return ""
         if self.encoding == "A":
-            return self.word()[:KEPT].decode("utf-8", "backslashreplace")
+            return self._letters(size).decode("utf-8", "backslashreplace")
         start = self.need(size)
         return bytes(self.data[start : start + min(size, KEPT)]).decode("utf-8", "backslashreplace")
+
+    def _letters(self, count: int) -> bytes:
+        """So many bytes of the textual encoding, which escapes some of them; the first are kept."""
+        if count > self.end - self.pos:
+            raise Malformed(f"a text of {count} bytes in {self.end - self.pos}")
+        self.pos = _SPACE.match(self.data, self.pos).end()  # type: ignore[union-attr]  # it matches nothing too
+        kept = bytearray()
+        for _ in range(count):
+            found = _LETTER.match(self.data, self.pos)
+            if found is None:
+                raise Malformed(f"a text is cut off at offset {self.pos}")
+            self.pos = found.end()
+            if len(kept) < KEPT:
+                kept.append(_byte(found[1]) if found[1] else found[0][0])
+        return bytes(kept)
 
     def texts(self, count: int) -> int:
         """Step over plain texts of a vector, as many as stand here; how many there were."""
@@ -114,3 +134,8 @@ class Stream:
             done += 1
         self.pos = pos
         return done
+
+
+def _byte(escape: bytes) -> int:
+    """The byte that an escape stands for."""
+    return int(escape, 8) & 255 if escape.isdigit() and escape < b"8" else _ESCAPES.get(escape[0], escape[0])

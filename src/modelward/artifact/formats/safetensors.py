@@ -74,8 +74,12 @@ def _entries(header: bytes, into: Reading) -> dict[str, _Tensor]:
         raise Malformed(f"the header is not of the format: {' '.join(str(error).split())[:200]}") from error
     if header[:1] != b"{":
         into.unproven("safetensors.header", "the header does not start with a brace")
-    if not header.isascii() or any(
-        header.count(b'"' + key + b'"') != len(entries) for key in (b"dtype", b"shape", b"data_offsets")
+    if (
+        not header.isascii()
+        or b"\\u" in header
+        or any(
+            header.count(b'"' + key + b'"') != len(entries) for key in (b"dtype", b"shape", b"data_offsets")
+        )
     ):
         _repeated(header, into)
     _facts(entries, texts, into)

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.formats import tensorflow_rules
-from modelward.artifact.formats.flatbuffer import Flat
+from modelward.artifact.formats.flatbuffer import Flat, first_text
 from modelward.artifact.formats.tally import Tally
 from modelward.artifact.reading import Inner, Malformed
 
@@ -102,6 +102,28 @@ def _flex(name: str, operator: str, into: Reading) -> None:
         into.unproven("tflite.operator", f"the operator {name[:80]!r}, which TensorFlow does not have")
 
 
+def _inner(operator: Table, name: str, into: Reading) -> None:
+    """An operator of TensorFlow runs the one that its options name, whatever its own name is.
+
+    Source: `tensorflow/lite/delegates/flex/kernel.cc` (`OpNode::InitializeNodeDef`): a FlexBuffer of the name
+    and the NodeDef.
+    """
+    options = operator.bytes(5)
+    place, size = operator.number(9, "Q"), operator.number(10, "Q")
+    if place > 1:
+        options = bytes(operator.flat.data[place : place + size])
+    if not options:
+        return
+    try:
+        inner = first_text(options)
+    except Malformed:
+        into.unproven("tflite.operator", f"the options of {name[:80]!r} do not name its operator")
+        return
+    if inner != name.removeprefix("Flex"):
+        into.note("tflite.renamed", f"{name[:80]!r} runs the operator {inner[:80]!r}")
+        _flex(f"Flex{inner}", inner, into)
+
+
 def _buffers(model: Table, data: Buffer, into: Reading) -> int:
     """Compare the places of buffers behind the flatbuffer with the file; how many buffers there are."""
     count = 0
@@ -136,6 +158,8 @@ def _graph(graph: Table, at: int, known: tuple[list[str], int], tally: Tally, in
             into.unproven("tflite.index", f"an operator of graph {at} is of kind {code} of {len(codes)}")
             return
         tally.operator(codes[code])
+        if codes[code].startswith("Flex"):
+            _inner(operator, codes[code], into)
         if used and (min(used) < -1 or max(used) >= tensors):
             into.unproven(
                 "tflite.index", f"an operator of graph {at} uses tensors outside the {tensors} it has"

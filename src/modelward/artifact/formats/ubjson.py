@@ -133,6 +133,8 @@ def decode(data: Buffer, into: Reading) -> Tree:
             continue
         frame.left -= frame.left > 0
         key = reader.text() if isinstance(frame.made, dict) else ""
+        if isinstance(frame.made, dict) and key in frame.made:
+            raise Malformed(f"the key {key[:80]!r} stands twice, of which a reader takes the first")
         code = frame.kind or reader.marker()
         value: Tree
         if code in {"[", "{"}:

@@ -75,7 +75,10 @@ def _model(tree: object, into: Reading) -> None:
     features = max(_number(parameters, "num_feature"), 0)
     groups = max(_number(parameters, "num_class"), _number(parameters, "num_target"), 1)
     if name == "gblinear":
-        into.facts["parameters"] = len(_get(_get(booster, "model", dict), "weights", (list, array)))
+        weights = len(_get(_get(booster, "model", dict), "weights", (list, array)))
+        into.facts["parameters"] = weights
+        if weights != (features + 1) * groups:
+            into.unproven("xgboost.index", f"{weights} weights of {features} features and {groups} groups")
         into.proven = True
         return
     if name == "dart":
@@ -135,12 +138,25 @@ def _tree(tree: object, at: int, features: int, into: Reading) -> int:
     _links((left, right, parents, splits), at, features, into)
     categories, nodes = _ints_or_none(tree, "categories"), _ints_or_none(tree, "categories_nodes")
     segments, sizes = _ints_or_none(tree, "categories_segments"), _ints_or_none(tree, "categories_sizes")
+    param = tree.get("tree_param") if isinstance(tree, dict) else None
+    width = _number(param, "size_leaf_vector")
+    if width > 1 and not _vectors(tree, width, len(left)):
+        into.unproven("xgboost.index", f"tree {at} states {width} values per leaf, which it does not have")
     if not len(nodes) == len(segments) == len(sizes) or any(
         node < 0 or node >= len(left) or start < 0 or size < 0 or start + size > len(categories)
         for node, start, size in zip(nodes, segments, sizes, strict=False)
     ):
         into.unproven("xgboost.index", f"tree {at} has categories that lead out of it")
     return len(left)
+
+
+def _vectors(tree: object, width: int, nodes: int) -> bool:
+    """Whether the leaves of a tree of several targets have their values."""
+    for key in ("base_weights", "leaf_weights"):
+        values = tree.get(key) if isinstance(tree, dict) else None
+        if isinstance(values, list | array) and len(values) and len(values) % width == 0:
+            return len(values) // width <= nodes
+    return False
 
 
 def _ints_or_none(tree: object, key: str) -> Ints:
