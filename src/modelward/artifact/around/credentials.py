@@ -1,4 +1,4 @@
-"""Files that exist to hold credentials: `.netrc`, `.pypirc`, `.npmrc`, `.pgpass`, `kaggle.json`, `.env` and the like.
+"""Files that exist to hold credentials: `.netrc`, `.pypirc`, `.npmrc`, `.pgpass`, `kaggle.json`, `.env`.
 
 Sources: GNU inetutils (.netrc), PyPA packaging guide (.pypirc), npm 11 (.npmrc), PostgreSQL 18 (.pgpass),
 Kaggle API (kaggle.json), AWS CLI 2 (credentials), Docker Compose (.env).
@@ -52,7 +52,8 @@ PLACES: Final = (
            rb'"key"\s{0,9}:\s{0,9}"([0-9a-f]{32})"', "high"),
     _place(r"\.env(\..+)?|.+\.env|credentials|\.boto|\.s3cfg|secrets?\.(ya?ml|toml|txt)",
            "secrets.credential", "a credential",
-           rb"(?m)^[ \t]*(?:export[ \t]+)?[\"']?([A-Za-z_][\w.-]{0,99})[\"']?[ \t]*[=:][ \t]*([^\r\n]{1,500})", "medium"),
+           rb"(?m)^[ \t]*(?:export )?[\"']?([A-Za-z_][\w.-]{0,99})[\"']?[ \t]*[=:][ \t]*([^\r\n]{1,500})",
+           "medium"),
 )  # fmt: skip
 """Every kind of such a file."""
 _SECRET: Final = re.compile(
@@ -69,7 +70,7 @@ _PLACE: Final = re.compile(
 
 
 def secret(name: str, value: str) -> bool:
-    """Whether a name says that its value is secret, and the value is one: no place, variable or word of a model."""
+    """Whether a name says that its value is secret, and the value is no place, no variable and no example."""
     return bool(
         _SECRET.search(name) and not _WORD.search(name) and len(value) >= 6 and not _PLACE.search(value)
     )

@@ -3,9 +3,9 @@
 Patterns are those that issuers publish (prefix, alphabet, length). A match of too little variety, or one that
 says that it is an example, is passed over. A secret is never repeated: a report shows its first characters.
 
-A text of many megabytes (a vocabulary, a notebook with pictures) is looked at where a secret can be, and nowhere
-else: at the few words that lead a password, and at runs of 20 or more characters of the kind that tokens are made
-of, which one translation and a search for constant bytes find at the speed of memory.
+A text of many megabytes (a vocabulary, a notebook with pictures) is looked at where a secret can be, and
+nowhere else: at the few words that lead a password, and at runs of 20 or more characters of the kind that
+tokens are made of, which one translation and a search for constant bytes find at the speed of memory.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RUN: Final = 20
 BLOB: Final = 4096
 """Characters of a run from which on it is no token: a picture, a font, an array in base64."""
 LINES: Final = 5
-"""Runs of one length, one right after the other and none with a token, from which on they are lines of a blob."""
+"""Runs of one length without a token, one right after the other, after which they are lines of a blob."""
 _BEFORE: Final = 96
 """Bytes before a run, in its line, that can say what it is."""
 _REMEDY: Final = "Revoke it where it was issued, then remove it here and from the history."
@@ -157,7 +157,7 @@ def read(data: Buffer, into: Reading) -> None:
 
 
 def _found(content: bytes, name: str) -> list[Secret]:
-    """In order of offset, more than `KEPT` at most by one; of overlapping ones, the more particular counts."""
+    """In order of offset, at most one more than `KEPT`; of overlapping ones, the more particular counts."""
     kept: dict[int, Secret] = {}
     taken: list[tuple[int, int]] = []
 
