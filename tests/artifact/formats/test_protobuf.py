@@ -78,12 +78,18 @@ def test_bytes_that_are_no_text_are_escaped_and_long_texts_are_cut(message):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x08", b"\x12\x07test", b"\x12\xff", b"\x0b\x0c", b"\x0f", b"\x00\x01", b"\x08" + b"\xff" * 10 + b"\x01",
+    [b"\x08", b"\x12\x07test", b"\x12\xff", b"\x0b\x14", b"\x0b", b"\x0c", b"\x0f", b"\x00\x01", b"\x08" + b"\xff" * 10 + b"\x01",
      b"\x0d\0\0\0", b"\x11\0", b"\x12" + b"\xff" * 9 + b"\x01"],
 )  # fmt: skip
 def test_what_is_no_message(data):
     with pytest.raises(Malformed):
         parse(data)
+
+
+def test_groups_are_passed_over_with_all_they_hold(message):
+    group = b"\x53" + message((1, 7), (2, "hidden"), (3, 1.5)) + b"\x5b\x5c" + b"\x54"
+    parsed = parse(message((1, 5)) + group + message((2, "seen")))
+    assert (parsed.number(1), parsed.texts(2), parsed.numbers_present()) == (5, ["seen"], {1, 2})
 
 
 def test_large_content_is_not_copied(message):

@@ -149,7 +149,8 @@ def test_the_savers_own_graph_is_inert(tf, verdict):
 @pytest.mark.parametrize("operator", sorted(rules.WRITERS))
 @pytest.mark.parametrize("path", ["/home/u/.bashrc", "../../x", "gs://bucket/x", "~/.ssh/authorized_keys"])
 def test_writing_outside_is_dangerous(tf, verdict, operator, path):
-    data = tf.saved(tf.text("p", path), tf.node("w", operator, "p"))
+    before = ["x"] * rules.PLACES[operator][0]
+    data = tf.saved(tf.node(*PLAIN), tf.text("p", path), tf.node("w", operator, *before, "p"))
     assert verdict(data) == ("dangerous", {"tensorflow.path"})
 
 

@@ -4,7 +4,7 @@ A message whose singular field occurs several times is the merger of all of them
 concatenation means; so a message is read from one or several spans.
 
 Source: Protocol Buffers, Encoding (protobuf.dev/programming-guides/encoding), wire types 0, 1, 2 and 5; the
-deprecated groups (3 and 4) are refused, since no model format has them.
+deprecated groups (3 and 4) are passed over as parsers do, since no model format has them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 VARINT: Final = 0
 FIXED64: Final = 1
 BYTES: Final = 2
+GROUP: Final = 3
+END: Final = 4
 FIXED32: Final = 5
 LONGEST: Final = 1 << 16
 """Most bytes of one text that are decoded; names and paths are shorter, what is longer is cut."""
@@ -63,9 +65,10 @@ def fields(data: Buffer, span: Span, spend: Callable[[], None]) -> Iterator[Fiel
         spend: called once per field, such as `Reading.spend`.
 
     Raises:
-        Malformed: a field leaves the message, or is of no known wire type.
+        Malformed: a field leaves the message, is of no known wire type, or a group is not closed.
     """
     pos, end = span
+    groups: list[int] = []
     while pos < end:
         spend()
         start = pos
@@ -78,7 +81,13 @@ def fields(data: Buffer, span: Span, spend: Callable[[], None]) -> Iterator[Fiel
             raise Malformed(f"field number {number} at offset {start}")
         if wire == VARINT:
             value, pos = varint(data, pos, end)
-            yield number, wire, value, pos
+            if not groups:
+                yield number, wire, value, pos
+            continue
+        if wire == GROUP:
+            groups.append(number)
+            continue
+        if wire == END and groups and groups.pop() == number:
             continue
         if wire == BYTES:
             size = data[pos] if pos < end else 0x80
@@ -92,8 +101,11 @@ def fields(data: Buffer, span: Span, spend: Callable[[], None]) -> Iterator[Fiel
             raise Malformed(f"wire type {wire} at offset {start}")
         if size > end - pos:
             raise Malformed(f"a field of {size} bytes at offset {pos}, where {end - pos} are left")
-        yield number, wire, pos, pos + size
+        if not groups:
+            yield number, wire, pos, pos + size
         pos += size
+    if groups:
+        raise Malformed(f"{len(groups)} groups are not closed")
 
 
 @final
@@ -148,9 +160,9 @@ class Message:
         """The message of a singular field; an empty one when it does not occur."""
         return Message(self.data, self.places(number), self._spend)
 
-    def texts(self, number: int) -> list[str]:
-        """The strings of a repeated field, cut at `LONGEST` bytes; bytes that are no UTF-8 are escaped."""
-        return [self._text(span) for span in self.places(number)]
+    def texts(self, number: int, most: int | None = None) -> list[str]:
+        """The first `most` strings of a repeated field, each cut at `LONGEST` bytes; not UTF-8 is escaped."""
+        return [self._text(span) for span in self.places(number)[:most]]
 
     def text(self, number: int) -> str:
         """The string of a singular field: its last occurrence, as parsers take it; "" when there is none."""

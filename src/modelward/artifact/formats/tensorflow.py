@@ -15,17 +15,19 @@ from modelward.artifact.formats.keras import CONFIG, judge
 from modelward.artifact.formats.paths import escapes
 from modelward.artifact.formats.protobuf import BYTES, VARINT, Message
 from modelward.artifact.formats.tally import MOST, Tally
+from modelward.artifact.formats.tensorflow_paths import Scope, attributes, behind
 from modelward.artifact.formats.tensorflow_text import binary, is_text
 from modelward.artifact.reading import Malformed
 from modelward.artifact.signs.graphs import GRAPH, META, SAVED, tensorflow_layout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from modelward.artifact.formats.tensorflow_paths import Found
     from modelward.artifact.pickle.values import Buffer
     from modelward.artifact.reading import Reading
     from modelward.core.canonical import JSON
 
-_HOPS: Final = 256
-"""Most nodes that are visited to find the constants behind an input."""
 _VARIABLES: Final = frozenset(("VarHandleOp", "VariableV2", "Variable"))
 _CALLBACKS: Final = (b"xla_python_cpu_callback", b"xla_ffi_python_cpu_callback", b"xla_python_gpu_callback")
 DTYPES: Final = {
@@ -80,7 +82,9 @@ def _meta(meta: Message, tally: Tally, into: Reading) -> None:
                 f"an asset is read from {name[:MOST]!r}, which {reason}",
                 pos=asset.spans[0][0],
             )
-    for node in meta.only(7).each(1):
+    objects = meta.only(7)
+    objects.only_fields({1: BYTES, 2: BYTES})
+    for node in objects.each(1):
         for user in node.each(4):
             _keras(user.text(1), user.places(3), meta.data, into)
     about = meta.only(1)
@@ -125,25 +129,27 @@ def _graph(graph: Message, tally: Tally, into: Reading) -> None:
     """The main graph and the functions of its library."""
     functions = [part for library in graph.each(2) for part in library.each(1)]
     names = frozenset(part.only(1).text(1) for part in functions)
-    scopes = [list(graph.each(1)), *(list(part.each(3)) for part in functions)]
-    for nodes in scopes:
-        scope = _Scope(nodes, names, tally, into)
-        for node in nodes:
-            scope.judge(node)
+    scopes = [Scope(None, list(graph.each(1)), into)]
+    scopes += [Scope(part, list(part.each(3)), into) for part in functions]
+    for scope in scopes:
+        judge = _Nodes(scope, scopes, names, (tally, into))
+        for node in scope.nodes:
+            judge.judge(node)
 
 
 @final
-class _Scope:
-    """The nodes of one graph or function, which name each other."""
+class _Nodes:
+    """The judge of the nodes of one graph or function."""
 
-    __slots__ = ("_functions", "_into", "_named", "_nodes", "_tally")
+    __slots__ = ("_functions", "_into", "_scope", "_scopes", "_tally")
 
-    def __init__(self, nodes: list[Message], functions: frozenset[str], tally: Tally, into: Reading) -> None:
-        self._nodes = nodes
+    def __init__(
+        self, scope: Scope, scopes: list[Scope], functions: frozenset[str], told: tuple[Tally, Reading]
+    ) -> None:
+        self._scope = scope
+        self._scopes = scopes
         self._functions = functions
-        self._tally = tally
-        self._into = into
-        self._named: dict[str, Message] | None = None
+        self._tally, self._into = told
 
     def judge(self, node: Message) -> None:
         """One node by its operator."""
@@ -170,7 +176,7 @@ class _Scope:
             )
 
     def _dangerous(self, node: Message, name: str, does: str) -> None:
-        given = ", ".join(repr(text[:MOST]) for text in self._constants(node)[:3])
+        given = ", ".join(repr(text[:MOST]) for text in self._behind(node, None).texts[:3])
         self._into.dangerous(
             "tensorflow.operator",
             f"the operator {name} {does}",
@@ -178,9 +184,19 @@ class _Scope:
             call=f"{name}({given})",
         )
 
+    def _behind(self, node: Message, places: Iterable[int] | None) -> Found:
+        return behind(node, places, self._scope, self._scopes)
+
     def _file(self, node: Message, name: str) -> None:
         """A path outside the model's own folder; its own paths come from the caller."""
-        for path in self._constants(node):
+        found = self._behind(node, rules.PLACES.get(name))
+        if found.computed and name in rules.WRITERS:
+            self._into.unproven(
+                "tensorflow.computed-path",
+                f"the operator {name} writes to a path that comes from {found.computed}",
+                pos=node.spans[0][0],
+            )
+        for path in found.texts:
             reason = escapes(path)
             if reason is None:
                 continue
@@ -198,10 +214,9 @@ class _Scope:
 
     def _attribute(self, node: Message, name: str) -> None:
         """An operator whose attributes say whether it leaves the graph."""
-        attributes = _attributes(node)
-        places = _ATTRIBUTES[name]
+        given = attributes(node)
         if name == "XlaCallModule":
-            for start, end in attributes.get("module", Message(node.data, (), self._into.spend)).places(2):
+            for start, end in given.get("module", Message(node.data, (), self._into.spend)).places(2):
                 if any(_within(node.data, mark, start, end) for mark in _CALLBACKS):
                     self._into.unproven(
                         "tensorflow.callback",
@@ -209,8 +224,14 @@ class _Scope:
                         pos=start,
                     )
             return
-        for key in places:
-            value = attributes.get(key)
+        for key in _ATTRIBUTES[name]:
+            value = given.get(key)
+            if value is not None and value.places(9):
+                self._into.unproven(
+                    "tensorflow.computed-path",
+                    f"whoever calls the function says what the operator {name} reads or writes",
+                    pos=node.spans[0][0],
+                )
             for text in () if value is None else (*value.texts(2), *value.only(1).texts(2)):
                 if _outside(name, text):
                     self._into.dangerous(
@@ -221,33 +242,11 @@ class _Scope:
                     )
 
     def _variable(self, node: Message) -> None:
-        attributes = _attributes(node)
-        dtype, shape = attributes.get("dtype"), attributes.get("shape")
+        given = attributes(node)
+        dtype, shape = given.get("dtype"), given.get("shape")
         if dtype is not None and shape is not None:
             dims = [part.number(1) for part in shape.only(7).each(2)]
             self._tally.tensor(DTYPES.get(dtype.number(6), str(dtype.number(6))), dims)
-
-    def _constants(self, node: Message) -> list[str]:
-        """The strings of all constants that an input of the node comes from, within this scope."""
-        if self._named is None:
-            self._named = {part.text(1): part for part in self._nodes}
-        seen: set[str] = set()
-        found: list[str] = []
-        waiting = [node]
-        while waiting and len(seen) < _HOPS:
-            for name in waiting.pop().texts(3):
-                source = name.split(":", 1)[0]
-                if source in seen or name.startswith("^"):
-                    continue
-                seen.add(source)
-                part = self._named.get(source)
-                if part is None:
-                    continue
-                waiting.append(part)
-                if part.text(2) == "Const":
-                    value = _attributes(part).get("value")
-                    found += [] if value is None else value.only(8).texts(8)[:_HOPS]
-        return found
 
 
 _ATTRIBUTES: Final = {
@@ -274,10 +273,6 @@ def _outside(operator: str, text: str) -> bool:
     if operator in {"EncodeProto", "DecodeProtoV2"}:
         return not text.startswith(("local://", "bytes://")) and bool(text)
     return bool(text)
-
-
-def _attributes(node: Message) -> dict[str, Message]:
-    return {entry.text(1): entry.only(2) for entry in node.each(5)}
 
 
 def _within(data: Buffer, mark: bytes, start: int, end: int) -> bool:

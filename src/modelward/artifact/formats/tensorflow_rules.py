@@ -41,15 +41,15 @@ DANGEROUS: Final = {
 }
 """Operators that no exported model needs, and that act on files, on the network or on the process."""
 
-WRITERS: Final = frozenset(
-    (
-        "Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints", "SaveDataset", "SaveDatasetV2",
-        "DistributedSave", "DatasetToTFRecord", "ExperimentalDatasetToTFRecord", "CacheDataset",
-        "CacheDatasetV2", "SnapshotDataset", "SnapshotDatasetV2", "CreateSummaryFileWriter",
-        "CreateSummaryDbWriter",
-    )
-)  # fmt: skip
-"""Operators that write where a string says; every saved model has some, for its own checkpoints."""
+PLACES: Final = {
+    "Save": (0,), "SaveV2": (0,), "SaveSlices": (0,), "MergeV2Checkpoints": (0, 1), "SaveDataset": (1,),
+    "SaveDatasetV2": (1,), "DistributedSave": (1,), "DatasetToTFRecord": (1,),
+    "ExperimentalDatasetToTFRecord": (1,), "CacheDataset": (1,), "CacheDatasetV2": (1,),
+    "SnapshotDataset": (1,), "SnapshotDatasetV2": (1,), "CreateSummaryFileWriter": (1,),
+    "CreateSummaryDbWriter": (1,), "SerializeTRTResource": (1,),
+}  # fmt: skip
+"""Operators that write where an input says -> its number; every saved model has some, for checkpoints."""
+WRITERS: Final = frozenset(PLACES)
 READERS: Final = frozenset(
     (
         "Restore", "RestoreV2", "RestoreSlice", "LoadDataset", "TextLineDataset", "TFRecordDataset",
@@ -57,7 +57,7 @@ READERS: Final = frozenset(
         "CSVDatasetV2", "ExperimentalCSVDataset", "SqlDataset", "ExperimentalSqlDataset", "LMDBDataset",
         "ExperimentalLMDBDataset", "MatchingFilesDataset", "ExperimentalMatchingFilesDataset",
         "LoadAndRemapMatrix", "GenerateVocabRemapping", "DTensorRestoreV2", "ListSnapshotChunksDataset",
-        "SnapshotChunkDataset", "SnapshotDatasetReader",
+        "SnapshotChunkDataset", "SnapshotDatasetReader", "InitializeTRTResource",
     )
 )  # fmt: skip
 """Operators that read where a string says."""
@@ -73,6 +73,7 @@ HOST: Final = {
     "XlaCustomCallV2": "calls a function of a native library by name",
     "XlaHostCompute": "calls back to the host of an accelerator",
     "_XlaHostComputeMlir": "calls back to the host of an accelerator",
+    "TRTEngineOp": "runs an engine of TensorRT, which cannot be read",
     "RemoteCall": "runs a function on another machine",
     "FileSystemSetConfiguration": "changes how files of the process are opened",
     "DumpTensor": "writes tensors to files",
