@@ -23,7 +23,8 @@ SHORTEST: Final = 12
 _CONTROL: Final = bytes(code for code in range(32) if code not in b"\t\n\r\f\x1b") + b"\x7f"
 _COOKIE: Final = re.compile(rb"\A(?:[^\n\r]*\r?\n)?[ \t\f]*#[^\n\r]*?coding[:=][ \t]*([-\w.]+)")
 _REWRITING: Final = {
-    "utf7": "utf-7", "u7": "utf-7", "unicodeescape": "unicode_escape", "rawunicodeescape": "raw_unicode_escape",
+    "utf7": "utf-7", "u7": "utf-7", "unicodeescape": "unicode_escape",
+    "rawunicodeescape": "raw_unicode_escape",
     "utf16": "utf-16", "utf32": "utf-32", "latin1": "latin-1", "iso88591": "latin-1", "cp1252": "cp1252",
 }  # fmt: skip
 """Encodings in which source reads as something else than it is, and those that are common."""

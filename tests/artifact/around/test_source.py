@@ -572,3 +572,39 @@ def test_scripts_have_findings_by_line():
 def test_results_are_plain_values():
     found = analyse("import pickle\npickle.load(f)")
     assert json.dumps([item.message for item in found.weaknesses])
+
+
+# --- ways to call without a call, and to run without exec ---------------------------------------------------
+
+OTHER_WAYS = [
+    ("import os\n@os.system\nclass command: pass\n", "dangerous"),
+    ("import os\nx: os.system('id') = 1\n", "dangerous"),
+    ("import os\ndef f(a: os.system('id')): pass\n", "dangerous"),
+    ("import os\ndef f() -> os.system('id'): pass\n", "dangerous"),
+    ("__builtins__['eval']('__import__(\"os\").system(\"id\")')", "dangerous"),
+    ("globals()['__builtins__']['eval'](\"__import__('os').system('id')\")", "dangerous"),
+    ("import sys\nsys._getframe().f_globals['__builtins__']['exec']('import os;os.system(\"id\")')", "dangerous"),
+    ("__import__('os').__getattribute__('system')('id')", "dangerous"),
+    ("__loader__.load_module('os').system('id')", "dangerous"),
+    ("import operator, os\noperator.methodcaller('system', 'id')(os)", "dangerous"),
+    ("import operator, os\noperator.attrgetter('system')(os)('id')", "dangerous"),
+    ("import timeit\ntimeit.timeit('__import__(\"os\").system(\"id\")', number=1)", "dangerous"),
+    ("import cProfile\ncProfile.run('import os; os.system(\"id\")')", "dangerous"),
+    ("from ctypes import *\nCDLL('libc.so.6').system(b'id')", "dangerous"),
+    ("import torch, os\ntorch.load = os.system", "dangerous"),
+    ("d = {'f': __import__('os').system}\nd['f']('id')", "unproven"),
+    ("import os\ndef g(): return os.system\ng()('id')", "unproven"),
+    ("import runpy\nrunpy.run_path('weights.txt')", "unproven"),
+    ("from importlib.machinery import SourceFileLoader\nSourceFileLoader('x', 'x.txt').load_module()", "unproven"),
+    ("import pip\npip.main(['install', 'x'])", "unproven"),
+    ("exec('x = 1 #" + "x" * 70_000 + "')", "unproven"),
+    ("import timeit\ntimeit.timeit(lambda: 1)\ntimeit.timeit('x = 1')", ""),
+    ("import subprocess\nv = subprocess.check_output(['ninja', '--version'])", ""),
+    ("import subprocess\ndef f():\n    return subprocess.run(['cat', '/proc/cpuinfo'])\nx = f", ""),
+    ("import functools\n@functools.wraps(print)\ndef f(a: int) -> str: ...", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "level"), OTHER_WAYS)
+def test_other_ways_to_run_code(text, level):
+    assert analyse(text).level == level

@@ -1,5 +1,6 @@
 """HDF5: every object is reached in every style of group, and what leads out of the file is found."""
 
+import io
 import os
 import pickle
 import random
@@ -657,3 +658,22 @@ def test_what_leads_out_is_what_h5py_sees(tmp_path, seed):
     }
     assert seen == outward(path)
     assert len({kind for kind, _ in seen}) == 3
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"\x89PNG\r\n\x1a\n", b"SQLite format 3\0", b"PK\x05\x06" + b"\0" * 18, b'{"a": 1}', b"%PDF-1.4\n\0"],
+)
+def test_a_user_block_of_another_format_does_not_hide_the_file(start):
+    h5py = pytest.importorskip("h5py")
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=512) as file:
+        file["x"] = h5py.ExternalLink("/etc/passwd", "/")
+    data = (
+        start.ljust(512, b"\0" if b"\0" in start or start[:1] == b"\x89" else b" ") + buffer.getvalue()[512:]
+    )
+    with h5py.File(io.BytesIO(data)) as file:
+        assert file.get("x", getlink=True).filename == "/etc/passwd"
+    report = inspect_bytes(data, "model.h5")
+    assert report.verdict == "dangerous"
+    assert "hdf5.external-link" in {finding.rule for finding in report.findings}

@@ -382,3 +382,48 @@ def test_mutations_are_survived(place, byte):
     text = bytearray(json.dumps(USUAL["model_index.json"]).encode())
     text[place % len(text)] = byte
     assert scan(bytes(text), "model_index.json").verdict in {None, "inert", "unproven", "dangerous"}
+
+
+# --- names where a first look does not find them ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "x", "architectures": [], "text_config": {"auto_map": {"AutoModel": "m.M"}}},
+        {"model_type": "x", "architectures": [], "auto_map": {}, "vision": [{"auto_map": {"AutoModel": "m.M"}}]},
+        b'{"auto\\u005fmap": {"AutoModel": "m.M"}, "model_type": "x", "architectures": []}',
+    ],
+)  # fmt: skip
+def test_auto_map_of_a_part_or_spelled_with_escapes_counts(config):
+    assert scan(config, files={"m.py": EVIL}).verdict == "dangerous"
+
+
+@pytest.mark.parametrize("kind", ["StableDiffusionPipeline", "Anything", ["m", "P"]])
+def test_a_pipeline_needs_no_version(kind):
+    config = {"_class_name": kind, "unet": ["os", "system"]}
+    assert scan(config, "model_index.json").verdict == "dangerous"
+
+
+def test_two_blocks_of_a_model_are_no_component():
+    config = {
+        "_class_name": "UNet2DModel",
+        "_diffusers_version": "0.35.0",
+        "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+    }
+    assert scan(config, "unet/config.json").verdict == "inert"
+
+
+def test_code_in_an_encoding_of_its_own_is_read():
+    code = b"# coding: unicode_escape\n#\\nimport os\\nos.system('id')\n"
+    assert scan({"auto_map": {"AutoModel": "m.M"}}, files={"m.py": code}).verdict == "dangerous"
+
+
+def test_a_template_far_behind_the_start_of_its_file_is_read():
+    assert scan(b"x" * 70_000 + b"{{ ''.__class__ }}", "chat_template.jinja").verdict == "dangerous"
+
+
+def test_a_template_that_is_json_as_well_is_read_as_both():
+    text = b"{\"a\": \"{{ x['__cla' 'ss__'] }}\"}"
+    assert scan(text, "chat_template.jinja").verdict == "dangerous"
+    assert scan(b'{"a": "b"}', "chat_template.jinja").verdict == "inert"

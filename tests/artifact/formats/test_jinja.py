@@ -303,3 +303,68 @@ def test_the_parser_raises_malformed_alone():
         template.parse("{{ }}", Reading())
     with pytest.raises(Malformed, match="more than it can mean"):
         template.parse("{{ a b }}", Reading())
+
+
+# --- names that flow by the ways of macros, loops and tables ------------------------------------------------
+
+FLOWS = {
+    "keywords of a table": "{{ [lipsum]|map(**{'attribute':'__globals__'})|first }}",
+    "a table made": "{% set a={'attribute':'__glo'~'bals__'} %}{{ [lipsum]|map(**a)|first }}",
+    "a block with a filter": "{% set k|replace('x','_') %}xxglobalsxx{% endset %}{{ lipsum[k] }}",
+    "a block with two filters": "{% set k|upper|lower %}__globals__{% endset %}{{ ''[k] }}",
+    "names of arguments": "{% macro m() %}{{ kwargs|join }}{% endmacro %}{{ ''[m(__cla=1,ss__=2)] }}",
+    "a name among arguments": "{% macro m() %}{% for k in kwargs %}{{ ''[k] }}{% endfor %}{% endmacro %}{{ m(__class__=1) }}",
+    "the text of a call": "{% macro m() %}{{ ''[caller()] }}{% endmacro %}{% call m() %}__class__{% endcall %}",
+    "the name of a macro": "{% macro __class__() %}{% endmacro %}{{ ''[__class__.name] }}",
+    "a parameter of a macro": "{% macro m(__class__) %}{% endmacro %}{{ ''[m.arguments[0]] }}",
+    "joiner": "{% set j=joiner('__class__') %}{{ j() }}{{ ''[j()] }}",
+    "the item before": "{% for i in ['__cla'~'ss__',1] %}{{ ''[loop.previtem] }}{% endfor %}",
+    "the next item": "{% for i in [1,'__cla'~'ss__'] %}{{ ''[loop.nextitem] }}{% endfor %}",
+    "setdefault": "{% set d={} %}{% set _=d.setdefault('a','__cla'~'ss__') %}{{ ''[d.a] }}",
+    "a function and the caller's text": "{{ lipsum[messages[0]['content']] }}",
+    "a function and a token": "{{ cycler[bos_token] }}",
+    "a macro's own": "{% macro m() %}{% endmacro %}{{ m[x] }}",
+    "characters of a function": "{{ lipsum[(lipsum|string)[0]] }}",
+    "an unknown attribute": "{{ [lipsum]|map(attribute=messages[0].role)|first }}",
+    "escapes decoded": r"{{ lipsum['\\x5f\\x5fglobals\\x5f\\x5f'.encode().decode('unicode_escape')] }}",
+    "characters exchanged": "{{ ''['..globals..'.translate({46:95})] }}",
+    "format by attr": "{{ ('{0.__class__}'|attr('format'))(1) }}",
+    "format by subscript": "{{ '{0.__class__}'['format'](1) }}",
+    "format in a variable": "{% set f='{0.__class__}'.format %}{{ f(1) }}",
+    "format with made braces": "{% set o=(dict(x=1)|string)[0] %}{{ (o~'0.__class__'~c).format(1) }}",
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_name_is_found_whatever_way_it_takes(name):
+    assert level(FLOWS[name]) == "dangerous"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "keywords of a table", "a table made", "a block with a filter", "joiner", "the item before", "the next item",
+        "names of arguments", "a name among arguments", "the text of a call", "the name of a macro",
+        "a parameter of a macro", "format by subscript", "format in a variable", "format by attr", "setdefault",
+    ],
+)  # fmt: skip
+def test_jinja_really_goes_that_way(name):
+    """Without a sandbox the template reaches a class or a table of globals; so it is an attack, not an oddity."""
+    jinja2 = pytest.importorskip("jinja2")
+    shown = jinja2.Environment(autoescape=False).from_string(FLOWS[name]).render()
+    assert "class" in shown or "__name__" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for m in messages %}{{ m[loop.index0 % 2] }}{{ loop.previtem.role }}{{ messages[loop.index0 - 1] }}{% endfor %}",
+        "{% set ns = namespace(found=false) %}{{ ns.found }}{{ messages|map(attribute='role')|join(',') }}",
+        "{% macro m(name) %}{{ kwargs.x }}{{ caller() }}{% endmacro %}{% call m('a') %}text{% endcall %}",
+        "{{ '{}: {}'.format(messages[0].role, messages[0].content) }}{{ '__media_0__' }}{{ '<|__start__|>' }}",
+        "{% set text|trim %} {{ messages[0].content }} {% endset %}{{ text.split('\\n')[0] }}",
+        "{% set d = {'user': 'USER', 'system': 'SYSTEM'} %}{{ d[messages[0].role] }}{{ d.setdefault('x', 'y') }}",
+    ],
+)  # fmt: skip
+def test_the_same_means_used_as_templates_use_them_are_harmless(text):
+    assert level(text) is None, rules(text)

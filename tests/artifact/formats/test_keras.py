@@ -628,3 +628,15 @@ def test_the_table_names_its_releases():
         == plain("keras.api.layers.core.dense")
         == "keras.layers.core.dense"
     )
+
+
+def test_yaml_with_quoted_keys_is_a_configuration():
+    text = '"class_name": Sequential\n"config": !!python/object/apply:os.system [id]\n'
+    assert inspect_bytes(text.encode(), "model.yaml").verdict == "dangerous"
+
+
+@pytest.mark.parametrize("prefix", ["keras>", "Custom>"])
+def test_a_layer_by_its_registered_name_has_the_same_rules(prefix):
+    layer = {"class_name": f"{prefix}StringLookup", "config": {"vocabulary": "/etc/passwd"}}
+    text = json.dumps({"class_name": "Sequential", "config": {"layers": [layer]}})
+    assert inspect_bytes(text.encode(), "config.json").verdict == "dangerous"

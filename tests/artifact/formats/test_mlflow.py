@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from modelward.artifact.formats import mlflow
 from modelward.artifact.reading import Exhausted, Malformed, Reading
 from modelward.artifact.verdict import inspect_bytes
+from modelward.artifact.yaml import parse
 
 SKLEARN = """artifact_path: model
 flavors:
@@ -217,3 +218,38 @@ def test_mutations_are_survived(place, byte):
     except (Malformed, Exhausted):
         return
     assert not [event for event in into.events if event.level == "dangerous"] or byte in {46, 47, 92, 126, 58}
+
+
+# --- the same content, written otherwise --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "b: &a {loader_module: os}\nflavors:\n  python_function:\n    <<: *a\n",
+        "b: &a {data: ../../x}\nflavors:\n  python_function:\n    loader_module: mlflow.sklearn\n    <<: [*a]\n",
+        "a: &a\n  flavors: {python_function: {loader_module: os}}\n<<: *a\n",
+        '{"run_id": "x", "flavors": {"python_function": {"loader_module": "os"}}}',
+        '"flavors":\n  python_function:\n    loader_module: os\n',
+        '"fl\\x61vors":\n  python_function:\n    loader_module: os\n',
+        "#" + "x" * 70_000 + "\nflavors:\n  python_function:\n    loader_module: os\n",
+        "flavors:\n  sklearn: {}\nx:\n  _target_: os.system\n",
+    ],
+)  # fmt: skip
+def test_a_loader_is_found_however_it_is_written(text):
+    assert inspect_bytes(text.encode(), "MLmodel").verdict == "dangerous"
+
+
+def test_a_merged_key_does_not_replace_one_of_the_mapping():
+    text = "b: &a {loader_module: os}\nflavors:\n  python_function:\n    <<: *a\n    loader_module: mlflow.sklearn\n"
+    (root,) = parse(text)
+    assert root.get("flavors").get("python_function").text("loader_module") == "mlflow.sklearn"
+
+
+def test_merges_of_merges_stay_bounded():
+    rows = [
+        f"a{n}: &a{n} {{<<: [{', '.join(f'*a{m}' for m in range(max(0, n - 3), n))}], k{n}: 1}}"
+        for n in range(1, 900)
+    ]
+    (root,) = parse("a0: &a0 {k0: 1}\n" + "\n".join(rows) + "\n")
+    assert len(root.get("a899").pairs) <= 1001

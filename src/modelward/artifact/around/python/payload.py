@@ -218,7 +218,8 @@ _RUNNERS: Final = frozenset(
 )  # fmt: skip
 _ASKING: Final = re.compile(
     r"(?:nvidia-smi|nvcc|rocm-smi|git\s+(?:rev-parse|describe|log|status|config)|which|where|uname|lscpu|gcc|g\+\+|c\+\+|"
-    r"ffmpeg|ffprobe|sox|espeak|java|hostname|free|nproc|lspci|sysctl|ldconfig|locale|python[\d.]*\s+--version|echo)\b[^;&|`$><]*$"
+    r"ffmpeg|ffprobe|sox|espeak|java|hostname|free|nproc|lspci|sysctl|ldconfig|locale|\S+\s+--version|echo|"
+    r"cat\s+/proc/(?:cpuinfo|meminfo|version))\b[^;&|`$><]*$"
 )
 """Commands that only tell something, or convert media."""
 _INSTALLS: Final = re.compile(
