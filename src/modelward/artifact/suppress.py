@@ -1,6 +1,6 @@
 """Suppressions that stand in the text they are about, with a reason and an end.
 
-    data = pickle.load(file)  # modelward: ignore[source.pickle-load] our own cache until=2027-06-30
+    data = pickle.load(file)  # modelward: ignore[source.unpickles] our own cache until=2027-06-30
 
 Only findings about source, configuration, secrets and dependencies are suppressed, never a verdict, and only
 in the file itself, not in members of archives. A suppression without a reason, or after its last day,

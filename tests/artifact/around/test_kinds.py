@@ -25,7 +25,7 @@ FILES = [
     ("a.yaml", "---\nkind: Deployment\nmetadata: {}\napiVersion: apps/v1\n", "kubernetes"),
     ("pod.json", '{"apiVersion": "v1", "kind": "Pod"}', "kubernetes"),
     ("config.properties", "inference_address=http://0.0.0.0:8080\n", "serving-config"),
-    ("m/config.pbtxt", 'name: "m"\nplatform: "onnx"\n', "serving-config"),
+    ("m/config.pbtxt", 'name: "m"\nplatform: "onnxruntime_onnx"\n', "triton"),
     ("models.config", "model_config_list {\n}\n", "serving-config"),
     ("model-settings.json", '{"implementation": "mlserver_sklearn.SKLearnModel"}', "serving-config"),
     ("bentofile.yaml", 'service: "service:svc"\n', "serving-config"),
@@ -102,7 +102,9 @@ def test_kind(name, text, kind):
 @pytest.mark.parametrize(("name", "text", "kind"), FILES)
 def test_what_stands_around_a_model_has_no_verdict(name, text, kind):
     verdict = inspect_bytes(text.encode(), name).verdict
-    assert verdict in ({"inert", "unproven"} if kind in {"hf-config", "mlflow", "chat-template"} else {None})
+    assert verdict in (
+        {"inert", "unproven"} if kind in {"hf-config", "mlflow", "chat-template", "triton"} else {None}
+    )
 
 
 def test_a_member_of_an_archive_is_known_by_the_last_part_of_its_path():

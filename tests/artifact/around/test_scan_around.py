@@ -13,7 +13,7 @@ from modelward.artifact.around import credentials
 ROOT = Path(__file__).parents[3]
 ROOM = ROOT / "src/modelward/artifact/around"
 SEVERITIES = {"critical", "high", "medium", "low", "info"}
-FAMILIES = "source|dependencies|licence|card|secrets|workload|dockerfile|compose|kubernetes|torchserve|triton|serving|mlserver"
+FAMILIES = "source|dependencies|licence|card|secrets|workload|dockerfile|compose|kubernetes|torchserve|serving|mlserver"
 RULE = re.compile(rf"(?:{FAMILIES})\.(?!toml$)[a-z0-9-]+")
 
 

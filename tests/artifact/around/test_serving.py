@@ -22,13 +22,6 @@ install_py_dep_per_model=false
 cors_allowed_origin=https://example.net
 model_store=/srv/models
 """
-TRITON = """\
-name: "resnet"
-backend: "onnxruntime"
-default_model_filename: "model.onnx"
-# backend: "python"
-parameters: { key: "tokenizer_dir" value: { string_value: "/srv/models/tokenizer" } }
-"""
 SETTINGS = """{
   "http_port": 8080,
   "debug": true,
@@ -49,7 +42,6 @@ def found(text, name):
     ("text", "name"),
     [
         (LOOPBACK, "config.properties"),
-        (TRITON, "m/config.pbtxt"),
         (SETTINGS, "settings.json"),
         ('{"implementation": "mlserver_sklearn.SKLearnModel"}', "model-settings.json"),
         ("service: 'service:Model'\ntrust_remote_code: false\n", "bentofile.yaml"),
@@ -121,33 +113,6 @@ def test_the_last_of_repeated_properties_counts():
 def test_open_management_with_its_own_store_is_one_finding():
     text = "management_address=http://0.0.0.0:8081\nallowed_urls=https://a.example.net/.*\n"
     assert found(text, "config.properties") == [("torchserve.management-address", "high", 1)]
-
-
-@pytest.mark.parametrize(
-    ("line", "rule", "severity"),
-    [
-        ('backend: "python"', "triton.python-backend", "low"),
-        ("backend:'python'", "triton.python-backend", "low"),
-        ('default_model_filename: "../../x/model.onnx"', "triton.path", "medium"),
-        ('default_model_filename: "/x/model.onnx"', "triton.path", "medium"),
-        ('default_model_filename: "https://example.net/m"', "triton.path", "medium"),
-    ],
-)
-def test_triton(line, rule, severity):
-    assert found(f'name: "m"\n{line}\n', "config.pbtxt") == [(rule, severity, 2)]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        'backend: "onnxruntime"',
-        'platform: "pytorch_libtorch"',
-        'default_model_filename: "a/m.pt"',
-        'x_backend: "python"',
-    ],
-)
-def test_triton_without_weakness(line):
-    assert found(f'name: "m"\n{line}\n', "config.pbtxt") == []
 
 
 @pytest.mark.parametrize(

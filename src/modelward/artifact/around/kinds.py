@@ -79,7 +79,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     ),
     Kind("kubernetes", r".+\.json", (r'"apiVersion"[ \t]*:', r'"kind"[ \t]*:'), _JSON),
     Kind("serving-config", r"config\.properties", (r"(?m)^[ \t]*\w[\w.]*[ \t]*=",)),
-    Kind("serving-config", r".*config\.pbtxt", (r"\w[ \t]*[:\[{]",)),
+    Kind("triton", r".*config\.pbtxt", (r"\w[ \t]*[:\[{]",)),
     Kind("serving-config", r".+\.(config|conf|pbtxt)", (r"model_config_list[ \t]*[:{]",)),
     Kind(
         "serving-config",

@@ -182,7 +182,7 @@ def _imitation(one: Requirement, into: Reading) -> None:
 def imitated(name: str) -> str | None:
     """The known package that a name imitates, or None.
 
-    One edit (insertion, deletion, replacement, swap of neighbours: Damerau-Levenshtein distance 1), the parts in
+    One edit (insertion, deletion, replacement, swap: Damerau-Levenshtein distance 1), the parts in
     another order, or no hyphens.
     """
     names = known().licences

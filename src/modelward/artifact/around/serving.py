@@ -1,7 +1,7 @@
-"""Configuration of model servers: TorchServe, Triton, MLServer, BentoML.
+"""Configuration of model servers: TorchServe, MLServer, BentoML.
 
 Sources: TorchServe 0.12 (`config.properties`: configuration, model API control, token authorisation;
-CVE-2023-43654), Triton (model configuration), MLServer 1.7 (`settings.json`, `model-settings.json`).
+CVE-2023-43654), MLServer 1.7 (`settings.json`, `model-settings.json`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from modelward.artifact import yaml
 from modelward.artifact.around import nodes
-from modelward.artifact.formats.paths import escapes
 from modelward.artifact.reading import Malformed
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ LONGEST: Final = 1 << 20
 _PROPERTY: Final = re.compile(r"[ \t\f]*([\w.]+)[ \t\f]*[=: \t\f][ \t\f]*(.*)")
 _ANYWHERE: Final = re.compile(r"(?:https?://)?(?:0\.0\.0\.0|\[?::\]?)(?::\d+)?/?", re.IGNORECASE)
 _ANY_URL: Final = re.compile(r"http[^,|]{0,6}://\.[*+](?:[,|]|$)|(?:^|[,|])\.[*+](?:[,|]|$)")
-_BACKEND: Final = re.compile(r"\bbackend\s*:\s*[\"']python[\"']")
-_FILE: Final = re.compile(r"\bdefault_model_filename\s*:\s*[\"']([^\"']{1,1000})[\"']")
 _SWITCHES: Final[tuple[tuple[str, str, Severity, str], ...]] = (
     ("disable_token_authorization", "torchserve.no-token", "medium", "the server answers everyone"),
     ("enable_model_api", "torchserve.model-api", "medium", "models, and so code, are loaded on request"),
@@ -46,8 +43,6 @@ def read(data: Buffer, into: Reading) -> None:
     leaf = into.name.rsplit("/", 1)[-1].lower()
     if leaf.endswith(".properties"):
         _torchserve(text, into)
-    elif leaf.endswith("pbtxt"):
-        _triton(text, into)
     elif leaf.endswith((".json", ".yaml", ".yml")):
         _options(data, into)
 
@@ -83,30 +78,6 @@ def _torchserve(text: str, into: Reading) -> None:
     if "cors_allowed_origin" in stated and stated["cors_allowed_origin"][0] == "*":
         what = "any website may send requests from a visitor's browser"
         report("torchserve.any-origin", "low", what, "cors_allowed_origin", "Name the website.")
-
-
-def _triton(text: str, into: Reading) -> None:
-    for number, line in enumerate(text.splitlines(), 1):
-        into.spend()
-        if line.lstrip().startswith("#"):
-            continue
-        if _BACKEND.search(line):
-            into.finding(
-                "triton.python-backend",
-                "low",
-                "the model is a Python program, model.py in its folder, that the server runs",
-                line=number,
-                remedy="Read model.py, or serve the model in a format that holds no code.",
-            )
-        for path in _FILE.findall(line):
-            if why := escapes(path):
-                into.finding(
-                    "triton.path",
-                    "medium",
-                    f"the model's file {path[:150]} {why}",
-                    line=number,
-                    remedy="Keep the model's file in its folder.",
-                )
 
 
 def _options(data: Buffer, into: Reading) -> None:

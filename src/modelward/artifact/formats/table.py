@@ -23,6 +23,7 @@ _FORMATS: Final[dict[Format, str]] = {
     "xgboost-ubj": "xgboost",
     "xgboost-json": "xgboost",
     "nemo": "nemo",
+    "triton": "triton",
     "mar": "mar",
     "r-data": "rdata",
     "native-code": "native",
