@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Reading
 
 _NAME: Final = b"arrow.py_extension_type"
-_SCHEMA: Final = re.compile(rb"ARROW:schema.{1,12}?([A-Za-z0-9+/]{16,}={0,2})", re.DOTALL)
+_SCHEMA: Final = re.compile(rb"ARROW:schema(?=.{1,12}?([A-Za-z0-9+/]{16,}={0,2}))", re.DOTALL)
 _PICKLE: Final = re.compile(rb"(....)(?=\x80[\x02-\x05])", re.DOTALL)
 _LARGEST: Final = 1 << 26
 _NEAR: Final = 1 << 20

@@ -381,6 +381,7 @@ class _Walk:
 
     def _word(self, text: str) -> None:
         self.last = text
+        self.into.spend(len(self.watched) // 4)
         for code in self.watched:
             if len(code.words) < _WORDS:
                 code.words.append(text)

@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -34,7 +34,7 @@ _FRAMEWORKS: Final = {"pt": "pytorch", "tf": "tensorflow", "flax": "flax", "np":
 
 class _Tensor(msgspec.Struct):
     dtype: str
-    shape: list[int]
+    shape: list[Annotated[int, msgspec.Meta(le=(1 << 63) - 1)]]
     data_offsets: tuple[int, int]
 
 
