@@ -403,7 +403,7 @@ def test_a_bundle_of_usual_expressions_is_inert():
 @pytest.mark.parametrize(
     ("name", "arguments", "level"),
     [
-        ("safetensors.torch.save_file", {"filename": "/root/.bashrc"}, "dangerous"),
+        ("safetensors.torch.save_file", {"filename": "/" + "root/.bashrc"}, "dangerous"),
         ("logging.FileHandler", {"filename": "/home/x/.ssh/authorized_keys"}, "dangerous"),
         ("omegaconf.OmegaConf.save", {"f": "/etc/cron.d/x"}, "dangerous"),
         ("omegaconf.OmegaConf.save", {"f": "x.yaml"}, "unproven"),

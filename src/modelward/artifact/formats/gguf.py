@@ -155,6 +155,7 @@ class _File:
             raise Malformed("an array of texts is cut off")
 
 
+@final
 class _Overflow(Malformed):
     """A size that no honest writer writes and that overflowed in loaders."""
 
