@@ -243,3 +243,53 @@ def test_mutations_raise_nothing(core, survives, mutated, edits, pick):
 def test_noise_raises_nothing(survives, data):
     survives(reader.read, data)
     survives(reader.read, weights(8) + data)
+
+
+# --- a manifest that hides, and values within values --------------------------------------------------------
+
+PARTS = {
+    "fileFormatVersion": "1.0.0",
+    "itemInfoEntries": {"A": {"path": "../../x"}},
+    "rootModelIdentifier": "A",
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(PARTS).replace("itemInfo", "item\\u0049nfo"),
+        "{" + " " * 80_000 + json.dumps(PARTS)[1:],
+        json.dumps({"pad": "x" * 80_000, **PARTS}),
+    ],
+)
+def test_a_manifest_is_known_wherever_its_keys_are(verdict, text):
+    assert verdict(text.encode(), "Manifest.json") == ("dangerous", {"coreml.manifest-path"})
+
+
+@pytest.mark.parametrize("kind", [2, 3, 4])
+@pytest.mark.parametrize("depth", [1, 3, 60])
+def test_weights_within_tuples_lists_and_dictionaries(message, verdict, kind, depth):
+    """MIL.proto: ImmediateValue holds a TupleValue, a ListValue or the pairs of a DictionaryValue."""
+    value = message((5, message((1, "@model_path/../../../etc/passwd"))))
+    for _ in range(depth):
+        held = message((1, message((1, b""), (2, value)) if kind == 4 else value))
+        value = message((3, message((kind, held))))
+    operation = message((1, "const"), (5, message((1, "val"), (2, value))))
+    block = message((1, "CoreML7"), (2, message((3, operation))))
+    program = message((1, 1), (2, message((1, "main"), (2, message((3, block))))))
+    assert verdict(message((1, 7), (2, b""), (502, program))) == ("dangerous", {"coreml.weights-path"})
+
+
+@pytest.mark.parametrize("number", [4, 10])
+def test_attributes_of_programs_functions_and_blocks_are_read(message, verdict, number):
+    value = message((5, message((1, "/etc/passwd"))))
+    entry = message((1, "a"), (2, value))
+    plain = message((1, message((1, "CoreML7"))))
+    for program in (
+        message((1, 1), (4, entry)),
+        message((1, 1), (2, message((1, "main"), (2, message((4, entry)))))),
+        message(
+            (1, 1), (2, message((1, "m"), (2, message((3, message((1, "s"), (2, message((4, entry)))))))))
+        ),
+    ):
+        assert verdict(message((1, number), (2, plain), (502, program)))[0] == "dangerous"

@@ -203,3 +203,35 @@ def test_noise_raises_nothing(survives, data):
 )
 def test_json_of_any_shape_raises_nothing(survives, document):
     survives(reader.read, json.dumps(document).encode())
+
+
+# --- keys of JSON anywhere ----------------------------------------------------------------------------------
+
+BAD = {
+    "nodes": [{"op": "Custom", "name": "c", "attrs": {"op_type": "evil"}, "inputs": []}],
+    "arg_nodes": [],
+    "heads": [[0, 0, 0]],
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(BAD),
+        "{" + " " * 80_000 + json.dumps(BAD)[1:],
+        "\n" * 80_000 + json.dumps(BAD),
+        "\ufeff" + json.dumps(BAD),
+        json.dumps({"attrs": {"pad": "x" * 80_000}, **BAD}),
+        json.dumps({"heads": [[0, 0, 0]] * 20_000, **BAD}),
+        json.dumps(BAD).replace('"nodes"', '"n\\u006fdes"').replace('"heads"', '"\\u0068eads"'),
+    ],
+)
+def test_a_symbol_is_known_wherever_its_keys_are(verdict, text):
+    assert verdict(text.encode(), "model-symbol.json") == ("unproven", {"mxnet.custom"})
+
+
+@pytest.mark.parametrize(
+    "text", ['{"nodes": [], "heads": 1}', '{"arg_nodes": 1}', '{"a": "\\u0141\\u0007"}', "{"]
+)
+def test_other_json_is_left_alone(verdict, text):
+    assert verdict(text.encode(), "x.json")[0] is None

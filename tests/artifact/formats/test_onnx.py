@@ -140,13 +140,63 @@ def test_operators_that_leave_the_runtime(verdict, name, domain, expected):
     [
         (0, "../../x.bin", "dangerous"),
         (0, "/etc/x", "dangerous"),
-        (0, "x_ctx.bin", "inert"),
-        (1, "\x7fELF", "inert"),
+        (0, "x_ctx.bin", "unproven"),
+        (1, "\x7fELF", "unproven"),
+        (1, "/etc/x", "unproven"),
     ],
 )
 def test_compiled_parts(verdict, mode, path, expected):
     made = model(node("EPContext", "com.microsoft", embed_mode=mode, ep_cache_context=path))
     assert verdict(made.SerializeToString())[0] == expected
+
+
+def test_the_type_of_an_attribute_says_what_it_is(verdict):
+    made = model(node("EPContext", "com.microsoft", embed_mode=0, ep_cache_context="../../x.bin"))
+    next(each for each in made.graph.node[0].attribute if each.name == "embed_mode").s = b"1"
+    assert verdict(made.SerializeToString())[0] == "dangerous"
+
+
+def test_a_compiled_part_may_name_the_model_it_is_refitted_from(verdict):
+    made = model(node("EPContext", "com.microsoft", embed_mode=1, onnx_model_filename="/etc/passwd"))
+    assert verdict(made.SerializeToString()) == ("dangerous", {"onnx.compiled-path", "onnx.compiled"})
+
+
+def decoy(domain, name, overload=""):
+    """A function that does nothing, under the name of an operator."""
+    body = helper.make_node("Relu", ["a"], ["b"])
+    made = helper.make_function(domain, name, ["a"], ["b"], [body], [helper.make_opsetid("", 17)])
+    made.overload = overload
+    return made
+
+
+@pytest.mark.parametrize(
+    ("domain", "name", "rule"),
+    [
+        ("com.microsoft", "EPContext", "onnx.compiled"),
+        ("com.microsoft", "PythonOp", "onnx.host-operator"),
+        ("ai.onnx.contrib", "PyCustomOp", "onnx.python"),
+        ("custom", "PyOp", "onnx.python"),
+    ],
+)
+def test_a_function_does_not_replace_an_operator_that_is_built_in(verdict, domain, name, rule):
+    """ONNX Runtime asks its registry first, and takes functions for what it does not know."""
+    assert rule in verdict(model(node(name, domain), functions=[decoy(domain, name)]).SerializeToString())[1]
+
+
+def test_the_runtime_prefers_its_own_operator_to_a_function():
+    runtime = pytest.importorskip("onnxruntime", reason="asks ONNX Runtime what it does")
+    body = helper.make_node("Neg", ["a"], ["b"])
+    made = helper.make_function("", "Relu", ["a"], ["b"], [body], [helper.make_opsetid("", 17)])
+    whole = model(node(), functions=[made], ir_version=8).SerializeToString()
+    session = runtime.InferenceSession(whole, providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": np.array([1, -2], np.float32)})[0].tolist() == [1, 0]
+
+
+def test_a_function_of_another_overload_is_another_function(verdict):
+    used = model(node("Op", "custom"), functions=[decoy("custom", "Op", "other")])
+    assert verdict(used.SerializeToString()) == ("unproven", {"onnx.custom-operator"})
+    used.graph.node[0].overload = "other"
+    assert verdict(used.SerializeToString())[0] == "inert"
 
 
 # --- external data ------------------------------------------------------------------------------------------

@@ -199,3 +199,30 @@ def test_mutations_raise_nothing(op, program, message, survives, mutated, edits,
 def test_noise_raises_nothing(survives, data):
     survives(reader.read, data)
     survives(reader.read, b"\0" * 12 + data)
+
+
+# --- keys of JSON anywhere ----------------------------------------------------------------------------------
+
+CALL = {
+    "regions": [{"#": "r", "blocks": [{"#": "b", "ops": [{"#": "1.py_func", "I": [], "O": [], "A": []}]}]}]
+}
+BASE = {"magic": "pir", "version": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"program": {"pad": "x" * 80_000, **CALL}, "base_code": BASE}),
+        "{" + " " * 80_000 + json.dumps({"base_code": BASE, "program": CALL})[1:],
+        json.dumps({"base_code": BASE, "program": CALL}).replace('"magic"', '"\\u006dagi\\u0063"'),
+        json.dumps({"base_code": BASE, "program": CALL}).replace('"pir"', '"\\u0070ir"'),
+    ],
+)
+def test_a_program_is_known_wherever_its_keys_are(verdict, text):
+    assert verdict(text.encode(), "model.json") == ("dangerous", {"paddle.operator"})
+
+
+@pytest.mark.parametrize("name", ["c_gen_nccl_id", "c_gen_xccl_id", "gen_nccl_id"])
+def test_operators_that_meet_other_machines_are_not_clean(verdict, name):
+    data = json.dumps({"base_code": BASE, "program": CALL}).replace("py_func", name)
+    assert verdict(data.encode())[0] == "dangerous"

@@ -1,5 +1,7 @@
 """Content that two loaders read as two different models: parsers of protocol buffers pass over unknown fields."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +72,30 @@ def test_onnx_that_looks_like_a_tensor(message, evil_onnx, extra):
     """TensorProto's type is a number where ModelProto has the name of the producer."""
     assert dirty(evil_onnx + message(*extra))
     assert dirty(message(*extra) + evil_onnx)
+
+
+def test_onnx_whose_graph_has_a_group_is_no_tensor(message, evil_onnx):
+    """Parsers pass over groups, so that content which has some is a message as well."""
+    graph = message((1, message((1, "x"), (2, "y"), (4, "Op"), (7, "evil.ops"))), (2, "g"))
+    graph += b"\x9b\x06\x9c\x06"
+    data = message((1, 8), (2, 1), (7, graph), (8, message((1, ""), (2, 17))))
+    assert dirty(data)
+    onnx = pytest.importorskip("onnx", reason="asks the library what it reads")
+    assert onnx.load_model_from_string(data).graph.node[0].domain == "evil.ops"
+
+
+def test_a_graph_of_many_fields_costs_nothing_to_tell_from_a_tensor(message):
+    part = b"\x12\0" * 400_000 + b"\x07"
+    data = message((2, 1), *((7, part),) * 40)
+    start = process_time()
+    sniff(data)
+    assert process_time() - start < 3
+
+
+def test_onnx_where_a_meta_graph_has_its_objects(message):
+    """`onnx.load` asks for no version: what a SavedModel calls objects is the graph."""
+    tensor = message((2, 1), (8, "w"), (13, message((1, "location"), (2, "/etc/passwd"))), (14, 1))
+    assert dirty(message((1, b""), (2, b""), (7, message((5, tensor)))))
 
 
 def test_a_tensor_of_packed_integers_is_a_tensor(message):
@@ -151,6 +177,27 @@ def test_a_graph_as_text():
     text = 'node {\n  name: "x"\n  op: "Placeholder"\n}\nnode { name: "r" op: "WriteFile" }\nlibrary {\n}\n'
     report = inspect_bytes(text.encode(), "graph.pbtxt")
     assert (report.format, report.verdict) == ("tensorflow-graph", "dangerous")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "saved_model_schema_version: 1 meta_graphs [{ graph_def { BAD } }, {}]",
+        "saved_model_schema_version: 0x1 meta_graphs: [ < graph_def { node [{ name: 'a' op: 'Relu' }, BARE] } > ]",
+        "saved_model_schema_version: # comment\n1 meta_graphs { graph_def { BAD } }",
+        "#" + "x" * 70_000 + "\nsaved_model_schema_version: 1 meta_graphs { graph_def { BAD } }",
+        "saved_model_schema_version: 1\n#" + "x" * 70_000 + "\nmeta_graphs { graph_def { BAD } }",
+        "\x0c\x0b saved_model_schema_version : 1 meta_graphs { graph_def { BAD } }",
+        "node { #" + "x" * 70_000 + '\nname: "a" op: "ReadFile" }',
+        'node: [{ name: "a" op: "Relu" }, { name: "b" op: "ReadFile" }]',
+    ],
+)
+def test_texts_as_the_parser_of_protocol_buffers_takes_them(text):
+    bare = '{ name: "r" op: "ReadFile" }'
+    text = text.replace("BAD", "node " + bare).replace("BARE", bare)
+    report = inspect_bytes(text.encode(), "saved_model.pbtxt")
+    assert report.format in {"saved-model", "tensorflow-graph"}
+    assert report.verdict == "dangerous"
 
 
 @pytest.mark.parametrize("cut", [10, 50, 200, 400])

@@ -258,3 +258,67 @@ def test_numbers_are_skipped_quickly():
     pmml.read(tree(header="<Array>" + "1.5 2.25 " * 20_000 + "</Array>"), into)
     assert into.proven
     assert not into.events
+
+
+# --- what stands before and around the root -----------------------------------------------------------------
+
+FOREIGN = '<net name="a" version="11"><layers><layer id="0" name="e" type="Evil" version="extension"/></layers></net>'
+CODE = '<PMML version="4.4"><Extension name="x">Runtime.getRuntime().exec("x")</Extension></PMML>'
+LONG = "x" * 70_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<?xml version='1.0'?><!--{LONG}-->{FOREIGN}",
+        " \n" * 40_000 + FOREIGN,
+        FOREIGN.replace('"a"', '"a>b"').replace("<layers", f"<!--{LONG}--><layers"),
+        f'<!DOCTYPE x [<!ENTITY a "]>">]>{FOREIGN}',
+        f"<?target {LONG}?>{FOREIGN}",
+        f"\ufeff{FOREIGN}",
+    ],
+)
+def test_a_net_is_known_however_far_its_root_is(verdict, text):
+    assert verdict(text.encode()) == ("unproven", {"openvino.custom-layer"})
+    assert verdict(text.encode("utf-16"))[0] == "unproven"
+
+
+@pytest.mark.parametrize(
+    "before", [f"<!--{LONG}-->", "\n" * 70_000, f'<!DOCTYPE PMML [<!ENTITY a "{LONG}">]>']
+)
+def test_a_pmml_is_known_however_far_its_root_is(verdict, before):
+    assert verdict((before + CODE).encode()) == ("dangerous", {"pmml.code"})
+
+
+def test_what_strict_readers_refuse_is_not_clean(verdict):
+    """pugixml, which OpenVINO reads with, forgives what expat does not."""
+    for text in (
+        FOREIGN.replace("<layers>", "<layers>&undefined;\x01"),
+        FOREIGN + "<again/>",
+        FOREIGN.replace("</net>", ""),
+    ):
+        assert verdict(text.encode())[0] == "unproven"
+
+
+@pytest.mark.parametrize("root", ["html", "svg", "network", "pmml", "nets", "project"])
+def test_other_roots_are_left_alone(root):
+    assert (
+        inspect_bytes(f"<{root} version='1'><PMML/><net version='1'/></{root}>".encode(), "m").verdict is None
+    )
+
+
+def test_text_of_an_entity_is_looked_at(verdict):
+    declared = '<!DOCTYPE PMML [<!ENTITY e "Runtime.getRuntime().exec(1)">]>'
+    assert verdict((declared + '<PMML version="4.4"><Extension>&e;</Extension></PMML>').encode()) == (
+        "dangerous",
+        {"pmml.code"},
+    )
+
+
+def test_elements_of_an_entity_are_not_read(verdict):
+    declared = '<!DOCTYPE PMML [<!ENTITY e "<JavaModel/>">]>'
+    assert verdict((declared + '<PMML version="4.4">&e;</PMML>').encode()) == (
+        "unproven",
+        {"xml.entity-markup"},
+    )
+    assert verdict(b'<!DOCTYPE PMML [<!ENTITY e "1.5">]><PMML version="4.4">&e;</PMML>')[0] == "inert"

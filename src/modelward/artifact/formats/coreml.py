@@ -148,16 +148,15 @@ def _network(network: Message, tally: Tally, into: Reading) -> None:
 
 
 def _program(program: Message, tally: Tally, into: Reading) -> None:
-    """An ML program: functions of blocks of operations."""
-    blocks = [
-        block
-        for entry in program.each(2)
-        for part in entry.each(2)
-        for each in part.each(3)
-        for block in each.each(2)
-    ]
+    """An ML program: functions of blocks of operations, each of which may have attributes."""
+    functions = [part for entry in program.each(2) for part in entry.each(2)]
+    blocks = [block for part in functions for entry in part.each(3) for block in entry.each(2)]
+    for part in (program, *functions):
+        _attributes(part, 4, tally, into)
     while blocks:
-        for operation in blocks.pop().each(3):
+        block = blocks.pop()
+        _attributes(block, 4, tally, into)
+        for operation in block.each(3):
             name = operation.text(1)
             tally.operator(name)
             if name == "custom_layer":
@@ -167,15 +166,30 @@ def _program(program: Message, tally: Tally, into: Reading) -> None:
                     pos=operation.spans[0][0],
                 )
             blocks += operation.each(4)
-            for entry in operation.each(5):
-                _value(entry.only(2), tally, into)
+            _attributes(operation, 5, tally, into)
             for entry in operation.each(2):
                 for binding in entry.only(2).each(1):
                     _value(binding.only(2), tally, into)
 
 
+def _attributes(owner: Message, number: int, tally: Tally, into: Reading) -> None:
+    for entry in owner.each(number):
+        _value(entry.only(2), tally, into)
+
+
 def _value(value: Message, tally: Tally, into: Reading) -> None:
-    """A constant in a file of weights."""
+    """Constants in files of weights, and values that hold others: tuples, lists and dictionaries."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        _file(value, tally, into)
+        for inner in value.each(3):
+            waiting += [part for number in (2, 3) for held in inner.each(number) for part in held.each(1)]
+            pairs = [pair for held in inner.each(4) for pair in held.each(1)]
+            waiting += [part for pair in pairs for number in (1, 2) for part in pair.each(number)]
+
+
+def _file(value: Message, tally: Tally, into: Reading) -> None:
     for blob in value.each(5):
         name = blob.text(1)
         kind = value.only(2).only(1)

@@ -44,6 +44,8 @@ _HOST: Final = {
 _EXTENSIONS: Final = frozenset(("ai.onnx.contrib", "com.microsoft.extensions"))
 """Domains of onnxruntime-extensions: operators of one native library that the application registers."""
 _PYTHON: Final = re.compile(r"py[A-Z_]|Py[A-Z]|Python")
+INT: Final = 2
+"""AttributeProto.INT; ONNX Runtime's own format has the same numbers."""
 _MEMORY: Final = "_ORT_MEM_ADDR_"
 """ONNX Runtime's own mark that an `offset` is an address in the memory of its process."""
 _CALL: Final = re.compile(
@@ -58,17 +60,24 @@ DTYPES: Final = (
 
 
 class _Scope(NamedTuple):
-    """What is common to every node of a model."""
+    """What is common to every node of a model.
 
-    local: frozenset[tuple[str, str]]
+    Attributes:
+        local: domain, name and overload of its functions.
+        tally: what is counted.
+        outside: the first file that holds tensors, once it is known.
+    """
+
+    local: frozenset[tuple[str, str, str]]
     tally: Tally
+    outside: list[str]
 
 
 def read(data: Buffer, into: Reading) -> None:
     """Walk the graph, its subgraphs, the functions and the training part."""
     model = Message(data, ((0, len(data)),), into.spend)
     if onnx_tensor(data):
-        scope = _Scope(frozenset(), Tally())
+        scope = _Scope(frozenset(), Tally(), [])
         _tensor(model, scope, into)
         scope.tally.report(into, "onnx")
         into.proven = True
@@ -77,7 +86,8 @@ def read(data: Buffer, into: Reading) -> None:
     if not model.text(2).isprintable():
         into.unproven("onnx.polyglot", "the producer is no text: other loaders may read a model there")
     functions = list(model.each(25))
-    scope = _Scope(frozenset((part.text(10), part.text(1)) for part in functions), Tally())
+    names = frozenset((part.text(10), part.text(1), part.text(13)) for part in functions)
+    scope = _Scope(names, Tally(), [])
     graph = model.only(7)
     graphs: list[Span] = []
     _graph(graph, scope, into, graphs)
@@ -106,8 +116,8 @@ def _nodes(nodes: Iterable[Message], scope: _Scope, into: Reading, graphs: list[
     for node in nodes:
         domain, name = node.text(7), node.text(4)
         scope.tally.operator(name if domain in {"", "ai.onnx"} else f"{domain}.{name}")
-        if (domain, name) not in scope.local:
-            _operator(node, domain, name, into)
+        local = (domain, name, node.text(8)) in scope.local
+        operator(domain, name, _given(node), Use(node.spans[0][0], local), into)
         for attribute in node.each(5):
             _attribute(attribute, scope, into, graphs)
 
@@ -120,24 +130,38 @@ def _attribute(attribute: Message, scope: _Scope, into: Reading, graphs: list[Sp
         _sparse(sparse, scope, into)
 
 
-def _operator(node: Message, domain: str, name: str, into: Reading) -> None:
+def _given(node: Message) -> dict[str, str]:
+    """The attributes that are texts or integers; the type says which of the two is meant."""
     given: dict[str, str] = {}
     for part in node.each(5):
-        given[part.text(1)] = part.text(4) if part.places(4) else str(part.number(3))
-    operator(domain, name, given, node.spans[0][0], into)
+        whole = part.number(20) == INT or not part.places(4)
+        given[part.text(1)] = str(part.number(3)) if whole else part.text(4)
+    return given
 
 
-def operator(domain: str, name: str, given: Mapping[str, str], pos: int, into: Reading) -> None:
+class Use(NamedTuple):
+    """Where an operator is used.
+
+    Attributes:
+        pos: offset of the node.
+        local: the model has a function of this name, which the runtime takes for names that it does not know.
+    """
+
+    pos: int
+    local: bool = False
+
+
+def operator(domain: str, name: str, given: Mapping[str, str], use: Use, into: Reading) -> None:
     """Judge one use of an operator.
 
     Args:
         domain: its operator set; "" is ONNX's own.
         name: its type.
         given: attributes that are texts or integers, as texts.
-        pos: where it stands.
+        use: where it stands.
         into: gets the finding.
     """
-    shown = f"{domain or 'ai.onnx'}.{name}"[:MOST]
+    shown, pos = f"{domain or 'ai.onnx'}.{name}"[:MOST], use.pos
     if name == "PyOp" or (domain not in KNOWN and {"module", "class_name"} <= given.keys()):
         called = f"{given.get('module', '?')}.{given.get('class_name', '?')}"[:MOST]
         message = f"the operator {shown} imports and runs the Python class {called}"
@@ -152,20 +176,22 @@ def operator(domain: str, name: str, given: Mapping[str, str], pos: int, into: R
         into.unproven("onnx.host-operator", f"the operator {shown} {_HOST[name]}", pos=pos)
     elif name == "EPContext" and domain == "com.microsoft":
         _compiled(given, pos, into)
-    elif domain not in KNOWN:
+    elif domain not in KNOWN and not use.local:
         message = f"the operator {shown} is of a custom domain: a native library must run it"
         into.unproven("onnx.custom-operator", message, pos=pos)
 
 
 def _compiled(given: Mapping[str, str], pos: int, into: Reading) -> None:
     """A part of the graph that was compiled for one kind of hardware; mode 0 keeps it in another file."""
-    path = given.get("ep_cache_context", "")
-    reason = escapes(path) if given.get("embed_mode") == "0" else None
-    if reason is not None:
-        message = f"a compiled graph is read from {path[:MOST]!r}, which {reason}"
-        into.dangerous("onnx.compiled-path", message, pos=pos)
-    else:
-        into.note("onnx.compiled", "a part of the graph is compiled for one device and was not read", pos=pos)
+    paths = [given.get("ep_cache_context", "")] if given.get("embed_mode") == "0" else []
+    for path in (*paths, given.get("onnx_model_filename", "")):
+        reason = escapes(path)
+        if reason is not None:
+            message = f"a compiled graph is read from {path[:MOST]!r}, which {reason}"
+            into.dangerous("onnx.compiled-path", message, pos=pos)
+    into.unproven(
+        "onnx.compiled", "a part of the graph is compiled for one device and cannot be read", pos=pos
+    )
 
 
 def _sparse(sparse: Message, scope: _Scope, into: Reading) -> None:
@@ -182,7 +208,7 @@ def _tensor(tensor: Message, scope: _Scope, into: Reading) -> None:
     place = External(tensor.text(8)[:MOST], tensor.spans[0][0])
     for key, value in entries:
         if key == "location":
-            place.location(value, into)
+            place.location(value, scope.outside, into)
         elif key in {"offset", "length"} and not value.strip().isdecimal():
             into.dangerous(
                 "onnx.external-bounds",
@@ -201,8 +227,8 @@ class External:
         self.name = name
         self.pos = pos
 
-    def location(self, path: str, into: Reading) -> None:
-        """Judge a relative path of the specification."""
+    def location(self, path: str, outside: list[str], into: Reading) -> None:
+        """Judge a relative path of the specification; the first that is good is noted."""
         reason = escapes(path)
         if _MEMORY in path:
             reason = "stands for an address in the memory of the process"
@@ -214,7 +240,8 @@ class External:
                 f"the tensor {self.name!r} is read from {path[:MOST]!r}, which {reason}",
                 pos=self.pos,
             )
-        elif not any(event.rule == "onnx.external" for event in into.events):
+        elif not outside:
+            outside.append(path[:MOST])
             into.note(
                 "onnx.external", f"tensors are read from {path[:MOST]!r} beside the model", pos=self.pos
             )

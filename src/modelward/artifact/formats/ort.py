@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from modelward.artifact.cursor import Cursor
-from modelward.artifact.formats.onnx import DTYPES, operator
+from modelward.artifact.formats.onnx import DTYPES, INT, Use, operator
 from modelward.artifact.formats.tally import Tally
 from modelward.artifact.reading import Malformed
 
@@ -133,8 +133,9 @@ def _node(node: Table, tally: Tally, into: Reading) -> list[Table]:
     given: dict[str, str] = {}
     graphs: list[Table] = []
     for attribute in node.tables(10):
-        given[attribute.text(0)] = attribute.text(5) or str(attribute.number(4, "q"))
+        text = "" if attribute.number(2, "i") == INT else attribute.text(5)
+        given[attribute.text(0)] = text or str(attribute.number(4, "q"))
         inner = attribute.table(7)
         graphs += [*([] if inner is None else [inner]), *attribute.tables(12)]
-    operator(domain, name, given, node.pos, into)
+    operator(domain, name, given, Use(node.pos), into)
     return graphs

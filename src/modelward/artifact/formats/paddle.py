@@ -36,6 +36,9 @@ _DANGEROUS: Final = {
     "listen_and_serv": "opens a network port",
     "fl_listen_and_serv": "opens a network port",
     "heter_listen_and_serv": "opens a network port",
+    "c_gen_nccl_id": "connects to other machines",
+    "c_gen_xccl_id": "connects to other machines",
+    "gen_nccl_id": "connects to other machines",
 }
 _FILES: Final = frozenset(("save", "save_combine", "load", "load_combine"))
 _PATHS: Final = frozenset(("file_path", "filename", "file_name"))

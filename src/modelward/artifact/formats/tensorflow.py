@@ -42,7 +42,7 @@ _NAMES: Final = {1: "FLOAT", 2: "DOUBLE", 3: "INT32", 7: "STRING", 9: "INT64", 1
 
 def read(data: Buffer, into: Reading) -> None:
     """Walk all graphs; the layout is the one the content was recognised by."""
-    text = is_text(bytes(data[: 1 << 16])) is not None
+    text = is_text(data) is not None
     if text:
         data = binary(data, {f"DT_{name}": number for number, name in _NAMES.items()}, into)
     layout = tensorflow_layout(data)

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 1 << 24
 DEPTH: Final = 100
+_SPACE: Final = rb"(?:\s++|#[^\n]*+\n)*+"
 _START: Final = re.compile(
-    rb"(?:\s|#[^\n]*\n)*(?:(saved_model_schema_version)\s*:\s*\d|"
-    rb"(meta_graphs|meta_info_def|graph_def|node|library|versions)\s*:?\s*[{<])"
-)
+    _SPACE + rb"(?:(saved_model_schema_version)" + _SPACE + rb":" + _SPACE + rb"\d|"
+    rb"(meta_graphs|meta_info_def|graph_def|node|library|versions)" + _SPACE + rb":?" + _SPACE + rb"\[?"
+    + _SPACE + rb"[{<])"
+)  # fmt: skip
 _TOKEN: Final = re.compile(
     r"""\s+|\#[^\n]*|(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<name>[A-Za-z_][\w.]*)|"""
     r"""(?P<number>[-+]?[\w.]+(?:[-+]\d+)?|-\s*(?:inf|nan)\w*)|(?P<mark>[{}<>:\[\],;/-])""",
@@ -66,9 +68,9 @@ _SCHEMAS: Final[dict[str, Schema]] = {
 """Message -> its fields -> number and the message it holds; "" for a value."""
 
 
-def is_text(head: bytes) -> bytes | None:
+def is_text(data: Buffer) -> bytes | None:
     """The first field when content starts as such a text, or None."""
-    found = _START.match(head)
+    found = _START.match(data)
     return None if found is None else found[1] or found[2]
 
 
@@ -83,7 +85,7 @@ def binary(data: Buffer, numbers: dict[str, int], into: Reading) -> bytes:
     Raises:
         Malformed: it is no message in text format, or too long or deep.
     """
-    first = is_text(bytes(data[: 1 << 16]))
+    first = is_text(data)
     if first is None or len(data) > LONGEST:
         raise Malformed(f"{len(data)} bytes are no graph in text format, or too many")
     root = "saved" if first in {b"saved_model_schema_version", b"meta_graphs"} else "graph"
@@ -107,6 +109,7 @@ def _tokens(text: str, into: Reading) -> Iterator[tuple[str, str]]:
 def _parse(tokens: Iterator[tuple[str, str]], root: str, numbers: dict[str, int]) -> bytes:
     """Fields in order; what a name means depends on the message that is open."""
     stack: list[tuple[str, int, bytearray]] = [(root, 0, bytearray())]
+    around: list[str] = []
     field, texts = "", b""
     waiting = False
     for kind, token in [*tokens, ("mark", "")]:
@@ -119,20 +122,22 @@ def _parse(tokens: Iterator[tuple[str, str]], root: str, numbers: dict[str, int]
         elif kind == "mark" and token in {"{", "<"}:
             number, inner = _SCHEMAS[stack[-1][0]].get(field, (0, "skipped"))
             stack.append((inner or "skipped", number, bytearray()))
+            around.append(field)
             if len(stack) > DEPTH:
                 raise Malformed(f"messages are nested deeper than {DEPTH} levels")
         elif kind == "mark" and token in {"}", ">"}:
             _, number, content = stack.pop()
             if not stack:
                 raise Malformed("a message is closed that was not opened")
+            field = around.pop()  # the next message of a list has no name of its own
             if number:
                 _field(stack[-1][2], number, bytes(content))
         elif kind == "name" and field and token in numbers:
             _value(stack[-1], field, numbers[token])
         elif kind == "name":
             field = token
-        elif kind == "number" and re.fullmatch(r"-?\d{1,19}", token):
-            _value(stack[-1], field, int(token))
+        elif kind == "number" and re.fullmatch(r"-?(?:0[xX][0-9a-fA-F]{1,16}|\d{1,19})", token):
+            _value(stack[-1], field, int(token, 16 if "x" in token.lower() else 10))
     if len(stack) != 1:
         raise Malformed(f"{len(stack) - 1} messages are not closed")
     return bytes(stack[0][2])

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 DEPTH: Final = 2_000
 _CHUNK: Final = 1 << 20
+_LONG: Final = 1 << 26
+_PIECE: Final = 1 << 14
+"""Bytes before the root element that are passed over, and bytes parsed at once to find it."""
 _BOMB: Final = 1_000_000
 """Characters that entities may expand to before they count as an attack on memory."""
 _REFERENCE: Final = re.compile(r"[&%]([\w.:-]+);")
@@ -38,6 +41,25 @@ class Handler(Protocol):
     def text(self, text: str) -> None:
         """Characters, in pieces."""
         ...
+
+
+def root(data: Buffer) -> tuple[str, str] | None:
+    """Name of the root element, without its prefix, and of its attributes; None where there is none."""
+    found: list[tuple[str, str]] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        found.append((name.rsplit(":", 1)[-1], " ".join(attributes)))
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    try:
+        for pos in range(0, min(len(data), _LONG), _PIECE):
+            parser.Parse(bytes(data[pos : pos + _PIECE]), False)  # noqa: FBT003 - expat takes no keywords
+            if found:
+                break
+    except (expat.ExpatError, ValueError, LookupError):
+        pass  # what stands before the error counts
+    return found[0] if found else None
 
 
 def walk(data: Buffer, into: Reading, handler: Handler) -> None:
@@ -125,6 +147,10 @@ class _Parser:
                 "xml.external-entity", f"the entity {name[:200]!r} is fetched from {place!r}", call=place
             )
             return
+        self._handler.text(value)
+        if "<" in value:
+            message = f"the entity {name[:200]!r} holds elements, which are not read"
+            self._into.unproven("xml.entity-markup", message, call=value[:200])
         size = len(value) + sum(self._sizes.get(each, 0) for each in _REFERENCE.findall(value))
         self._sizes[name] = min(size, 1 << 62)
         if size > _BOMB:

@@ -10,7 +10,8 @@ import re
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from modelward.artifact.format import Sniffed
-from modelward.artifact.formats.protobuf import BYTES, FIXED32, FIXED64, VARINT, varint
+from modelward.artifact.formats.protobuf import BYTES, END, FIXED32, FIXED64, GROUP, VARINT, varint
+from modelward.artifact.formats.xml import root
 from modelward.artifact.reading import Malformed
 from modelward.errors import FileDamaged
 
@@ -46,7 +47,7 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
     first = head[:1]
     found = _text(data, head) if first in b"<{ \t\r\n\xef\xff\xfe\0" else None
     if found is None:
-        found = _tagged(data, head) or _text_format(head)
+        found = _tagged(data, head) or _text_format(data, head)
     if found is None and first[0] & 7 in {VARINT, BYTES} and first[0] < 0x80:
         try:
             found = _protobuf(data)
@@ -93,16 +94,19 @@ def _lod_tensor(head: bytes) -> bool:
     return head[pos : pos + 4] == b"\0" * 4 and 2 <= size < 256 and desc[:1] == b"\x08" and len(desc) == size
 
 
-def _text_format(head: bytes) -> Sniffed | None:
+def _text_format(data: Buffer, head: bytes) -> Sniffed | None:
     """A graph as text: its first field has a name of the schema, and a field within follows."""
-    if head.lstrip()[:1] not in {b"s", b"m", b"g", b"n", b"l", b"v", b"#"}:
+    if head.lstrip()[:1] not in {b"", b"s", b"m", b"g", b"n", b"l", b"v", b"#"}:
         return None
     from modelward.artifact.formats.tensorflow_text import is_text
 
-    first = is_text(head)
-    if first is None or not re.search(rb"\b(?:op|name|tags|min_consumer|producer|signature)\s*[:{<]", head):
+    first = is_text(data)
+    if first is None:
         return None
     saved = first in {b"saved_model_schema_version", b"meta_graphs"}
+    within = rb"\b(?:op|name|tags|min_consumer|producer|signature|meta_graphs)[\s:]*[{<\[\"'\d]"
+    if not saved and not re.search(within, data):
+        return None
     return Sniffed("saved-model" if saved else "tensorflow-graph", "the text format of TensorFlow's graphs")
 
 
@@ -114,24 +118,41 @@ _ROOT: Final = re.compile(
     re.DOTALL,
 )
 _DOCTYPE: Final = re.compile(r"<!DOCTYPE\s+(?:[\w.-]+:)?(\w+)")
+_BLANK: Final = re.compile(rb"[\s\0\xef\xbb\xbf\xff\xfe]*+")
+_LETTER: Final = re.compile(rb"\\u00([46][1-9a-fA-F]|[57][0-9aA]|5[fF])")
+_LARGE: Final = 1 << 26
+"""Most bytes of a text in which names are looked for."""
 
 
 def _text(data: Buffer, head: bytes) -> Sniffed | None:
-    start = head[:256].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1]
-    if start == b"<":
-        return _xml(head)
-    if start == b"{":
-        if b'"nodes"' in head[:4096] and data.find(b'"arg_nodes"') >= 0 and data.find(b'"heads"') >= 0:
-            return Sniffed("mxnet", "JSON with the nodes, arguments and heads of an MXNet symbol")
-        if re.search(rb'"magic"\s*:\s*"pir"', head[:4096]) and b'"program"' in head:
-            return Sniffed("paddle", "JSON with a program of Paddle's intermediate representation")
-        if b'"itemInfoEntries"' in head and b'"rootModelIdentifier"' in data[-4096:] + head:
-            return Sniffed("coreml", "the manifest of a CoreML package")
+    blank = _BLANK.match(data)
+    start = blank.end() if blank else 0
+    if data[start : start + 1] == b"<":
+        return _xml(data, head)
+    if data[start : start + 1] == b"{":
+        return _json(data)
     return None
 
 
-def _xml(head: bytes) -> Sniffed | None:
-    """By the name of the root element."""
+def _json(data: Buffer) -> Sniffed | None:
+    """By the names of its keys, which may stand anywhere, and of which letters may be escaped."""
+    if _LETTER.search(data, 0, _LARGE):
+        data = _LETTER.sub(lambda found: bytes([int(found[1], 16)]), bytes(data[:_LARGE]))
+
+    def has(*names: bytes) -> bool:
+        return all(data.find(name, 0, _LARGE) >= 0 for name in names)
+
+    if has(b'"arg_nodes"', b'"heads"', b'"nodes"'):
+        return Sniffed("mxnet", "JSON with the nodes, arguments and heads of an MXNet symbol")
+    if has(b'"pir"', b'"magic"', b'"program"'):
+        return Sniffed("paddle", "JSON with a program of Paddle's intermediate representation")
+    if has(b'"itemInfoEntries"', b'"rootModelIdentifier"'):
+        return Sniffed("coreml", "the manifest of a CoreML package")
+    return None
+
+
+def _xml(data: Buffer, head: bytes) -> Sniffed | None:
+    """By the name of the root element: read strictly, and where that fails as lax readers do."""
     code = "utf-8"
     if b"\0" in head[:4]:
         code = (
@@ -143,8 +164,8 @@ def _xml(head: bytes) -> Sniffed | None:
         )
     text = head.decode(code, "replace")
     found = _ROOT.match(text)
-    name, rest = (found[1], found[2]) if found else ("", "")
-    if not found and (kind := _DOCTYPE.search(text)) is not None:
+    name, rest = root(data) or ((found[1], found[2]) if found else ("", ""))
+    if not name and (kind := _DOCTYPE.search(text)) is not None:
         name, rest = kind[1], "version"
     if name == "PMML":
         return Sniffed("pmml", "XML whose root is PMML")
@@ -184,6 +205,8 @@ def _top(data: Buffer, span: Span, most: int = _FIRST) -> Iterator[Field]:
         if pos >= end:
             return
         key, pos = varint(data, pos, end)
+        if not key >> 3:
+            raise Malformed(f"field number 0 at offset {pos}")
         value, pos = varint(data, pos, end) if key & 7 in {VARINT, BYTES} else (0, pos)
         if key & 7 == BYTES:
             yield key >> 3, BYTES, pos, pos + value
@@ -192,6 +215,8 @@ def _top(data: Buffer, span: Span, most: int = _FIRST) -> Iterator[Field]:
             yield key >> 3, VARINT, value, pos
         elif key & 7 in {FIXED64, FIXED32}:
             pos += 8 if key & 7 == FIXED64 else 4
+            yield key >> 3, key & 7, pos, pos
+        elif key & 7 in {GROUP, END}:
             yield key >> 3, key & 7, pos, pos
         else:
             raise Malformed(f"wire type {key & 7}")
@@ -229,9 +254,9 @@ _TENSOR: Final = {2: VARINT, 6: BYTES, 8: BYTES, 9: BYTES, 12: BYTES, 13: BYTES,
 
 
 def _parses(data: Buffer, span: Span) -> bool:
-    """Whether a part of the content is a message to its end."""
+    """Whether a part of the content is a message, as far as its first fields show."""
     try:
-        return span[0] < span[1] and all(end <= span[1] for *_, end in _top(data, span, 1 << 20))
+        return span[0] < span[1] and all(end <= span[1] for *_, end in _top(data, span, 1 << 12))
     except Malformed:
         return False
 
