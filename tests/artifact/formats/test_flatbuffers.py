@@ -190,6 +190,52 @@ def test_associated_files_are_read(verdict):
     assert verdict(GOOD + archive("x.pkl", b"cos\nsystem\n(S'id'\ntR."))[0] == "dangerous"
 
 
+ERF = b"\x08ReadFile\0\x04node\0\x02\x10\x07\x14\x14\x04\x28\x01"
+"""A FlexBuffer of the operator that is run, and its NodeDef."""
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("FlexReadFile", ERF, ("dangerous", {"tflite.operator"})),
+        ("FlexErf", ERF, ("dangerous", {"tflite.operator"})),
+        ("FlexErf", ERF.replace(b"ReadFile", b"MatMulXX"), ("unproven", {"tflite.operator"})),
+        ("FlexErf", ERF.replace(b"ReadFile", b"Identity"), ("inert", set())),
+        ("FlexErf", ERF[:-1], ("unproven", {"tflite.operator"})),
+        ("FlexErf", b"?", ("unproven", {"tflite.operator"})),
+        ("FlexErf", b"", ("inert", set())),
+        ("SignalRfft", ERF, ("inert", set())),
+    ],
+)
+def test_the_options_name_the_operator_that_runs(verdict, name, options, expected):
+    """The delegate builds the operator that the options name, and asks the model's own name for a prefix."""
+    assert verdict(model([code(name)], [{**operator(), 5: options}])) == expected
+
+
+def test_a_custom_operator_of_an_application(verdict):
+    assert verdict(model([code("EvilOp")])) == ("unproven", {"tflite.custom"})
+    assert verdict(model([code("FlexErf\0x")])) == ("unproven", {"tflite.operator"})
+
+
+@pytest.mark.parametrize("read", [tflite.read, executorch.read])
+@pytest.mark.parametrize("count", [1, 1000, 1 << 20])
+def test_tables_that_share_their_content_end(survives, read, count):
+    """A vector of many offsets to one table costs steps, and the budget ends it."""
+    mark = b"TFL3" if read is tflite.read else b"ET12"
+    graph = {3: [operator()] * 50}
+    data = bytearray(Builder(mark).build({0: number("I", 3), 1: [code()], 2: [graph] * 50}))
+    assert survives(read, bytes(data)) in {"unproven", "inert"}
+    data += b"\0" * min(count, 4096)
+    struct.pack_into("<I", data, len(data) // 2 // 4 * 4, count)
+    assert survives(read, bytes(data)) in {"unproven", "inert"}
+
+
+def test_a_renamed_operator_is_noted():
+    into = Reading()
+    tflite.read(model([code("FlexErf")], [{**operator(), 5: ERF.replace(b"ReadFile", b"Identity")}]), into)
+    assert [event.rule for event in into.events] == ["tflite.renamed"]
+
+
 # --- ExecuTorch ---------------------------------------------------------------------------------------------
 
 
