@@ -16,7 +16,7 @@ Format: TypeAlias = Literal[
     "paddle", "paddle-params", "mxnet", "mxnet-params",
     "flax-msgpack", "xgboost-json", "xgboost-ubj", "xgboost-binary", "lightgbm", "catboost", "pmml", "r-data",
     # configuration that a loader acts on
-    "hf-config", "triton", "chat-template", "mlflow", "object-yaml", "model-json",
+    "hf-config", "shard-index", "triton", "chat-template", "mlflow", "object-yaml", "model-json",
     # containers and native code
     "zip", "tar", "7z", "compressed", "native-code",
     # data

@@ -58,6 +58,7 @@ KINDS: Final[tuple[Kind, ...]] = (
         (_HF_KEYS,),
         _JSON,
     ),
+    Kind("shard-index", r".+\.index(\..+)?\.json", (r'"weight_map"[ \t\r\n]*:',), _JSON),
     Kind("mlflow", r"mlmodel"),
     # keys and credentials before everything that shares their endings
     Kind(

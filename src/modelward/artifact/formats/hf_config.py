@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from modelward.artifact.formats import object_yaml, targets
+from modelward.artifact.formats import object_yaml, shipped, targets
 from modelward.artifact.reading import Malformed
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def _document(raw: bytes, into: Reading) -> None:
         _mapping(config.auto_mapping, into)
         if config.class_name is not None and _pipeline(config.class_name, into.name):
             _index(_loads(raw), into)
+        if into.name.rsplit("/", 1)[-1] in {"config.json", "generation_config.json"}:
+            _generate(into)
         if config.trust_remote_code is True:
             into.unproven("hf-config.trust", "the configuration switches trust_remote_code on")
     if b"_target_" in raw or b"class_path" in raw or b'"py/' in raw:
@@ -244,6 +246,14 @@ def _module(module: str, into: Reading) -> tuple[Verdict, tuple[str, str | None]
 
 def _said(stem: str, effect: Effect) -> str:
     return f"in {stem}.py, line {effect.line}, {effect.message}"
+
+
+def _generate(into: Reading) -> None:
+    """`generate(custom_generate=...)` and `trust_remote_code=True` run a program of the repository."""
+    content = into.beside("custom_generate/generate.py")
+    if content is not None:
+        when = "generate() runs it with trust_remote_code=True"
+        shipped.source(into, "custom_generate/generate.py", content, when)
 
 
 def _pipelines(given: object, into: Reading) -> None:

@@ -115,7 +115,9 @@ def _put(into: list[Node] | list[tuple[Node, Node]], key: Node | None, made: Nod
 def names_objects(root: Node) -> bool:
     """Whether a document has a key or a tag that names code."""
     for part in walk(root):
-        if isinstance(part, Scalar) and (_INLINE.search(part.value) or _ACTS.match(part.value)):
+        if isinstance(part, Scalar) and (
+            _INLINE.search(part.value) or _ACTS.match(part.value) or _RESOLVER.match(part.value.strip())
+        ):
             return True
         if part.tag and (_TAG.match(part.tag) or _JAVA.match(part.tag)):
             return True

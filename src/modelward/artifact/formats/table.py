@@ -24,6 +24,8 @@ _FORMATS: Final[dict[Format, str]] = {
     "xgboost-json": "xgboost",
     "nemo": "nemo",
     "triton": "triton",
+    "shard-index": "shard_index",
+    "yaml": "plain_yaml",
     "mar": "mar",
     "r-data": "rdata",
     "native-code": "native",

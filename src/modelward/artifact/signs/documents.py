@@ -35,6 +35,7 @@ _JSON_OBJECTS: Final = re.compile(
 _YAML_HINT: Final = re.compile(
     rb"_target_|class_path|py/repr|python/|,2002:|%TAG|![\w!:./-]{0,40}%[2-7]|"
     rb"!!(?:javax?|com|org|sun)\.|"
+    rb"\$\{[ \t]*(?:oc\.)?(?:eval|py|python|exec|lambda|pyeval|evaluate|sh|shell|cmd)[ \t]*:|"
     rb"\$(?=[A-Za-z_(\[])[^\n]{0,200}?"
     + _ACTS
     + rb"|\$import\s|"
