@@ -96,7 +96,7 @@ def _finding(finding: Finding, indent: str) -> Iterator[str]:
     if finding.accepted is not None:
         yield f"{indent}    {clean(finding.accepted, 200)}"
     elif finding.remedy:
-        yield f"{indent}    {clean(finding.remedy, 200)}"
+        yield f"{indent}    → {clean(finding.remedy, 200)}"
 
 
 def _matters(finding: Finding) -> bool:
