@@ -74,7 +74,7 @@ class Rows:
     Attributes:
         start, depth, height: where the row that is walked begins, and the marks and values below it.
         findings: how many findings and array wrappers there were before it.
-        again: the row before it was looked at as well.
+        again: something before it was looked at as well.
         shape: of the row before it.
         known: expressions of many rows, and of one, by shape.
         patience: how far to walk after a try in vain.
@@ -122,8 +122,8 @@ def repeated(state: State, memo: list[Value], pos: int, values: int) -> Found | 
     """
     rows, height = state.rows, len(state.stack)
     near = rows.start >= 0 and rows.depth == len(state.meta) and pos - rows.start <= WIDEST
-    if rows.start < 0 or (near and height <= rows.height):  # the last try was inside of a row
-        rows.begin(state, pos, again=False)
+    if rows.start < 0 or (near and height <= rows.height and not rows.again):  # the last try was inside a row
+        rows.begin(state, pos, again=rows.start >= 0)
         return None
     if near and height > rows.height and height != rows.height + values:
         state.next_jump = pos + 1  # inside of the row

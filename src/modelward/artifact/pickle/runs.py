@@ -26,6 +26,8 @@ LONGEST: Final = 24
 """Bytes of text inside a stretch; longer text ends it."""
 SMALL: Final = 1 << 20
 """Bytes of a buffer that is not worth compiling the expressions for."""
+_DEEPER: Final = frozenset(b"]}()\x8f\x86\x87")
+"""Opcodes at which what is flat may end and a row go on."""
 _PUT: Final = struct.Struct("<cI")
 _PUTS: Final = frozenset({b"q", b"r"})
 
@@ -70,6 +72,8 @@ def jump(state: State, pos: int) -> int:
     """
     kind, memo = _kind(state), state.memo
     if kind is None or not isinstance(memo, list):
+        if not state.meta and state.data[pos : pos + 1] != b"(":
+            state.next_jump = pos + rows.LEAST  # no items follow
         return pos
     found = _plain(state, memo, pos, kind) or rows.repeated(state, memo, pos, 2 if kind == "dict" else 1)
     if found is None:
@@ -102,17 +106,19 @@ def _kind(state: State) -> str | None:
 def _plain(state: State, memo: list[Value], pos: int, kind: str) -> rows.Found | None:
     """The plain data at `pos`: its end, its memo entries, what it holds, and what it takes from the stack."""
     stack, data, numbered = state.stack, state.data, state.proto < 4
-    name = "pairs" if kind == "dict" else "rows" if stack else "flat"
-    if name == "rows" and not state.judge.match.plain(stack[-1]):
-        return None
-    if name == "flat" and data[pos : pos + 144 : 9] == b"G" * 16:
+    if data[pos : pos + 144 : 9] == b"G" * 16:
         return None  # floats alone are the machine's own
-    found = _expression(name, numbered=numbered).match(data, pos, min(state.limit, pos + rows.MOST))
-    end = pos if found is None else _end(found, data)
-    if end - pos < rows.LEAST:
-        return None
-    made = _entries(state, memo, pos, end)
-    return None if made is None else (end, *made, stack[-1:] if name == "rows" else [])
+    limit, stop = min(state.limit, pos + rows.MOST), pos
+    for name in ("pairs",) if kind == "dict" else ("flat", "rows") if stack else ("flat",):
+        if name == "rows" and (data[stop] not in _DEEPER or not state.judge.match.plain(stack[-1])):
+            continue
+        found = _expression(name, numbered=numbered).match(data, pos, limit)
+        end = pos if found is None else _end(found, data)
+        if end - pos >= rows.LEAST:
+            made = _entries(state, memo, pos, end)
+            return None if made is None else (end, *made, stack[-1:] if name == "rows" else [])
+        stop = pos if found is None else min(found.end(), limit - 1)
+    return None
 
 
 def _end(found: re.Match[bytes], data: Buffer) -> int:
