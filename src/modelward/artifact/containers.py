@@ -15,6 +15,7 @@ from modelward.artifact.format import AROUND, PASSIVE, TEXTUAL, Sniffed
 from modelward.artifact.formats.hdf5.store import behind_user_block
 from modelward.artifact.pickle.opcodes import VALID
 from modelward.artifact.pickle.streams import scan
+from modelward.artifact.signs.hidden import GRAPHS, within
 from modelward.artifact.sniff import PREFIX, compression, credible, sniff
 from modelward.errors import FileDamaged
 
@@ -123,6 +124,10 @@ def _also(into: Collected, data: Buffer, kind: Format, named: tuple[str, str], d
         from modelward.artifact.formats.hdf5 import reader
 
         _apply(into, reader.read, data, named, depth)
+    if kind not in GRAPHS and (graph := within(data)) is not None:
+        message = f"the content is {graph.format} as well as what it looks like"
+        into.note(named[0], "artifact.polyglot", message)
+        _readers(into, data, graph.format, named, depth)
     if kind not in _PICKLED and data[:2] != b"PK":
         _second_look(into, data, named[0])
 

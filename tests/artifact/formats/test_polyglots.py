@@ -1,5 +1,6 @@
 """Content that two loaders read as two different models: parsers of protocol buffers pass over unknown fields."""
 
+import gzip
 from time import process_time
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from modelward.artifact.formats import tensorflow
 from modelward.artifact.formats.protobuf import BYTES, VARINT, Message
 from modelward.artifact.reading import Malformed
+from modelward.artifact.signs.hidden import within
 from modelward.artifact.sniff import sniff
 from modelward.artifact.verdict import inspect_bytes
 
@@ -226,3 +228,88 @@ def test_mutations_of_texts_raise_nothing(survives, mutated, edits):
 @given(st.text(alphabet='node{}<>:"\\opx1 \n[],;#', max_size=60))
 def test_noise_in_texts_raises_nothing(survives, text):
     survives(tensorflow.read, b"node { " + text.encode())
+
+
+# --- behind the start of another format ---------------------------------------------------------------------
+
+STARTS = {
+    "image": b"\x89PNG\r\n\x1a\n\0\0",
+    "hdf5": b"\x89HDF\r\n\x1a\n\0\0",
+    "pickle": b"\x80\x04\x88.",
+    "compressed": b"\xfd7zXZ\0",
+    "parquet": b"PAR1" + b"\0" * 49,
+    "unknown": b"\xa0\x06\x01",
+    "group": b"\x9b\x06\x08\x01\x9c\x06",
+    "fixed": b"\x9d\x06\0\0\0\0",
+}
+
+
+@pytest.fixture(scope="session")
+def behind(message):
+    """Content after a start that is an unknown field, and before an end that is one."""
+    return lambda start, data: STARTS[start] + data + message((99, b"PAR1"))
+
+
+@pytest.mark.parametrize("start", sorted(STARTS))
+def test_onnx_behind_the_start_of_another_format(behind, message, evil_onnx, start):
+    report = inspect_bytes(behind(start, evil_onnx), "m")
+    assert report.verdict in {"unproven", "dangerous"}
+    assert "artifact.polyglot" in {finding.rule for finding in report.findings}
+    onnx = pytest.importorskip("onnx", reason="asks the library what it reads")
+    model = onnx.load_model_from_string(behind(start, evil_onnx))
+    assert model.graph.node[0].domain == "evil.ops"
+
+
+@pytest.mark.parametrize("start", sorted(STARTS))
+@pytest.mark.parametrize(
+    "layout", ["graph", "saved", "meta", "coreml", "paddle", "files", "tensors", "split"]
+)
+def test_other_graphs_behind_the_start_of_another_format(behind, message, evil_graph, start, layout):
+    meta = message((1, message((4, "serve"))), (2, evil_graph))
+    operator = message((4, message((3, "py_func"))))
+    tensor = message((2, 1), (8, "w"), (13, message((1, "location"), (2, "/etc/passwd"))), (14, 1))
+    made = {
+        "graph": evil_graph,
+        "saved": message((1, 1), (2, meta)),
+        "meta": meta,
+        "coreml": message((1, 4), (2, b""), (555, message((10, "Evil")))),
+        "paddle": message((1, message((1, 0), (2, 0)) + operator)),
+        "files": message((1, 1), (2, message((1, b""), (6, message((2, "../../x")))))),
+        "tensors": message((1, 8), (7, message((5, tensor)))),
+        "split": message((1, 8), *((7, b""),) * 5000, (7, message((5, tensor)))),
+    }[layout]
+    assert dirty(behind(start, made))
+
+
+def test_content_of_very_many_fields_is_not_clean(evil_onnx):
+    assert dirty(STARTS["image"] + b"\xa0\x06\x01" * (1 << 20) + evil_onnx)
+
+
+def test_the_identifier_of_onnx_runtime_is_looked_for_behind_any_start():
+    """A gzip header has room for it, in the time of change."""
+    packed = gzip.compress(b"text " * 40_000, mtime=int.from_bytes(b"ORTM", "little"))
+    assert packed[4:8] == b"ORTM"
+    assert dirty(packed)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hi", b"  " * 2000, b"x" * 5000, b"\n plain text of some length, as it is\n", b"a,b\n1,2\n3,4\n",
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\2\0\0\0\x90wS\xde",
+        b"SQLite format 3\0" + b"\0" * 100, b"\x80\x04K\x01.", b"\x80\x02]q\x00.", b'{"a": 1}',
+    ],
+)  # fmt: skip
+def test_usual_content_is_no_graph(data):
+    assert within(data) is None
+
+
+@given(st.binary(max_size=200))
+def test_noise_behind_a_start_raises_nothing(data):
+    within(data)
+    assert isinstance(inspect_bytes(STARTS["image"] + data, "m").findings, tuple)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 2), st.integers(0, 255)), max_size=4))
+def test_mutations_behind_a_start_raise_nothing(mutated, behind, evil_onnx, edits):
+    inspect_bytes(mutated(behind("image", evil_onnx), edits), "m")

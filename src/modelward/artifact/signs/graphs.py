@@ -194,7 +194,7 @@ def _protobuf(data: Buffer) -> Sniffed | None:
     return _onnx(data)
 
 
-def _top(data: Buffer, span: Span, most: int = _FIRST) -> Iterator[Field]:
+def top(data: Buffer, span: Span, most: int = _FIRST) -> Iterator[Field]:
     """The first fields of a message; of one that is cut off, the last has an end beyond the message.
 
     Raises:
@@ -225,7 +225,7 @@ def _top(data: Buffer, span: Span, most: int = _FIRST) -> Iterator[Field]:
 def _whole(data: Buffer, span: Span, shape: dict[int, int]) -> list[Field] | None:
     """The first fields when all are of a schema, and none leaves the message."""
     try:
-        found = list(_top(data, span))
+        found = list(top(data, span))
     except Malformed:
         return None
     good = all(
@@ -237,7 +237,7 @@ def _whole(data: Buffer, span: Span, shape: dict[int, int]) -> list[Field] | Non
 def _onnx(data: Buffer) -> Sniffed | None:
     """The top level is fields of ModelProto up to the end of the file, among them a graph."""
     seen: set[int] = set()
-    for number, wire, _, end in _top(data, (0, len(data)), 10_000):
+    for number, wire, _, end in top(data, (0, len(data)), 10_000):
         if MODEL.get(number, wire if number > 26 else -1) != wire:
             return None
         seen.add(number)
@@ -256,7 +256,7 @@ _TENSOR: Final = {2: VARINT, 6: BYTES, 8: BYTES, 9: BYTES, 12: BYTES, 13: BYTES,
 def _parses(data: Buffer, span: Span) -> bool:
     """Whether a part of the content is a message, as far as its first fields show."""
     try:
-        return span[0] < span[1] and all(end <= span[1] for *_, end in _top(data, span, 1 << 12))
+        return span[0] < span[1] and all(end <= span[1] for *_, end in top(data, span, 1 << 12))
     except Malformed:
         return False
 
@@ -264,7 +264,7 @@ def _parses(data: Buffer, span: Span) -> bool:
 def onnx_tensor(data: Buffer) -> bool:
     """A single TensorProto, as test data of models: a type, and values or a name, up to the end."""
     kind, numbers, pos = 0, set(), 0
-    for number, wire, start, end in _top(data, (0, len(data))):
+    for number, wire, start, end in top(data, (0, len(data))):
         if _TENSOR.get(number, wire if number in {1, 4, 5, 7, 10, 11} else -1) != wire:
             return False
         if number == 7 and wire == BYTES and end <= len(data) and _parses(data, (start, end)):
@@ -338,7 +338,7 @@ def _keras_nodes(data: Buffer) -> bool:
 def _coreml(data: Buffer) -> bool:
     """Version, description, and one model type."""
     found = []
-    for number, wire, start, end in _top(data, (0, len(data))):
+    for number, wire, start, end in top(data, (0, len(data))):
         if wire not in {VARINT, BYTES} or (wire == BYTES and end > len(data)):
             return False
         found.append((number, wire, start))
