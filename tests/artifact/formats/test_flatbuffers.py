@@ -212,6 +212,14 @@ def test_the_options_name_the_operator_that_runs(verdict, name, options, expecte
     assert verdict(model([code(name)], [{**operator(), 5: options}])) == expected
 
 
+@pytest.mark.parametrize(
+    ("number", "expected"), [(0, "inert"), (209, "inert"), (210, "unproven"), (100_000, "unproven")]
+)
+def test_builtin_operators_end_where_the_schema_does(verdict, number, expected):
+    found, rules = verdict(model([code("", number)]))
+    assert (found, "tflite.builtin" in rules) == (expected, expected == "unproven")
+
+
 def test_a_custom_operator_of_an_application(verdict):
     assert verdict(model([code("EvilOp")])) == ("unproven", {"tflite.custom"})
     assert verdict(model([code("FlexErf\0x")])) == ("unproven", {"tflite.operator"})

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Reading
 
 _CUSTOM: Final = 32
+_LAST: Final = 209
+"""Highest builtin operator of the schema (STABLEHLO_CASE); a newer runtime may have more."""
 _ASSOCIATED: Final = 64 << 20
 """Bytes at the end of the file in which associated files are looked for."""
 _KNOWN: Final = frozenset(
@@ -76,6 +78,8 @@ def read(data: Buffer, into: Reading) -> None:
 def _operator(code: Table, into: Reading) -> str:
     """Name of a kind of operator; what it can do is reported."""
     builtin = max(code.number(0, "b"), code.number(3, "i"))
+    if not 0 <= builtin <= _LAST:
+        into.unproven("tflite.builtin", f"the builtin operator {builtin} is not known")
     if builtin != _CUSTOM:
         return f"builtin {builtin}"
     name = code.text(1, 200)
