@@ -20,6 +20,10 @@ STEPS: Final = 5_000_000
 """Most steps (nodes, fields, entries) that a reader may take; more is reported as not read."""
 
 
+_KEPT: Final = 1_000
+"""Most events that are kept of one rule; the last of them counts the others."""
+
+
 class Malformed(Exception):
     """The content contradicts its format; the reader ends and what it found so far counts."""
 
@@ -69,7 +73,7 @@ class Reading:
         facts: what the content says about itself (framework, tensors, parameters, licence); for inventories.
     """
 
-    __slots__ = ("_beside", "_steps", "events", "facts", "inner", "name", "proven", "unread")
+    __slots__ = ("_beside", "_kept", "_steps", "events", "facts", "inner", "name", "proven", "unread")
 
     def __init__(self, name: str = "", *, beside: Callable[[str], bytes | None] | None = None) -> None:
         self.name = name
@@ -79,19 +83,20 @@ class Reading:
         self.proven = False
         self.facts: dict[str, JSON] = {}
         self._beside = beside
+        self._kept: dict[tuple[str, str], list[Event]] = {}
         self._steps = 0
 
     def dangerous(self, rule: str, message: str, *, pos: int = -1, call: str | None = None) -> None:
         """Loading runs a payload or a gadget."""
-        self.events.append(Event(rule, "dangerous", message, pos, call))
+        self._keep(Event(rule, "dangerous", message, pos, call))
 
     def unproven(self, rule: str, message: str, *, pos: int = -1, call: str | None = None) -> None:
         """Loading might run code, and it cannot be excluded."""
-        self.events.append(Event(rule, "unproven", message, pos, call))
+        self._keep(Event(rule, "unproven", message, pos, call))
 
     def note(self, rule: str, message: str, *, pos: int = -1) -> None:
         """Worth knowing; changes no verdict."""
-        self.events.append(Event(rule, "note", message, pos))
+        self._keep(Event(rule, "note", message, pos))
 
     def finding(
         self,
@@ -103,7 +108,15 @@ class Reading:
         remedy: str | None = None,
     ) -> None:
         """A weakness in source, configuration, secrets or dependencies: a severity, and no verdict."""
-        self.events.append(Event(rule, "note", message, -1, severity=severity, line=line, remedy=remedy))
+        self._keep(Event(rule, "note", message, -1, severity=severity, line=line, remedy=remedy))
+
+    def _keep(self, event: Event) -> None:
+        kept = self._kept.setdefault((event.rule, event.level), [])
+        if len(kept) < _KEPT:
+            kept.append(event)
+            self.events.append(event)
+        else:
+            kept[-1].times += 1
 
     def missed(self, message: str) -> None:
         """Content that was not read and may hold code."""

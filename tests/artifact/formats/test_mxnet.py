@@ -235,3 +235,13 @@ def test_a_symbol_is_known_wherever_its_keys_are(verdict, text):
 )
 def test_other_json_is_left_alone(verdict, text):
     assert verdict(text.encode(), "x.json")[0] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/etc/passwd", "unproven"), ("../x.png", "unproven"), ("x.png", "inert")]
+)
+def test_a_picture_that_is_read(verdict, path, expected):
+    node = {"op": "_cvimread", "name": "c", "attrs": {"filename": path}, "inputs": []}
+    found, rules = verdict(json.dumps({**BAD, "nodes": [node]}).encode())
+    assert found == expected
+    assert rules == ({"mxnet.path"} if expected == "unproven" else set())

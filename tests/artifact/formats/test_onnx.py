@@ -280,6 +280,22 @@ def test_metadata_that_is_code(verdict, text, expected):
     assert verdict(made.SerializeToString())[0] == expected
 
 
+def test_very_much_metadata_is_not_clean(survives):
+    made = model(node())
+    for at in range(200):
+        made.metadata_props.add(key=str(at), value="eval(" + "x," * 30_000)
+    assert survives(reader.read, made.SerializeToString()) == "unproven"
+
+
+def test_very_many_findings_are_counted():
+    part = graph(*[node("Op", "evil.ops")] * 3_000)
+    whole = helper.make_model(part, opset_imports=[helper.make_opsetid("", 17)])
+    into = Reading()
+    reader.read(whole.SerializeToString(), into)
+    assert len(into.events) == 1_000
+    assert sum(event.times for event in into.events) == 3_000
+
+
 def test_html_in_metadata_is_a_note():
     made = model(node())
     made.metadata_props.add(key="about", value="<SCRIPT>alert(1)</SCRIPT>")

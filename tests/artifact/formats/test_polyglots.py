@@ -295,7 +295,7 @@ def test_the_identifier_of_onnx_runtime_is_looked_for_behind_any_start():
 @pytest.mark.parametrize(
     "data",
     [
-        b"hi", b"  " * 2000, b"x" * 5000, b"\n plain text of some length, as it is\n", b"a,b\n1,2\n3,4\n",
+        b"hi", b"  " * 2000, b"x" * 5000, b"\n" * 120_000, b"\n" * 80_000 + b'{"nodes": []}', b"\n plain text of some length, as it is\n", b"a,b\n1,2\n3,4\n",
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\2\0\0\0\x90wS\xde",
         b"SQLite format 3\0" + b"\0" * 100, b"\x80\x04K\x01.", b"\x80\x02]q\x00.", b'{"a": 1}',
     ],

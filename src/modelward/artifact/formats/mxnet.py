@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from modelward.artifact.cursor import Cursor
+from modelward.artifact.formats.paths import escapes
 from modelward.artifact.formats.tally import MOST, Tally
 from modelward.artifact.reading import Malformed
 
@@ -108,6 +109,10 @@ def _operator(name: str, attributes: dict[str, JSON], into: Reading) -> None:
     elif name == "Custom":
         kind = str(attributes.get("op_type"))[:MOST]
         into.unproven("mxnet.custom", f"the operator Custom runs the Python class registered as {kind!r}")
+    elif name.endswith("_cvimread"):
+        reason = escapes(str(attributes.get("filename", "")))
+        if reason is not None:
+            into.unproven("mxnet.path", f"the operator {name} reads a picture from a path that {reason}")
     elif name not in known():
         into.unproven(
             "mxnet.custom-operator",

@@ -254,6 +254,7 @@ def _metadata(model: Message, into: Reading) -> None:
         key, value = entry.text(1), entry.text(2)
         if len(kept) < MOST:
             kept[key[:MOST]] = value[:MOST]
+        into.spend(len(value))
         if _CALL.search(value) and _calls(value):
             into.dangerous(
                 "onnx.metadata-code",

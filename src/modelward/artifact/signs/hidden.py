@@ -8,17 +8,14 @@ Sources: Protocol Buffers, Encoding ("unknown fields"); the schemas named in `gr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 from modelward.artifact.format import Format, Sniffed
-from modelward.artifact.formats.protobuf import BYTES, VARINT
-from modelward.artifact.reading import Malformed
-from modelward.artifact.signs.graphs import top
+from modelward.artifact.formats.protobuf import BYTES, VARINT, fields
+from modelward.artifact.reading import Exhausted, Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from modelward.artifact.formats.protobuf import Span
+    from modelward.artifact.formats.protobuf import Field, Span
     from modelward.artifact.pickle.values import Buffer
 
 GRAPHS: Final[frozenset[Format]] = frozenset(
@@ -34,8 +31,6 @@ _PATHS: Final[dict[Format, tuple[tuple[int, ...], ...]]] = {
     "paddle": ((1, 4, 3),),
 }
 """Numbers of the fields on the way to operators, files or objects: every model has one of them."""
-_FOLLOWED: Final = 1 << 12
-"""Fields of one number that are followed; more of them count as a graph too."""
 _COREML: Final = range(200, 3001)
 
 
@@ -43,45 +38,47 @@ def within(data: Buffer) -> Sniffed | None:
     """What graph content of another format is as well, or None."""
     if data[4:8] == b"ORTM" and len(data) > 16:
         return Sniffed("ort", "the identifier ORTM behind the start of another format")
-    parts = _parts(data, [(0, len(data))])
-    if parts is None:
+    into = _Fields(data)
+    try:
+        kind = into.kind((0, len(data)))
+    except Malformed:
         return None
-    if parts.pop(0, None):
+    except Exhausted:
         return Sniffed("tensorflow-graph", "a message of very many fields")
-    for kind, paths in _PATHS.items():
-        if any(_leads(data, parts, path) for path in paths):
-            return Sniffed(kind, f"fields of {kind} behind the start of another format")
-    if 2 in parts and -1 in parts and any(number in _COREML for number in parts):
-        return Sniffed("coreml", "fields of a CoreML Model behind the start of another format")
-    return None
+    return Sniffed(kind, f"fields of {kind} behind the start of another format") if kind else None
 
 
-def _parts(data: Buffer, spans: Iterable[Span]) -> dict[int, list[Span]] | None:
-    """Length-delimited fields by number, -1 for a first one that is a number; None when it is no message.
+@final
+class _Fields:
+    """Fields that are looked at, and counted."""
 
-    Field 0, which no message has, stands for more fields than are looked at.
-    """
-    parts: dict[int, list[Span]] = {}
-    count = 0
-    for span in spans:
+    __slots__ = ("_data", "_left")
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = data
+        self._left = _MOST
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise Exhausted
+
+    def kind(self, span: Span) -> Format | None:
+        found = list(fields(self._data, span, self._spend))
+        for kind, paths in _PATHS.items():
+            if any(self._leads(found, path) for path in paths):
+                return kind
+        present = {(number, wire) for number, wire, _, _ in found}
+        described = {(1, VARINT), (2, BYTES)} <= present
+        return "coreml" if described and any(number in _COREML for number, _ in present) else None
+
+    def _leads(self, found: list[Field], path: tuple[int, ...]) -> bool:
+        """Whether there is a field at the end of the path."""
+        spans = [(start, end) for number, wire, start, end in found if number == path[0] and wire == BYTES]
+        return bool(spans) if len(path) == 1 else any(self._within(span, path[1:]) for span in spans)
+
+    def _within(self, span: Span, path: tuple[int, ...]) -> bool:
         try:
-            for number, wire, start, end in top(data, span, _MOST):
-                count += 1
-                if wire == BYTES and end <= span[1]:
-                    parts.setdefault(number, []).append((start, end))
-                elif end > span[1]:
-                    return None
-                elif number == 1 and wire == VARINT:
-                    parts[-1] = []
+            return self._leads(list(fields(self._data, span, self._spend)), path)
         except Malformed:
-            return None
-    return {**parts, 0: [(0, 0)]} if count >= _MOST else parts
-
-
-def _leads(data: Buffer, parts: dict[int, list[Span]], path: tuple[int, ...]) -> bool:
-    """Whether there is a field at the end of the path."""
-    spans = parts.get(path[0], [])
-    if len(path) == 1 or len(spans) > _FOLLOWED:
-        return bool(spans)
-    found = (_parts(data, [span]) for span in spans)
-    return any(inner is not None and _leads(data, inner, path[1:]) for inner in found)
+            return False
