@@ -78,10 +78,10 @@ def test_the_call_shows_the_path(op, program):
     assert report.findings[0].call == "save('/home/u/.bashrc')"
 
 
-def test_an_engine_is_inert_unless_it_embeds_a_library(op, program, verdict):
+def test_an_engine_is_unproven_and_dangerous_with_a_library(op, program, verdict):
     host = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + struct.pack("<HH", 3, 62) + b"\0" * 30
     gpu = host.replace(struct.pack("<H", 62), struct.pack("<H", 190))
-    assert verdict(program([op("tensorrt_engine", engine_serialized_data=gpu)]))[0] == "inert"
+    assert verdict(program([op("tensorrt_engine", engine_serialized_data=gpu)]))[0] == "unproven"
     assert verdict(program([op("tensorrt_engine", engine_serialized_data=host)]))[0] == "dangerous"
 
 

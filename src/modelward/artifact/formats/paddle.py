@@ -108,7 +108,10 @@ def _program(program: Message, into: Reading) -> None:
 def _operator(operator: Message, name: str, into: Reading) -> None:
     pos = operator.spans[0][0]
     if name in _ENGINES:
-        into.note("paddle.engine", f"the operator {name} holds a graph compiled for another runtime", pos=pos)
+        message = (
+            f"the operator {name} holds a graph that is compiled for another runtime, and cannot be read"
+        )
+        into.unproven("paddle.engine", message, pos=pos)
         for span in (span for part in operator.each(4) for span in part.places(5)):
             host_code(operator.data, span, into)
         return
