@@ -241,3 +241,34 @@ def test_behind_tells_nothing_of_inputs_that_are_missing(tf):
     start = scope(tf, tf.node("s", "SaveV2", "gone:0", "^p"), tf.text("p", TARGET))
     assert behind(start.nodes[0], (0, 1, 7), start, [start]) == ([], "")
     assert behind(start.nodes[0], None, start, [start]) == ([], "")
+
+
+# --- the same in text ---------------------------------------------------------------------------------------
+
+CALLED = """
+node {{ name: "c" op: "Const" attr {{ key: "value" value {{ tensor {{ dtype: DT_STRING {path} }} }} }} }}
+node {{ name: "p" op: "PartitionedCall" input: "c" attr {{ key: "f" value {{ {call} }} }} }}
+library {{ function {{ signature {{ name: "f" input_arg {{ name: "a" type: DT_STRING }} }}
+  node_def {{ name: "s" op: "{operator}" {inputs} }} }} }}
+"""
+PRINTED = 'attr { key: "output_stream" value { placeholder: "os" } }'
+SHAPE = "tensor_shape { dim { size: 1 } }"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"path": 'string_val: "/home/u/.bashrc"'}, "dangerous"),
+        ({"path": 'string_val: "model"'}, "inert"),
+        ({"path": SHAPE + ' tensor_content: "\\017/home/u/.bashrc"'}, "dangerous"),
+        ({"call": 'list { func { name: "f" } }'}, "dangerous"),
+        ({"call": 'func { name: "g" }'}, "inert"),
+        ({"operator": "PrintV2", "inputs": PRINTED}, "unproven"),
+    ],
+)
+def test_paths_in_the_text_format(verdict, given, expected):
+    usual = {
+        "path": 'string_val: "/home/u/.bashrc"', "call": 'func { name: "f" }', "operator": "SaveV2",
+        "inputs": 'input: "a"',
+    }  # fmt: skip
+    assert verdict(CALLED.format(**{**usual, **given}).encode())[0] == expected
