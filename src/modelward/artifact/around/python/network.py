@@ -92,7 +92,7 @@ def stored(site: Site) -> Weakness | None:
     if path in {"requests.Session().verify", "requests.session().verify"} and off:
         return _unchecked(site)
     name = path.removeprefix("os.environ[").removesuffix("]")
-    if name in _SWITCHES and (value.string or "").lower() in _SWITCHES[name]:
+    if name in _SWITCHES and value.string is not None and value.string.lower() in _SWITCHES[name]:
         return _unchecked(site)
     return None
 
