@@ -17,6 +17,7 @@ from modelward.artifact.pickle.opcodes import VALID
 from modelward.artifact.pickle.streams import scan
 from modelward.artifact.signs.hidden import GRAPHS, within
 from modelward.artifact.sniff import PREFIX, compression, credible, sniff
+from modelward.artifact.tarread import is_header
 from modelward.errors import FileDamaged
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ ZIPS: Final[frozenset[Format]] = frozenset(
 """Formats that may be zip archives; those that may be something else too are told apart by their start."""
 TARS: Final[frozenset[Format]] = frozenset(("tar", "nemo"))
 _PICKLED: Final[frozenset[Format]] = frozenset(("pickle", "joblib", "torch-legacy"))
+_LOADED: Final[frozenset[Format]] = frozenset(
+    ("skops", "mar", "torch-package", "torch-export", "torchscript")
+)
+"""Zip archives that loaders act on beyond what their members are by themselves."""
 _WRAPPING: Final[frozenset[Format]] = frozenset(
     (
         "zip", "npz", "torch-zip", "tar", "7z", "compressed", "joblib-compressed", "csv-compressed", "pickle",
@@ -118,8 +123,15 @@ def collect(
 
 def _also(into: Collected, data: Buffer, kind: Format, named: tuple[str, str], depth: int) -> None:
     """What other loaders make of the same content: they look from the end, or do not ask what it is."""
-    if not _is_zip(data, kind):
+    if _is_zip(data, kind):
+        _other_archives(into, data, kind, named, depth)
+    else:
         _appended_zip(into, data, named, depth, usual=kind == "tflite")
+    if kind not in TARS and is_header(bytes(data[:512])):
+        from modelward.artifact import tars
+
+        into.add(named[0], "tar.polyglot", "the content is a tar archive as well as what it looks like")
+        tars.walk(into, data, "tar", named[0], depth)
     if kind != "hdf5" and behind_user_block(data, b""):
         from modelward.artifact.formats.hdf5 import reader
 
@@ -130,6 +142,17 @@ def _also(into: Collected, data: Buffer, kind: Format, named: tuple[str, str], d
         _readers(into, data, graph.format, named, depth)
     if kind not in _PICKLED and data[:2] != b"PK":
         _second_look(into, data, named[0])
+
+
+def _other_archives(into: Collected, data: Buffer, kind: Format, named: tuple[str, str], depth: int) -> None:
+    """What other loaders take the same zip archive for."""
+    from modelward.artifact.signs.archives import zip_kinds
+    from modelward.artifact.zipread import Archive
+
+    for other in zip_kinds(Archive(data)):
+        if other.format in _LOADED and other.format != kind:
+            into.note(named[0], "artifact.polyglot", f"to another loader the archive is {other.format}")
+            _readers(into, data, other.format, named, depth)
 
 
 def _is_zip(data: Buffer, kind: Format) -> bool:

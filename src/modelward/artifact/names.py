@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final, final
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_STEPS: Final = 1_000
+"""Most parts of a name that are followed, those of the links on its way among them."""
 _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]|[\\/]{2}|[A-Za-z]:\.\.")
 
 
@@ -23,6 +28,43 @@ def link_escapes(place: str, target: str) -> bool:
     """Whether a symbolic link at `place` leads out of the folder that it is extracted to."""
     out = target.startswith(("/", "\\")) or _DRIVE.match(target) is not None
     return out or escapes(f"{folder(place)}{target}")
+
+
+@final
+class Links:
+    """The symbolic links of an archive, through which the names of its other members are followed."""
+
+    __slots__ = ("_targets",)
+
+    def __init__(self, targets: Iterable[tuple[str, str]] = ()) -> None:
+        self._targets = {"/".join(_parts(place)): target for place, target in targets}
+
+    def lead_out(self, name: str) -> bool:
+        """Whether a name that looks harmless leads above the root through the links on its way."""
+        if not self._targets:
+            return False
+        todo, place = _parts(name)[::-1], list[str]()
+        for _ in range(_STEPS):
+            if not todo:
+                return False
+            part = todo.pop()
+            if part == "..":
+                if not place:
+                    return True
+                place.pop()
+                continue
+            place.append(part)
+            target = self._targets.get("/".join(place))
+            if target is not None:
+                if target.startswith(("/", "\\")) or _DRIVE.match(target):
+                    return True
+                place.pop()
+                todo += _parts(target)[::-1]
+        return False  # a circle, which no system follows
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part not in {"", "."}]
 
 
 def _climbs(parts: list[str]) -> bool:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"\x93NUMPY"
 _LONGEST: Final = 1 << 16
+_NUMBERS: Final = re.compile(r"(?:u?int|float|complex|bool|str|bytes|void|datetime|timedelta)[\w\[\]]*")
+"""Names of plain types as numpy spells them; `numpy.save` writes the shorter `_PLAIN`."""
 _PLAIN: Final = re.compile(r"[<>|=]?([biufcmMSVU?])(\d{0,9})(\[[\w/]+\])?")
 
 
@@ -63,9 +65,9 @@ def _size(descr: object, shape: object) -> int | None:
 
 
 def _objects(descr: object) -> bool:
-    """Whether a type description may stand for objects: any `O` or `object` in a type text counts."""
+    """Whether a type description may stand for objects: whatever is not known as plain numbers or text."""
     if isinstance(descr, str):
-        return "O" in descr or "object" in descr.lower()
+        return _PLAIN.fullmatch(descr) is None and _NUMBERS.fullmatch(descr) is None
     if isinstance(descr, list | tuple):
         return any(
             _objects(part)

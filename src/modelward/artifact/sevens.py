@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelward.artifact import compress
 from modelward.artifact.containers import nested
-from modelward.artifact.names import escapes, folder, join, link_escapes
+from modelward.artifact.names import Links, escapes, folder, join, link_escapes
 from modelward.artifact.reading import Malformed
 from modelward.artifact.sevenread import Unreadable, directory, unfold
 
@@ -86,18 +86,26 @@ def _folder(into: Collected, data: Buffer, packed: Folder, items: list[Item], wh
         return
     into.produced += len(content)
     parts = list(_parts(items, packed.sizes))
+    links = Links((item.name, _target(content, start, size)) for item, start, size in parts if item.link)
     into_index = {item.name: (start, size) for item, start, size in parts}
     for item, start, size in parts:
         into.beside = partial(_beside, content, into_index, folder(item.name))
         piece = compress.window(content, start, size) if len(parts) > 1 else content
         name = _path(prefix, item)
+        if links.lead_out(folder(item.name)):
+            message = f"extracting {item.name[:200]!r} writes through a link that leads out of the archive"
+            into.add(name, "archive.traversal", message, level="dangerous")
         if item.link:
-            target = bytes(piece[: 1 << 12]).decode("utf-8", "backslashreplace")
-            out = link_escapes(item.name, target)
+            target = _target(content, start, size)
+            out = link_escapes(item.name, target) or links.lead_out(item.name)
             message = f"a symbolic link to {target[:200]!r}{', out of the archive' if out else ''}"
             into.add(name, "archive.link", message, level="dangerous" if out else "note")
         elif size:
             nested(into, piece, name, depth + 1)
+
+
+def _target(content: Buffer, start: int, size: int) -> str:
+    return bytes(content[start : start + min(size, 1 << 12)]).decode("utf-8", "backslashreplace")
 
 
 def _parts(items: list[Item], sizes: tuple[int, ...]) -> Iterator[tuple[Item, int, int]]:

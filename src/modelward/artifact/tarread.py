@@ -21,6 +21,9 @@ LONGEST: Final = 1 << 20
 _NONZERO: Final = re.compile(rb"[^\0]")
 _RECORD: Final = re.compile(rb"(\d{1,20}) ([^=]+)=")
 
+_PLACING: Final = frozenset({"path", "linkpath", "size"})
+"""Records that decide where a member goes and where the next one starts."""
+
 Kind: TypeAlias = Literal["file", "folder", "hard-link", "link", "device", "sparse"]
 _KINDS: Final[dict[bytes, Kind]] = {
     b"1": "hard-link", b"2": "link", b"3": "device", b"4": "device", b"5": "folder", b"6": "device",
@@ -32,13 +35,14 @@ class Entry(msgspec.Struct, frozen=True):
     """One member.
 
     Attributes:
-        name: as extracting would use it.
+        name: as Python would use it when extracting.
         kind: what extracting would make; FIFOs count as devices.
         start: offset of its data.
         size: bytes of data in the archive.
         target: what a link leads to.
         mode: permissions.
         hidden: it stands behind the end of the archive, where some readers go on.
+        others: further names that headers give it, which other readers take.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Entry(msgspec.Struct, frozen=True):
     target: str
     mode: int
     hidden: bool = False
+    others: tuple[str, ...] = ()
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -59,9 +64,9 @@ class Trouble(msgspec.Struct, frozen=True):
 
 def is_header(block: bytes) -> bool:
     """Whether 512 bytes are a header: the checksum is right, added up signed or unsigned."""
-    if len(block) < BLOCK or not block[0]:
+    if len(block) < BLOCK or block.count(0) == BLOCK:
         return False
-    stated = _octal(block[148:156])
+    stated = _number(block[148:156])
     if stated is None:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
@@ -72,8 +77,7 @@ def is_header(block: bytes) -> bool:
 def entries(data: Buffer) -> Iterator[Entry | Trouble]:
     """The members in order, then those behind the end."""
     pos, hidden = 0, False
-    known: dict[str, str] = {}
-    extended: dict[str, str] = {}
+    extended: list[dict[str, str]] = []
     while pos < len(data):
         block = bytes(data[pos : pos + BLOCK])
         if not is_header(block):
@@ -85,7 +89,7 @@ def entries(data: Buffer) -> Iterator[Entry | Trouble]:
                 yield Trouble(f"{len(data) - at} bytes at {at} are no member", lost=at == pos)
                 return
             yield Trouble("members stand behind the end of the archive, where some readers go on", lost=False)
-            pos, hidden, extended = at, True, {}
+            pos, hidden, extended = at, True, []
             continue
         size = _number(block[124:136])
         code = block[156:157]
@@ -97,16 +101,20 @@ def entries(data: Buffer) -> Iterator[Entry | Trouble]:
             if size > LONGEST or len(body) < size:
                 yield Trouble(f"the extended header at {pos} is too long or cut off", lost=True)
                 return
-            if code == b"g":
-                known |= _pax(body)
-            elif code in {b"x", b"X"}:
-                extended |= _pax(body)
-            else:
-                extended["path" if code == b"L" else "linkpath"] = _text(body)
+            found, whole = _pax(body) if code in b"xXg" else (_long(body, code), True)
+            if not whole:
+                yield Trouble(f"the extended header at {pos} is damaged, and readers differ", lost=True)
+            if code != b"g":
+                extended.append(found)
+            elif any(key in _PLACING or key.startswith("GNU.sparse") for key in found):
+                yield Trouble(f"the header at {pos} is for all members, and readers differ", lost=True)
             pos += BLOCK + _padded(size)
             continue
-        entry = _entry(block, pos, size, {**known, **extended})
-        extended = {}
+        entry = _entry(block, pos, size, extended)
+        extended = []
+        if entry.size < 0:
+            yield Trouble(f"the member at {pos} has no valid size", lost=True)
+            return
         if hidden:
             entry = msgspec.structs.replace(entry, hidden=True)
         if code not in _KINDS or code == b"S":
@@ -122,23 +130,31 @@ def entries(data: Buffer) -> Iterator[Entry | Trouble]:
         yield entry
 
 
-def _entry(block: bytes, pos: int, size: int, extended: dict[str, str]) -> Entry:
-    name = _text(block[:100])
-    if block[345:500].strip(b"\0") and block[257:263] == b"ustar\0":
-        name = f"{_text(block[345:500])}/{name}"
-    name = extended.get("GNU.sparse.name", extended.get("path", name))
+def _entry(block: bytes, pos: int, size: int, headers: list[dict[str, str]]) -> Entry:
+    """A member; of several headers before it Python applies the first one last, so that it wins."""
+    extended: dict[str, str] = {}
+    for header in reversed(headers):
+        extended |= header
+    short = _text(block[:100])
     kind = _KINDS.get(block[156:157], "file")
-    if kind == "file" and name.endswith("/"):
+    if kind == "file" and short.endswith("/") and (block[156] == 0 or not size):
         kind = "folder"
+    if block[345:500].strip(b"\0") and block[257:263] == b"ustar\0":
+        short = f"{_text(block[345:500])}/{short}"
     if any(key.startswith("GNU.sparse") for key in extended):
         kind = "sparse"
     start = pos + BLOCK
     if kind == "sparse" and block[482] and block[156:157] == b"S":
         start += BLOCK  # at least one block continues the map; the member is reported as not read
-    if extended.get("size", "").isdecimal() and len(extended["size"]) < 19:
-        size = int(extended["size"])
+    if "size" in extended:
+        size = _decimal(extended["size"])
+    name = extended.get("GNU.sparse.name", extended.get("path", short))
+    others = {short} | {
+        header[key] for header in headers for key in ("GNU.sparse.name", "path") if key in header
+    }
     target = extended.get("linkpath", _text(block[157:257]))
-    return Entry(name, kind, start, size, target, _octal(block[100:108]) or 0)
+    mode = _octal(block[100:108]) or 0
+    return Entry(name, kind, start, size, target, mode, others=tuple(sorted(others - {name})))
 
 
 def _padded(size: int) -> int:
@@ -146,13 +162,19 @@ def _padded(size: int) -> int:
 
 
 def _octal(field: bytes) -> int | None:
-    text = field.split(b"\0", 1)[0].strip()
-    if not text:
-        return 0
+    """A number as Python reads it, which takes more than POSIX allows."""
     try:
-        return int(text, 8) if text.isdigit() else None
+        return int(field.split(b"\0", 1)[0].strip() or b"0", 8)
     except ValueError:
         return None
+
+
+def _decimal(text: str) -> int:
+    """The size in an extended header; Python takes one that is no number for zero."""
+    try:
+        return int(text) if len(text) < 19 else 0
+    except ValueError:
+        return 0
 
 
 def _number(field: bytes) -> int | None:
@@ -166,14 +188,24 @@ def _text(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
 
 
-def _pax(body: bytes) -> dict[str, str]:
-    """Records of length, key, value and a newline; a damaged one ends the reading."""
+def _long(body: bytes, code: bytes) -> dict[str, str]:
+    return {"path" if code == b"L" else "linkpath": _text(body)}
+
+
+def _pax(body: bytes) -> tuple[dict[str, str], bool]:
+    """Records of length, key, value and a newline, and whether all of them are sound.
+
+    Python before 3.12 reads on after a record whose length is wrong, and so does this.
+    """
     found: dict[str, str] = {}
-    pos = 0
+    pos, whole = 0, True
     while (match := _RECORD.match(body, pos)) is not None:
         end = pos + int(match[1])
-        if end <= match.end() or end > len(body):
+        whole = whole and match.end() < end <= len(body) and body[end - 1 : end] == b"\n"
+        if end == pos:
             break
-        found[_text(match[2])] = body[match.end() : end - 1].decode("utf-8", "backslashreplace")
+        value = body[match.end() : end - 1].decode("utf-8", "backslashreplace")
+        key = _text(match[2])
+        found[key] = value.rstrip("/") if key == "path" else value
         pos = end
-    return found
+    return found, whole and not body[pos:].strip(b"\0")

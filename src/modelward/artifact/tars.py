@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from modelward.artifact.compress import window
 from modelward.artifact.containers import nested
 from modelward.artifact.events import Event
-from modelward.artifact.names import escapes, folder, join, link_escapes
+from modelward.artifact.names import Links, escapes, folder, join, link_escapes
 from modelward.artifact.pickle.judge import Judge
 from modelward.artifact.pickle.machine import walk as walk_stream
 from modelward.artifact.pickle.streams import scan
@@ -27,7 +27,12 @@ _TROUBLES: Final = 1_000
 """Most remarks on the archive as a whole, besides its members."""
 _PARTS: Final = frozenset({"pickle", "storages", "tensors"})
 """Members of the archive that torch.save wrote before 2017; all three are unpickled."""
-_STORAGE: Final = re.compile(rb"(\w+)Storage\r?\n")
+_STORAGE: Final = re.compile(
+    rb"\x80\x02\(?(?:K.|M..|J.{4}|\x8a.{2,9}|[IL]\d+L?\n)(?:q.|r.{4})?"
+    rb"[XU].\0{0,3}[a-z]+(?::\d+)?(?:q.|r.{4})?ctorch\n(\w+)Storage\n(?:q.|r.{4})?[\x87t](?:q.|r.{4})?\.",
+    re.DOTALL,
+)
+"""The arguments of a storage as torch wrote them: a key, a place, and the class that says how wide it is."""
 _SIZES: Final = {
     b"Double": 8, b"Float": 4, b"Half": 2, b"Long": 8, b"Int": 4, b"Short": 2, b"Char": 1, b"Byte": 1,
     b"Bool": 1, b"BFloat16": 2, b"ComplexDouble": 16, b"ComplexFloat": 8,
@@ -49,6 +54,8 @@ def walk(into: Collected, data: Buffer, kind: Format, prefix: str, depth: int) -
         return
     listed = list(islice(entries(data), into.limits.members + _TROUBLES))
     seen = {_plain(entry.name): entry for entry in listed if not isinstance(entry, Trouble)}
+    members = [entry for entry in listed if not isinstance(entry, Trouble)]
+    links = Links((entry.name, entry.target) for entry in members if entry.kind == "link")
     outer = into.beside
     for entry in listed:
         if isinstance(entry, Trouble):
@@ -62,7 +69,8 @@ def walk(into: Collected, data: Buffer, kind: Format, prefix: str, depth: int) -
             into.missed(prefix, f"more than {into.limits.members} members")
             break
         into.beside = partial(_beside, data, seen, folder(_plain(entry.name)))
-        _member(into, data, entry, prefix, depth)
+        _place(into, entry, _path(prefix, entry), links)
+        _member(into, data, entry, _path(prefix, entry), depth)
     else:
         into.harmless.add(prefix)
         into.proven = into.proven or (not prefix and kind == "tar")
@@ -84,21 +92,35 @@ def _beside(data: Buffer, seen: dict[str, Entry], base: str, name: str) -> bytes
     return bytes(data[found.start : found.start + found.size])
 
 
-def _member(into: Collected, data: Buffer, entry: Entry, prefix: str, depth: int) -> None:
-    name = f"{prefix}/{entry.name}" if prefix else entry.name
-    if escapes(entry.name):
-        message = f"extracting {entry.name!r} writes outside the folder that the archive is extracted to"
+def _path(prefix: str, entry: Entry) -> str:
+    return f"{prefix}/{entry.name}" if prefix else entry.name
+
+
+def _place(into: Collected, entry: Entry, name: str, links: Links) -> None:
+    """Where extracting the member would write, under every name that it has."""
+    out = next(
+        (each for each in (entry.name, *entry.others) if escapes(each) or links.lead_out(folder(each))), None
+    )
+    if out is not None:
+        message = f"extracting {out[:200]!r} writes outside the folder that the archive is extracted to"
         into.add(name, "archive.traversal", message, level="dangerous")
-    if entry.mode & 0o6000 and entry.kind == "file":
-        into.note(name, "tar.mode", "the member is extracted with the set-user-id or set-group-id bit")
     if entry.kind in {"link", "hard-link"}:
-        out = escapes(entry.target) if entry.kind == "hard-link" else link_escapes(entry.name, entry.target)
+        hard = entry.kind == "hard-link"
+        away = escapes(entry.target) if hard else link_escapes(entry.name, entry.target)
+        away = away or links.lead_out(entry.target if hard else folder(entry.name) + entry.target)
         message = f"a {entry.kind.replace('-', ' ')} to {entry.target[:200]!r}"
-        if out:
+        if away:
             into.add(name, "archive.link", f"{message} leads out of the archive", level="dangerous")
+        elif _plain(entry.name) in _PARTS:
+            into.add(name, "archive.link", f"{message} stands where torch.load looks for pickles")
         else:
             into.note(name, "archive.link", message)
-    elif entry.kind == "device":
+
+
+def _member(into: Collected, data: Buffer, entry: Entry, name: str, depth: int) -> None:
+    if entry.mode & 0o6000 and entry.kind == "file":
+        into.note(name, "tar.mode", "the member is extracted with the set-user-id or set-group-id bit")
+    if entry.kind == "device":
         into.add(name, "archive.device", "extracting makes a device or a pipe")
     elif entry.kind == "sparse":
         into.missed(name, "the member is sparse")
@@ -159,6 +181,6 @@ def _after(found: Buffer, start: int, pos: int, part: str) -> int:
     """Offset behind the raw numbers that follow the arguments of a storage or tensor."""
     if part == "tensors":
         return pos + 16 + 16 * int.from_bytes(found[pos : pos + 4], "little")
-    widths = {_SIZES.get(match, 0) for match in _STORAGE.findall(bytes(found[start:pos]))}
-    width = widths.pop() if len(widths) == 1 else 0
+    match = _STORAGE.fullmatch(bytes(found[start : min(pos, start + 200)]))
+    width = _SIZES.get(match[1], 0) if match is not None else 0
     return pos + 8 + int.from_bytes(found[pos : pos + 8], "little") * width if width else pos

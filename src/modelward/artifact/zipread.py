@@ -65,11 +65,12 @@ class Archive:
         complete: whether all members were listed.
     """
 
-    __slots__ = ("_data", "_spans", "complete", "directories", "members", "oddities")
+    __slots__ = ("_data", "_known", "_spans", "complete", "directories", "members", "oddities")
 
     def __init__(self, data: Buffer) -> None:
         self._data = data
         self._spans: list[tuple[int, int]] = []
+        self._known: set[tuple[str, int, int, int]] = set()
         self.members: list[Member] = []
         self.oddities: list[str] = []
         self.complete = True
@@ -100,25 +101,32 @@ class Archive:
 
     def _directory(self, end: int) -> None:
         fields = _END.unpack(self._data[end : end + _END.size])
-        size, offset = fields[5], fields[6]
-        before = end
+        readings = [(fields[5], fields[6], end)]
         locator = bytes(self._data[end - 20 : end]) if end >= 20 else b""
         if locator[:4] == b"PK\x06\x07":
             record = int.from_bytes(locator[8:16], "little")
             for at in (record, end - 20 - _END64.size):
                 block = bytes(self._data[at : at + _END64.size]) if 0 <= at < len(self._data) else b""
                 if len(block) == _END64.size and block[:4] == b"PK\x06\x06":
-                    size, offset, before = *_END64.unpack(block)[8:10], at
-                    break
-        start = before - size
-        if start < 0 or self._data[start : start + 4] not in {b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"}:
-            start, shift = offset, 0
-        else:
-            shift = start - offset
-        if shift:
-            self.oddities.append(f"{shift} bytes stand before the archive")
-        self._entries(start, min(start + size, len(self._data)), shift)
-        self._spans.append((start, len(self._data)))
+                    size, offset = _END64.unpack(block)[8:10]
+                    readings.insert(0, (size, offset, at))
+        starts = list[tuple[int, int, int]]()
+        for size, offset, before in readings:
+            if before >= size and self._is_directory(before - size):  # as Python finds it
+                starts.append((before - size, size, before - size - offset))
+            if self._is_directory(offset):  # as miniz finds it, and with it PyTorch
+                starts.append((offset, size, 0))
+        if not starts:
+            starts.append((readings[0][1], readings[0][0], 0))
+        for start, size, shift in dict.fromkeys(starts):
+            if shift:
+                self.oddities.append(f"{shift} bytes stand before the archive")
+            self._entries(start, min(start + size, len(self._data)), shift)
+            self._spans.append((start, len(self._data)))
+
+    def _is_directory(self, start: int) -> bool:
+        found: bytes = self._data[start : start + 4] if 0 <= start < len(self._data) else b""
+        return found in {b"PK\x01\x02", b"PK\x05\x06", b"PK\x06\x06"}
 
     def _entries(self, pos: int, end: int, shift: int) -> None:
         while pos + _CENTRAL.size <= end:
@@ -138,10 +146,19 @@ class Archive:
             pos = at + name_size + extra_size + comment_size
             link = fields[15] >> 28 == 0xA
             found = Member(name, 0, size, plain, method, crc, link=link, encrypted=bool(flags & 0x41))
+            before = len(self.members)
             self._member(name, offset + shift, found, flags)
-            if (other := _unicode_name(extra)) not in {None, name} and self.members:
+            if (other := _unicode_name(extra)) not in {None, name}:
                 self.oddities.append(f"{name!r} has a second name, which some readers take")
-                self.members.append(msgspec.structs.replace(self.members[-1], name=other))
+                for added in self.members[before:]:
+                    self._keep(msgspec.structs.replace(added, name=other))
+
+    def _keep(self, member: Member) -> None:
+        """List a member once, however many directories name it."""
+        key = (member.name, member.start, member.size, member.method)
+        if key not in self._known:
+            self._known.add(key)
+            self.members.append(member)
 
     def _member(self, name: str, header: int, central: Member, flags: int) -> None:
         """Add the member of a central entry, and a second one where its local header says otherwise."""
@@ -152,17 +169,17 @@ class Archive:
             return
         local = self._local(block, header)
         start = local.start
-        self.members.append(msgspec.structs.replace(central, start=start))
+        self._keep(msgspec.structs.replace(central, start=start))
         self._spans.append((header, start + central.size))
         streamed = bool(flags & 8 or block[6] & 8) and local.size == 0
         same = local.name == name and local.method == central.method
         if not same or (not streamed and (local.size, local.crc) != (central.size, central.crc)):
             self.oddities.append(f"the local header of {name!r} contradicts the directory")
             if not streamed:
-                self.members.append(local)
+                self._keep(local)
                 self._spans.append((header, start + local.size))
             elif not same:
-                self.members.append(msgspec.structs.replace(local, size=central.size))
+                self._keep(msgspec.structs.replace(local, size=central.size))
         if flags & 0x41 or block[6] & 0x41:
             self.oddities.append(f"{name!r} is marked as encrypted, which some readers ignore")
 
@@ -188,7 +205,7 @@ class Archive:
                     return
                 found = self._local(bytes(self._data[at : at + _LOCAL.size]), at)
                 size = found.size or max(0, start - found.start)
-                self.members.append(msgspec.structs.replace(found, size=size))
+                self._keep(msgspec.structs.replace(found, size=size))
                 self.oddities.append(
                     f"{found.name!r} is in no directory, and only readers of local headers see it"
                 )
@@ -213,7 +230,8 @@ class Archive:
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
+    """A name, which readers end at a zero byte."""
+    return raw.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
 
 
 def _unicode_name(extra: bytes) -> str | None:

@@ -11,7 +11,7 @@ from modelward.artifact import compress
 from modelward.artifact.collected import Collected
 from modelward.artifact.containers import expand, nested, pickled
 from modelward.artifact.formats.torch_ops import CLASSES
-from modelward.artifact.names import escapes, folder, join, link_escapes
+from modelward.artifact.names import Links, escapes, folder, join, link_escapes
 
 if TYPE_CHECKING:
     from modelward.artifact.events import Event
@@ -26,8 +26,9 @@ _SOURCES: Final[frozenset[Format]] = frozenset(("torchscript", "torch-export"))
 """Formats whose `code/` is TorchScript, which their reader reads; it is no Python."""
 _ABOUT_NAMES: Final = frozenset({"pickle.arguments", "pickle.unknown-name", "pickle.gadget"})
 _NATIVE: Final = (
-    "torch._utils._rebuild_", "torch.jit._pickle.build_", "torch.jit._pickle.restore_type_tag",
-    "torch.per_tensor_", "torch.per_channel_",
+    "torch._utils._rebuild_tensor", "torch._utils._rebuild_parameter", "torch._utils._rebuild_sparse",
+    "torch._utils._rebuild_qtensor", "torch._utils._rebuild_meta", "torch.jit._pickle.build_",
+    "torch.jit._pickle.restore_type_tag", "torch.per_tensor_", "torch.per_channel_",
 )  # fmt: skip
 """Names that TorchScript's unpickler knows by itself, whatever their arguments; in Python they only build."""
 _BESIDE: Final = 16 << 20
@@ -60,6 +61,7 @@ def walk(into: Collected, archive: Archive, kind: Format, prefix: str, depth: in
         into.missed(prefix, f"nested deeper than {into.limits.depth} levels")
         return
     index = {member.name: member for member in archive.members}
+    links = Links((member.name, _target(archive, member)) for member in archive.members if member.link)
     outer = into.beside
     for member in archive.members:
         into.members += 1
@@ -68,6 +70,7 @@ def walk(into: Collected, archive: Archive, kind: Format, prefix: str, depth: in
             break
         name = f"{prefix}/{member.name}" if prefix else member.name
         into.beside = partial(_beside, archive, index, folder(member.name))
+        _place(into, archive, member, name, links)
         _member(into, archive, member, (name, kind), depth)
     else:
         if kind in {"zip", "npz", "torch-zip"}:
@@ -101,7 +104,6 @@ def content(archive: Archive, member: Member, limit: int = _BESIDE) -> bytes | N
 
 def _member(into: Collected, archive: Archive, member: Member, named: tuple[str, Format], depth: int) -> None:
     name, kind = named
-    _place(into, archive, member, name)
     if member.size == 0:
         return
     if member.encrypted:
@@ -113,11 +115,11 @@ def _member(into: Collected, archive: Archive, member: Member, named: tuple[str,
         return
     lower = member.name.lower()
     unpickled = kind in _TORCH and lower.endswith(".pkl")
-    raw = kind in _TORCH and not unpickled and not lower.endswith((".pt", *_PICKLES))
+    raw = kind in _TORCH and not unpickled and not lower.endswith((".pt", ".npy", "config.json", *_PICKLES))
     if raw and _passed_over(archive, member, kind, codec):
         return
-    if (kind == "skops" and lower.endswith("schema.json")) or (kind == "keras" and lower == "config.json"):
-        return
+    if (kind, member.name) in {("skops", "schema.json"), ("keras", "config.json")}:
+        return  # their readers read it
     if member.size > into.limits.member:
         into.missed(name, f"the member has {member.size} bytes; {into.limits.member} are read")
         return
@@ -165,14 +167,18 @@ def _script_class(event: Event) -> bool:
     return parts[1:3] != ["torch", "classes"] or parts[3] in CLASSES
 
 
-def _place(into: Collected, archive: Archive, member: Member, name: str) -> None:
+def _target(archive: Archive, member: Member) -> str:
+    return (content(archive, member, 1 << 12) or b"").decode("utf-8", "backslashreplace")
+
+
+def _place(into: Collected, archive: Archive, member: Member, name: str, links: Links) -> None:
     """Where extracting the member would write."""
-    if escapes(member.name):
+    if escapes(member.name) or links.lead_out(folder(member.name)):
         message = f"extracting {member.name!r} writes outside the folder that the archive is extracted to"
         into.add(name, "archive.traversal", message, level="dangerous")
     if member.link:
-        target = (content(archive, member, 1 << 12) or b"").decode("utf-8", "backslashreplace")
-        if link_escapes(member.name, target):
+        target = _target(archive, member)
+        if link_escapes(member.name, target) or links.lead_out(member.name):
             message = f"a symbolic link leads out of the archive, to {target[:200]!r}"
             into.add(name, "archive.link", message, level="dangerous")
         else:
@@ -181,8 +187,9 @@ def _place(into: Collected, archive: Archive, member: Member, name: str) -> None
 
 def _passed_over(archive: Archive, member: Member, kind: Format, codec: str | None) -> bool:
     """Whether a member that no loader need unpickle starts as nothing that anyone would."""
-    if kind in _SOURCES and "code/" in member.name and member.name.endswith((".py", ".debug_pkl")):
-        return member.name.endswith(".py")
+    lower = member.name.lower()
+    if kind in _SOURCES and "code/" in lower and lower.endswith((".py", ".debug_pkl")):
+        return lower.endswith(".py")
     head: bytes = archive.peek(member, _HEAD)
     if codec is not None:
         head = compress.first_bytes(archive.peek(member, 1 << 16), codec, _HEAD) or b""

@@ -255,3 +255,74 @@ def test_a_real_package(tmp_path):
 def test_any_graph_gives_a_verdict(target, expression, weight):
     data = package(**{"models/model.json": graph(target, expression), "data/constants/opaque_obj_0": weight})
     assert inspect_bytes(data, "m").verdict in {"inert", "unproven", "dangerous"}
+
+
+BAD = "__import__('os').system('id')"
+
+
+@pytest.mark.parametrize("root", ["m", ".m", "M"])
+@pytest.mark.parametrize(
+    "name", ["models/model.json", "models/model.jsox", "MODELS/model.json", "models/a/b.json", "models/x"]
+)
+def test_every_model_of_the_archive_is_read(root, name):
+    members = {"archive_format": b"pt2", "archive_version": b"0", name: graph(expression=BAD)}
+    report = inspect_bytes(zipped({f"{root}/{key}": content for key, content in members.items()}), "m.pt2")
+    assert (report.format, report.verdict, rules(report)) == (
+        "torch-export",
+        "dangerous",
+        {"torch-export.expression"},
+    )
+
+
+def guarded(code):
+    tree = json.loads(graph()) | {"guards_code": [code]}
+    return inspect_bytes(package(**{"models/model.json": json.dumps(tree).encode()}), "m.pt2")
+
+
+@pytest.mark.parametrize("code", [
+    "L['x'].size()[0] >= 2", "L['args'][0].size()[1] == 3", "Eq(Mod(L['x'].size()[0], 2), 0)", "2*L['x'].size()[0] < L['y'].size()[0]",
+    "L['flat_args'][0].stride()[-1] == 4", "L['k'] == 3", "math.isnan(L['k'])", "(L['y'].size()[0] // 2) > L['x'].size()[0]",  "L['x'].size()[0] % 2 == 0 and True",
+])  # fmt: skip
+def test_guards_that_compare_are_inert(code):
+    assert (guarded(code).verdict, rules(guarded(code))) == ("inert", set())
+
+
+@pytest.mark.parametrize(
+    "code", [f"[{BAD}]", "eval(L['x'])", "(lambda: 0)()", "open(L['x'])", "getattr(L, 'x')"]
+)
+def test_guards_are_compiled_as_python(code):
+    assert (guarded(code).verdict, rules(guarded(code))) == ("dangerous", {"torch-export.guard"})
+
+
+@pytest.mark.parametrize("code", ["L['x'].tofile(L['y'])", "f(L['x'])", "[y for y in L]"])
+def test_other_guards_are_unproven(code):
+    assert (guarded(code).verdict, rules(guarded(code))) == ("unproven", {"torch-export.guard"})
+
+
+@pytest.mark.parametrize(("context", "verdict"), [
+    ({"__enum__": True, "fqn": "antigravity:x", "name": "y"}, "dangerous"), ({"__enum__": True, "fqn": "mine:Kind", "name": "y"}, "unproven"),
+    ({"default_factory_module": "os", "default_factory_name": "system", "dict_context": []}, "dangerous"),
+    ({"default_factory_module": "mine", "default_factory_name": "Thing", "dict_context": []}, "unproven"),
+    ({"default_factory_module": "builtins", "default_factory_name": "list", "dict_context": []}, "inert"),
+    (["a", "b"], "inert"), (None, "inert"),
+])  # fmt: skip
+@pytest.mark.parametrize("wrap", [lambda context: context, json.dumps])
+def test_what_specifications_of_trees_import(context, verdict, wrap):
+    spec = json.dumps([1, {"type": "builtins.dict", "context": wrap(context), "children_spec": []}])
+    tree = json.loads(graph()) | {"module_call_graph": [{"signature": {"in_spec": spec}}]}
+    report = inspect_bytes(package(**{"models/model.json": json.dumps(tree).encode()}), "m.pt2")
+    assert report.verdict == verdict
+    assert rules(report) == (set() if verdict == "inert" else {"torch-export.import"})
+
+
+@pytest.mark.parametrize(
+    "path", ["opaque_obj_0", "opaque_obj_x/y", "custom_obj/0", "weight_1", "a/weight_2", "WEIGHT_3"]
+)
+def test_pickled_parts_are_found_by_their_path(path):
+    entry = {"path_name": path, "is_param": False, "use_pickle": True, "tensor_meta": None}
+    hidden = b"S'" + b"a" * 30 + b"'\n0(S'id'\nios\nsystem\n."
+    report = inspect_bytes(package(**{
+        "data/constants/model_constants_config.json": json.dumps({"config": {"c": entry}}).encode(),
+        f"data/constants/{path.lower()}": hidden,
+    }), "m.pt2")  # fmt: skip
+    assert report.verdict == "dangerous"

@@ -203,3 +203,62 @@ def test_any_source_gives_a_verdict(source, pickle):
             "unproven",
             "dangerous",
         }
+
+
+HIDDEN = [
+    'torch . save(x, "f")', 'torch\t.\tsave (x, "f")', "ops . aten . save(x, 'f')", '(torch).save(x, "f")', '((ops).aten).save(x, "f")',
+    'getattr(torch, "save")(x, "f")', "getattr(getattr(ops, 'aten'), 'save')(x, 'f')", 'getattr(x, "save")("f")', '(x).save("f")',
+    'y = ["""a"b""", str(torch.save(x, "f")), "z"]', "y = [\'\'\'a\'b\'\'\', str(torch.save(x, 'f')), 'z']",
+    'y = ["a\\\nb", str(torch.save(x, "f")), "z"]', 'torch \\\n .save(x, "f")', 'y = (torch.\n save(x, "f"))',
+    't = torch\n    t.save(x, "f")', 'f = torch.save\n    f(x, "f")', 'f = (x).save\n    f("f")', 'o = ops\n    o.aten.save(x, "f")',
+]  # fmt: skip
+"""Ways to write one operator that torch.jit.load of PyTorch 2.13 compiles and runs."""
+
+
+@pytest.mark.parametrize("body", HIDDEN)
+def test_an_operator_is_found_however_it_is_written(body):
+    report = inspect_bytes(archive(setting(body)), "m.pt")
+    assert report.verdict == "dangerous"
+    assert "torchscript.operator" in rules(report)
+
+
+@pytest.mark.parametrize("body", [
+    'getattr(torch, "sa" "ve")(x, "f")', 'getattr(torch, "s\\x61ve")(x, "f")', "o = ops", "o = ops.evil", "t = torch", 'y = getattr(ops, "evil")',
+])  # fmt: skip
+def test_an_operator_that_is_not_spelled_out_is_unproven(body):
+    report = inspect_bytes(archive(setting(body)), "m.pt")
+    assert report.verdict == "unproven"
+    assert "torchscript.computed-name" in rules(report)
+
+
+@pytest.mark.parametrize("body", [
+    'y = (getattr(self, "0")).forward(x, )', 'w = getattr(getattr(self.layers, "1"), "0")', 'y = torch.format("a\\"torch.save(x)", x)',
+    'y = """torch.save(x)\n    ops"""', "y = torch.to(x, 6)\n    # don\'t torch.save(x)", "y = 1.\n    z = torch.relu(x)",
+    'y = torch.dict([("ops", x), (\'torch\', x)])', "y = annotate(List[Tensor], [])",
+])  # fmt: skip
+def test_what_torch_prints_is_inert_however_it_looks(body):
+    report = inspect_bytes(archive(forward(body)), "m.pt")
+    assert (report.verdict, rules(report)) == ("inert", set())
+
+
+def test_what_runs_without_being_named():
+    default = forward("y = x").replace("x: Tensor)", 'x: Tensor, y: Tensor=torch.from_file("f", True, 4))')
+    assert inspect_bytes(archive(default), "m.pt").verdict == "dangerous"
+    added = (
+        HEAD + '  def __add__(self: __torch__.M, o: bool) -> bool:\n    torch.save(o, "f")\n    return o\n'
+    )
+    assert inspect_bytes(archive(added), "m.pt").verdict == "dangerous"
+
+
+def test_mobile_and_first_archives():
+    texts = b"".join(b"X%c\0\0\0%s" % (len(name), name) for name in (b"aten::save", b"evil::op"))
+    mobile = [("m/data.pkl", GOOD), ("m/bytecode.pkl", b"\x80\x02(" + texts + b"l.")]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in mobile:
+            file.writestr(name, content)
+    report = inspect_bytes(buffer.getvalue(), "m.ptl")
+    assert report.format == "torchscript"
+    assert rules(report) >= {"torchscript.operator", "torchscript.unknown-operator"}
+    first = archive(forward("y = x"), more=[("m/model.json", b'{"mainModule": {"torchscriptArena": {}}}')])
+    assert rules(inspect_bytes(first, "m.pt")) == {"torchscript.legacy"}

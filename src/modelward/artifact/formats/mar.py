@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from modelward.artifact.formats.shipped import payload, source
-from modelward.artifact.names import escapes
+from modelward.artifact.names import escapes, join
 from modelward.artifact.reading import Malformed
 from modelward.artifact.zipread import Archive
 
@@ -53,10 +53,10 @@ def read(data: Buffer, into: Reading) -> None:
     from modelward.artifact.zips import content
 
     archive = Archive(data)
-    members = {member.name: member for member in archive.members}
+    members = {_unpacked(member): member for member in archive.members}
     into.facts["framework"] = "torchserve"
     named: set[str] = set()
-    manifests = [member for member in archive.members if member.name == MANIFEST]
+    manifests = [member for member in archive.members if _unpacked(member) == MANIFEST]
     for member in manifests:
         raw = content(archive, member, _SOURCE)
         if raw is None:
@@ -72,11 +72,16 @@ def read(data: Buffer, into: Reading) -> None:
             into.missed(f"{member.name[:200]!r} cannot be read")
         elif not lower.endswith(".py"):
             _yaml(into, member.name, raw)
-        elif member.name in named and raw.strip():
+        elif _unpacked(member) in named and raw.strip():
             source(into, member.name, raw, "the server imports it")
         else:
             payload(into, member.name, raw, "the handler may import it")
     into.proven = True
+
+
+def _unpacked(member: Member) -> str:
+    """Where a member stands once the server has unpacked the archive."""
+    return join("", member.name) or member.name
 
 
 def _manifest(into: Reading, archive: Archive, members: dict[str, Member], raw: bytes) -> set[str]:
@@ -107,7 +112,7 @@ def _manifest(into: Reading, archive: Archive, members: dict[str, Member], raw: 
         named |= _handler(into, fields.get("handler"), members)
         model = fields.get("modelFile")
         if isinstance(model, str) and model:
-            named.add(model)
+            named.add(join("", model) or model)
         _requirements(into, archive, members, fields.get("requirementsFile"))
     return named
 
@@ -129,7 +134,7 @@ def _texts(into: Reading, fields: dict[str, object]) -> Iterator[tuple[str, str]
 def _handler(into: Reading, handler: object, members: dict[str, Member]) -> set[str]:
     if not isinstance(handler, str) or not handler:
         return set()
-    path = handler.split(":", 1)[0]
+    path = join("", handler.split(":", 1)[0]) or handler
     bare = path.removesuffix(".py")
     for name in (path, f"{bare}.py", f"{bare.replace('.', '/')}.py"):
         if name in members:

@@ -246,10 +246,15 @@ def _dict(into: Reading, node: Node, path: str) -> None:
         into.unproven("skops.unknown-name", f"a DictNode calls {path[:200]}")
     types = node.get("key_types")
     listed = types.get("content") if isinstance(types, dict) else None
+    if types is not None and not isinstance(listed, list):
+        into.unproven("skops.key-type", f"the types of the keys of a {path[:200]} are not listed with it")
     for item in listed if isinstance(listed, list) else ():
         into.spend()
-        named = f"{item.get('__module__')}.{item.get('__class__')}" if isinstance(item, dict) else ""
-        if named in _PRIMITIVES or named.startswith("numpy.") or isinstance(types, str):
+        node_of = item if isinstance(item, dict) else {}
+        named = f"{node_of.get('__module__')}.{node_of.get('__class__')}"
+        found = rules.find("numpy", named[6:]) if named.startswith("numpy.") else None
+        scalar = named in _PRIMITIVES or (found is not None and found.kind == "class")
+        if scalar and node_of.get("__loader__") in {"TypeNode", "CachedNode"}:
             continue
         into.unproven("skops.key-type", f"{named[:200]} is called with each key of a dictionary")
 

@@ -79,6 +79,13 @@ _PLAIN: Final = re.compile(r"[\w\s+\-*/(),.<>=!&|~%:]*")
 _WORD: Final = re.compile(r"(?<![\w.])([A-Za-z_]\w*)(\s*\()?")
 _CONSTANT: Final = re.compile(r"'[A-Za-z_]\w{0,60}'")
 _ATTRIBUTE: Final = re.compile(r"[\w)\]]\s*\.\s*[A-Za-z_]")
+_ACCESS: Final = re.compile(
+    r"\[-?\w+\]|\.(?:size|stride|storage_offset|dim|numel|item)\(\d*\)|\.(?:shape|dtype|device|ndim)\b"
+    r"|\bmath\.(?:isnan|inf|floor|ceil|trunc|sqrt)\b"
+)
+"""How guards reach what an input says of itself."""
+_OBJECTS: Final = ("custom_obj", "opaque_obj")
+_AT_OBJECT: Final = re.compile(r"(?:^|/)(?:custom_obj|opaque_obj)")
 _CODE: Final = re.compile(
     r"__|\bimport\b|\beval\b|\bexec\b|\bopen\b|\blambda\b|\bsystem\b|\bpopen\b|\bgetattr\b|\bos\b"
 )
@@ -94,7 +101,7 @@ def read(data: Buffer, into: Reading) -> None:
     for member in archive.members:
         into.spend()
         leaf = member.name.rsplit("/", 1)[-1]
-        if leaf.endswith(".json") and not member.name.startswith("."):
+        if leaf.lower().endswith(".json") or "models" in member.name.lower().split("/")[:-1][:2]:
             raw = content(archive, member, _GRAPH)
             tree = _decode(raw) if raw is not None else None
             if tree is None:
@@ -139,8 +146,18 @@ def _tree(into: Reading, tree: object, member: str, said: set[str], pickled: set
             for key in ("expr_str", "expr"):
                 if isinstance(node.get(key), str):
                     _expression(into, str(node[key]), member, said)
-            if node.get("use_pickle") is True and isinstance(node.get("path_name"), str):
-                pickled.add(str(node["path_name"]))
+            guards = node.get("guards_code")
+            for guard in guards if isinstance(guards, list) else ():
+                _guard(into, str(guard), member, said)
+            _imported(into, node, member, said)
+            if isinstance(node.get("path_name"), str) and "use_pickle" in node:
+                path = str(node["path_name"])
+                if node["use_pickle"] or path.startswith(_OBJECTS):
+                    pickled.add(path.lower())
+        elif (
+            isinstance(node, str) and node[:1] in {"[", "{"} and (inner := _decode(node.encode())) is not None
+        ):
+            stack.append(inner)  # specifications of trees are JSON in JSON
 
 
 def _target(into: Reading, target: str, member: str, said: set[str]) -> None:
@@ -172,6 +189,42 @@ def _target(into: Reading, target: str, member: str, said: set[str]) -> None:
     into.unproven("torch-export.unknown-target", message, call=target[:200])
 
 
+def _imported(into: Reading, node: dict[object, object], member: str, said: set[str]) -> None:
+    """What the specification of a tree imports: the class of an enumeration, the factory of a dictionary."""
+    if "__enum__" in node:
+        path = str(node.get("fqn")).replace(":", ".")
+    elif "default_factory_module" in node:
+        path = f"{node['default_factory_module']}.{node.get('default_factory_name')}"
+    else:
+        return
+    module, _, name = path.rpartition(".")
+    if f"import {path}" in said or rules.find(module, name) is not None or path.startswith("torch."):
+        return
+    said.add(f"import {path}")
+    message = f"{member}: the specification of a tree imports {path[:200]}"
+    if why := rules.payload(module, name) or rules.gadget(module, name):
+        into.dangerous("torch-export.import", f"{message}, which {why}", call=path[:200])
+    else:
+        into.unproven("torch-export.import", message, call=path[:200])
+
+
+def _guard(into: Reading, text: str, member: str, said: set[str]) -> None:
+    """A condition on the inputs, which `ExportedProgram.module` compiles as Python."""
+    if f"guard {text}" in said:
+        return
+    said.add(f"guard {text}")
+    bare = re.sub(r"'[^'\\\n]*'", "0", text)
+    if _CODE.search(bare):
+        message = f"{member}: a guard, which is compiled as Python, holds code"
+        into.dangerous("torch-export.guard", message, call=text[:200])
+        return
+    plain = _ACCESS.sub("", bare)
+    called = {match[1] for match in _WORD.finditer(plain) if match[2]}
+    if not _PLAIN.fullmatch(plain) or _ATTRIBUTE.search(plain) or called - _FUNCTIONS:
+        message = f"{member}: a guard, which is compiled as Python, is more than a comparison"
+        into.unproven("torch-export.guard", message, call=text[:200])
+
+
 def _expression(into: Reading, text: str, member: str, said: set[str]) -> None:
     """`sympy.sympify` evaluates the text as Python, with the names of sympy at hand."""
     if f"expr {text}" in said:
@@ -191,15 +244,13 @@ def _expression(into: Reading, text: str, member: str, said: set[str]) -> None:
 
 def _pickled(into: Reading, archive: Archive, member: Member, pickled: set[str]) -> None:
     """Weights that the configuration says are pickled, and objects that are."""
-    from modelward.artifact.zips import content, plausible
+    from modelward.artifact.zips import content
 
-    leaf = member.name.rsplit("/", 1)[-1]
-    if leaf not in pickled and not leaf.startswith(("custom_obj", "opaque_obj")):
+    path = member.name.lower()
+    if not any(path.endswith(f"/{name}") for name in pickled) and not _AT_OBJECT.search(path):
         return
-    if plausible(archive.peek(member, 64)) and member.method == 0:
-        return  # the walk of the archive reads it
     raw = content(archive, member, _PICKLED)
     if raw is None:
         into.missed(f"{member.name[:200]!r} is unpickled and cannot be read")
     else:
-        into.inner.append(Inner(member.name, raw, "pickle"))
+        into.inner.append(Inner(member.name, raw, None if raw[:2] == b"PK" else "pickle"))

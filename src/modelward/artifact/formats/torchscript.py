@@ -23,9 +23,22 @@ if TYPE_CHECKING:
 
 _SOURCE: Final = 64 << 20
 """Largest source read, in bytes."""
-_TEXTS: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|#[^\n]*')
-_OPERATOR: Final = re.compile(r"(?<![\w.])(?:torch\.ops|ops)\.(\w+)\.(\w+)|(?<![\w.])torch\.(\w+)(?=\s*\()")
-_METHOD: Final = re.compile(r"(?<=[\w)\]])\.(save|from_file|load|_save)\s*\(")
+_TEXTS: Final = re.compile(
+    r"(?P<quote>\"\"\"|\'\'\')(?:[^\\]|\\.)*?(?P=quote)|(?P<mark>[\"\'])(?:(?!(?P=mark))[^\\\n]|\\.)*(?P=mark)"
+    r"|#(?! type:)[^\n]*",
+    re.DOTALL,
+)
+"""Texts and comments, as lexer.h delimits them."""
+_GETATTR: Final = re.compile(r"(?<![\w.])getattr\s*\(([\w.()\s]{1,300}?),\s*[\"'](\w+)[\"']\s*\)")
+_SPACED: Final = re.compile(r"(?<![\w.])([A-Za-z_]\w*|[)\]])\s*\.\s*(?=[A-Za-z_])")
+_WRAPPED: Final = re.compile(r"(?<![\w)\]])\(\s*((?:torch|ops)(?:\.\w+)*)\s*\)")
+_OPERATOR: Final = re.compile(r"(?<![\w.])(?:torch\.ops|ops)\.(\w+)\.(\w+)|(?<![\w.])torch\.(?!ops\b)(\w+)")
+_UNNAMED: Final = re.compile(r"(?<![\w.])(?:getattr|(?:torch\.)?ops(?!\.\w+\.\w)|torch(?!\.\w))(?!\w)")
+"""A name is looked up, or a namespace is passed on: which operator it comes to is not written there."""
+_METHOD: Final = re.compile(
+    r"(?<=[\w)\]])(?:(?<!\bself)\.(save|from_file|_save)\b|\.(save|from_file|_save)\s*\()"
+)
+"""A method of any value, called or kept; an attribute of the module itself may have such a name."""
 _CLASS: Final = re.compile(r"(?<![\w.])__torch__\.torch\.classes\.(\w+)\.(\w+)")
 _DEF: Final = re.compile(r"^([ \t]*)def\s+(\w+)\s*\(", re.MULTILINE)
 _IMPORT: Final = re.compile(r"^[ \t]*(?:import|from)[ \t]+(?!__torch__)([\w.]+)", re.MULTILINE)
@@ -50,7 +63,7 @@ def read(data: Buffer, into: Reading) -> None:
         into.spend()
         name = member.name
         lower = name.lower()
-        if name.endswith(".py") and "code/" in name:
+        if lower.endswith(".py") and "code/" in lower:
             raw = content(archive, member, _SOURCE)
             if raw is None:
                 into.missed(f"the source {name[:200]!r} cannot be read")
@@ -62,6 +75,8 @@ def read(data: Buffer, into: Reading) -> None:
                 into.missed(f"{name[:200]!r} cannot be read")
                 continue
             _bytecode(into, name, raw, operators)
+        elif lower.endswith("/model.json"):
+            _legacy(into, name, content(archive, member, _SOURCE) or b"")
         elif name.rsplit("/", 1)[-1] == "version":
             raw = content(archive, member, 64) or b""
             into.facts["format_version"] = raw.decode("ascii", "replace").strip()[:40]
@@ -74,7 +89,7 @@ def read(data: Buffer, into: Reading) -> None:
 def _functions(into: Reading, member: str, text: str) -> list[tuple[str, str, str]]:
     """(member, name, body) of every function, and of what stands outside of all of them under the name ""."""
     into.spend(len(text) // 64 + 1)
-    bare = _TEXTS.sub('""', text)
+    bare = _named(text)
     if found := _IMPORT.search(bare):
         message = f"{member}: the source imports {found[1][:100]}, which TorchScript cannot"
         into.unproven("torchscript.python", message)
@@ -85,9 +100,34 @@ def _functions(into: Reading, member: str, text: str) -> list[tuple[str, str, st
     return made
 
 
+def _named(text: str) -> str:
+    """The source without texts and comments, and with each operator written as `torch.x` or `ops.x.y`."""
+    for pattern, plain in ((_GETATTR, r"(\1).\2"), (_TEXTS, '""')):
+        count = 1
+        while count:
+            text, count = pattern.subn(plain, text)
+            if pattern is _TEXTS:
+                break
+    bare = text.replace("\\\n", " ")
+    count = 1
+    while count:
+        bare, count = _WRAPPED.subn(r"\1", _SPACED.sub(r"\1.", bare))
+    return bare
+
+
+def _legacy(into: Reading, member: str, raw: bytes) -> None:
+    """Archives of before 1.3 keep the model in JSON, which says where sources and attributes are."""
+    if b"torchscript" in raw:
+        into.unproven("torchscript.legacy", f"{member}: the model is described as PyTorch before 1.3 did")
+
+
 def _judge(into: Reading, functions: list[tuple[str, str, str]], operators: set[str]) -> None:
-    """Functions that `__setstate__` reaches run while the file is loaded, the others when they are called."""
-    running = {"__setstate__", ""}
+    """Functions that `__setstate__` reaches run while the file is loaded, the others when they are called.
+
+    Operators of a class (`a + b`) reach theirs without a name, and what parameters default to is computed
+    when the function is compiled.
+    """
+    running = {"__setstate__", ""} | {name for _, name, _ in functions if name.startswith("__")}
     todo = [body for _, name, body in functions if name in running]
     bodies: dict[str, list[str]] = {}
     for _, name, body in functions:
@@ -102,17 +142,23 @@ def _judge(into: Reading, functions: list[tuple[str, str, str]], operators: set[
     said: set[str] = set()
     for member, name, body in functions:
         into.spend(len(body) // 64 + 1)
-        _body(into, member, body, (operators, said), loading=name in running and bool(name))
+        defaults, _, rest = body.partition(":\n")
+        _body(into, member, defaults, (operators, said), loading=bool(name))
+        _body(into, member, rest, (operators, said), loading=name in running and bool(name))
 
 
 def _body(into: Reading, member: str, body: str, seen: tuple[set[str], set[str]], *, loading: bool) -> None:
     operators, said = seen
     found = [(match[1] or "aten", match[2] or match[3]) for match in _OPERATOR.finditer(body)]
-    found += [("aten", match[1]) for match in _METHOD.finditer(body)]
+    found += [("aten", match[1] or match[2]) for match in _METHOD.finditer(body)]
     for namespace, name in found:
         operator = f"{namespace}::{name}"
         operators.add(operator)
         _operator(into, member, operator, said, loading=loading)
+    if (unnamed := _UNNAMED.search(body)) and "unnamed" not in said:
+        said.add("unnamed")
+        message = f"{member}: {unnamed[0]} is used in a way that does not tell which operator it comes to"
+        into.unproven("torchscript.computed-name", message)
     for match in _CLASS.finditer(body):
         if match[1] not in torch_ops.CLASSES and match[1] not in said:
             said.add(match[1])

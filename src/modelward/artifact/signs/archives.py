@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.format import Sniffed
+from modelward.artifact.names import join
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from modelward.artifact.pickle.values import Buffer
     from modelward.artifact.zipread import Archive
 
@@ -43,30 +46,39 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
 
 def zip_kind(archive: Archive) -> Sniffed:
     """What a zip archive is, by the names of its members."""
-    names = {member.name for member in archive.members}
-    leaves = {name.rsplit("/", 1)[-1] for name in names}
-    inner = {name.split("/", 1)[-1] for name in names}
+    return next(zip_kinds(archive))
+
+
+def zip_kinds(archive: Archive) -> Iterator[Sniffed]:
+    """All that a zip archive is to one loader or another, that of the first most likely.
+
+    PyTorch looks its members up without regard to case, and unpacking makes one of `./name` and `name`.
+    """
+    names = {join("", member.name) or member.name for member in archive.members}
+    lower = {name.lower() for name in names}
+    leaves = {name.rsplit("/", 1)[-1] for name in lower}
+    inner = {name.split("/", 1)[-1] for name in lower}
     if "schema.json" in names:
-        return Sniffed("skops", "a zip archive with schema.json")
+        yield Sniffed("skops", "a zip archive with schema.json")
     if "MAR-INF/MANIFEST.json" in names:
-        return Sniffed("mar", "a zip archive with MAR-INF/MANIFEST.json")
+        yield Sniffed("mar", "a zip archive with MAR-INF/MANIFEST.json")
     if "archive_format" in leaves or {"serialized_exported_program.json", "models/model.json"} & (
-        names | inner
+        lower | inner
     ):
-        return Sniffed("torch-export", "a zip archive with archive_format or an exported program")
-    if "constants.pkl" in leaves or any(name.startswith("code/") for name in inner):
-        return Sniffed("torchscript", "a zip archive with TorchScript code or constants.pkl")
-    if any(name.startswith("data/archive") for name in names) or any(
-        name.endswith((".data/extern_modules", ".data/python_version")) for name in names
+        yield Sniffed("torch-export", "a zip archive with archive_format or an exported program")
+    if any(name.startswith("data/archive") for name in lower) or any(
+        name.endswith((".data/extern_modules", ".data/python_version")) for name in lower
     ):
-        return Sniffed("torch-package", "a zip archive with torch.package's folder")
-    if "data.pkl" in {leaf.lower() for leaf in leaves}:
-        return Sniffed("torch-zip", "a zip archive with data.pkl")
+        yield Sniffed("torch-package", "a zip archive with torch.package's folder")
+    if leaves & {"constants.pkl", "bytecode.pkl"} or any(name.startswith("code/") for name in inner):
+        yield Sniffed("torchscript", "a zip archive with TorchScript code, constants.pkl or bytecode.pkl")
+    if "data.pkl" in leaves:
+        yield Sniffed("torch-zip", "a zip archive with data.pkl")
     if "config.json" in names and names & {"model.weights.h5", "metadata.json"}:
-        return Sniffed("keras", "a zip archive with config.json and weights or metadata")
+        yield Sniffed("keras", "a zip archive with config.json and weights or metadata")
     if names and all(name.endswith(".npy") for name in names):
-        return Sniffed("npz", "a zip archive of npy members")
-    return Sniffed("zip", f"a zip archive of {len(archive.members)} members")
+        yield Sniffed("npz", "a zip archive of npy members")
+    yield Sniffed("zip", f"a zip archive of {len(archive.members)} members")
 
 
 def tar_kind(data: Buffer) -> Sniffed:
