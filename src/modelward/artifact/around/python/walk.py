@@ -331,8 +331,9 @@ class _Pass:
         """`base.name`."""
         if name == "__dict__" and base.path:
             return Value(path=base.path, tags=base.tags | {NAMESPACE})
-        if base.path.startswith("<") and base.path.endswith(">"):
-            return self.mention(Value(path=f"{base.path[:-1]}.{name}>", tags=base.tags), scope)
+        local = base.path.removesuffix("()")  # a class, or an instance of it
+        if local.startswith("<") and local.endswith(">"):
+            return self.mention(Value(path=f"{local[:-1]}.{name}>", tags=base.tags), scope)
         if (name == "__builtins__") or (name == "__self__" and base.path.startswith("builtins.")):
             return Value(path="builtins")
         start = base.path or ("?" if name in _FRAMES else "")
