@@ -307,3 +307,13 @@ def test_types_of_keys_are_numbers_or_texts():
     assert "skops.key-type" in rules(tree(kept("numpy.lib.npyio", "DataSource")), "m.skops")[1]
     cached = {"__class__": "list", "__module__": "builtins", "__loader__": "CachedNode", "__id__": 5}
     assert rules(tree(cached), "m.skops") == ("unproven", {"skops.key-type"})
+
+
+def test_a_zip_archive_that_is_the_last_member_of_a_tar_is_its_member():
+    assert rules(member(b"model.pt", zipped({"m/data.pkl": BENIGN})) + END) == (
+        "inert",
+        {"zip.appended", "zip.oddity"},
+    )
+    assert rules(member(b"model.pt", zipped({"m/data.pkl": EVIL})) + END)[0] == "dangerous"
+    behind = member(b"a", b"hello\n") + END + zipped({"m/data.pkl": EVIL})
+    assert rules(behind)[0] == "dangerous"

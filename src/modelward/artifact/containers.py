@@ -126,7 +126,7 @@ def _also(into: Collected, data: Buffer, kind: Format, named: tuple[str, str], d
     if _is_zip(data, kind):
         _other_archives(into, data, kind, named, depth)
     else:
-        _appended_zip(into, data, named, depth, usual=kind == "tflite")
+        _appended_zip(into, data, named, depth, usual=kind == "tflite" or kind in TARS)
     if kind not in TARS and is_header(bytes(data[:512])):
         from modelward.artifact import tars
 

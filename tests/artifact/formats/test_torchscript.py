@@ -208,7 +208,7 @@ def test_any_source_gives_a_verdict(source, pickle):
 HIDDEN = [
     'torch . save(x, "f")', 'torch\t.\tsave (x, "f")', "ops . aten . save(x, 'f')", '(torch).save(x, "f")', '((ops).aten).save(x, "f")',
     'getattr(torch, "save")(x, "f")', "getattr(getattr(ops, 'aten'), 'save')(x, 'f')", 'getattr(x, "save")("f")', '(x).save("f")',
-    'y = ["""a"b""", str(torch.save(x, "f")), "z"]', "y = [\'\'\'a\'b\'\'\', str(torch.save(x, 'f')), 'z']",
+    'y = ["""a"b""", str(torch.save(x, "f")), "z"]', "y = ['''a'b''', str(torch.save(x, 'f')), 'z']",
     'y = ["a\\\nb", str(torch.save(x, "f")), "z"]', 'torch \\\n .save(x, "f")', 'y = (torch.\n save(x, "f"))',
     't = torch\n    t.save(x, "f")', 'f = torch.save\n    f(x, "f")', 'f = (x).save\n    f("f")', 'o = ops\n    o.aten.save(x, "f")',
 ]  # fmt: skip
@@ -233,7 +233,7 @@ def test_an_operator_that_is_not_spelled_out_is_unproven(body):
 
 @pytest.mark.parametrize("body", [
     'y = (getattr(self, "0")).forward(x, )', 'w = getattr(getattr(self.layers, "1"), "0")', 'y = torch.format("a\\"torch.save(x)", x)',
-    'y = """torch.save(x)\n    ops"""', "y = torch.to(x, 6)\n    # don\'t torch.save(x)", "y = 1.\n    z = torch.relu(x)",
+    'y = """torch.save(x)\n    ops"""', "y = torch.to(x, 6)\n    # don't torch.save(x)", "y = 1.\n    z = torch.relu(x)",
     'y = torch.dict([("ops", x), (\'torch\', x)])', "y = annotate(List[Tensor], [])",
 ])  # fmt: skip
 def test_what_torch_prints_is_inert_however_it_looks(body):
