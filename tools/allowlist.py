@@ -60,6 +60,8 @@ def refused(path: str, fact: Fields, *, seen: bool) -> str | None:
     for hook, owner in fact.get("hooks", {}).items():
         if not owner.startswith("py:") and native:
             continue
+        if hook == "__setattr__" and not fact.get("setstate"):
+            continue  # the default state goes into the dictionary, see `made` for slots
         if hook in ("__setitem__", "append", "extend", "add", "update"):
             continue  # these only keep items out, see `made`
         if (hook, short(owner)) not in reviewed.READ_HOOKS:
@@ -95,7 +97,14 @@ def made(path: str, fact: Fields) -> Fields:
         fields["slots"] = [
             name for name in fact["slots"] if not (name.startswith("__") and name.endswith("__"))
         ]
-    if fact.get("meta") is None and set(hooks) <= {"__getattr__", "__setattr__"} and subclassed(fact):
+    setter = hooks.get("__setattr__")  # of a subclass that the file makes, slots are set by it
+    unread = setter is not None and ("__setattr__", short(setter)) not in reviewed.READ_HOOKS
+    if (
+        fact.get("meta") is None
+        and set(hooks) <= {"__getattr__", "__setattr__"}
+        and subclassed(fact)
+        and not unread
+    ):
         fields["base"] = True
     return fields
 
@@ -191,6 +200,13 @@ def reviewed_names(modules: dict[str, dict[str, Fields]]) -> None:
         for name in names:
             if (fields := CLASSES.get(short(f"{module}.{name}"))) and names[name]["kind"] == "class":
                 names[name] = names[name] | fields
+    discrete = modules.get("scipy.stats._discrete_distns", {})
+    discrete |= {
+        f"{name}.{method}": {"kind": "value"}
+        for name in list(discrete)
+        for method in ("_entropy", "_cdf_single")
+        if name.endswith("_gen")
+    }
     for storage in reviewed.STORAGES:
         for module in ("torch", "torch.cuda"):
             modules.setdefault(module, {})[f"{storage}Storage"] = {

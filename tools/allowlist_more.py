@@ -25,6 +25,12 @@ SOURCES = (
     "clusters",
     "outliers",
     "tokens",
+    "settings",
+    "trials",
+    "shapes",
+    "tables",
+    "forecasts",
+    "hub",
 )
 """Functions of this file that yield objects; a release that lacks a library skips its function."""
 RNG = np.random.default_rng(1)
@@ -336,4 +342,169 @@ def tokens() -> Iterator[Named]:
 
     made = tokenizers.Tokenizer(tokenizers.models.BPE())
     made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    for part in ("models", "pre_tokenizers", "decoders", "normalizers", "processors"):
+        yield from classes(f"tokenizers.{part}")
     yield from (("tokenizer", made), ("parts", [made.model, made.pre_tokenizer, tokenizers.AddedToken("a")]))
+
+
+def settings() -> Iterator[Named]:
+    """Dictionaries with attributes, as training frameworks keep their options in."""
+    options = {"a": 1, "b": {"c": [1, {"d": "e"}], "f": None}}
+    with contextlib.suppress(ImportError):
+        import omegaconf
+
+        yield "omegaconf", omegaconf.OmegaConf.create(options | {"g": "${a}", "h": 1.5, "i": True, "j": b"x"})
+        yield "omegaconf list", omegaconf.OmegaConf.create([1, "x", [2], None])
+    for module, name in (
+        ("easydict", "EasyDict"),
+        ("munch", "Munch"),
+        ("addict", "Dict"),
+        ("yacs.config", "CfgNode"),
+        ("box", "Box"),
+    ):
+        with contextlib.suppress(ImportError):
+            yield name, getattr(importlib.import_module(module), name)(options)
+
+
+def trials() -> Iterator[Named]:
+    """Searches by optuna and hyperopt."""
+    import hyperopt
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for sampler in (
+        optuna.samplers.TPESampler(seed=1),
+        optuna.samplers.RandomSampler(seed=1),
+        optuna.samplers.NSGAIISampler(seed=1),
+    ):
+        study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.MedianPruner())
+        study.optimize(
+            lambda trial: (
+                trial.suggest_float("x", 0, 1)
+                + trial.suggest_int("n", 1, 3)
+                + len(trial.suggest_categorical("c", ["a", "b"]))
+            ),
+            n_trials=3,
+        )
+        yield from ((f"study {type(sampler).__name__}", study), ("trial", study.best_trial))
+    searched = hyperopt.Trials()
+    hyperopt.fmin(
+        lambda x: x * x,
+        hyperopt.hp.uniform("x", 0, 1),
+        algo=hyperopt.rand.suggest,
+        max_evals=2,
+        trials=searched,
+        show_progressbar=False,
+        verbose=False,
+    )
+    yield "trials", searched
+
+
+def shapes() -> Iterator[Named]:
+    """Shapely and geopandas."""
+    import geopandas
+    import shapely.geometry as sg
+
+    square = sg.box(0, 0, 1, 1)
+    yield (
+        "geometries",
+        [
+            sg.Point(1, 2),
+            square,
+            sg.LineString([(0, 0), (1, 1)]),
+            square.exterior,
+            sg.MultiPoint([(0, 0)]),
+            sg.MultiPolygon([square]),
+        ],
+    )
+    for crs in (None, "EPSG:4326"):
+        frame = geopandas.GeoDataFrame({"a": [1]}, geometry=[square], crs=crs)
+        yield from ((f"frame {crs}", frame), (f"series {crs}", frame.geometry))
+
+
+def tables() -> Iterator[Named]:
+    """Arrow and polars."""
+    import datetime as dt
+
+    import polars as pl
+    import pyarrow as pa
+
+    types = [pa.int8(), pa.list_(pa.string()), pa.large_list(pa.int8()), pa.list_(pa.int8(), 2), pa.timestamp("s", "UTC"), pa.time32("s"), pa.time64("us"),
+             pa.duration("s"), pa.date32(), pa.dictionary(pa.int8(), pa.string()), pa.decimal128(5, 2), pa.binary(3), pa.binary(),
+             pa.struct([("a", pa.int8())]), pa.map_(pa.string(), pa.int8()), pa.null(), pa.bool_(), pa.large_string(), pa.decimal256(5, 2)]  # fmt: skip
+    yield from (("types", types), ("schema", pa.schema([("a", pa.int8())], metadata={"a": "b"})))
+    table = pa.table(
+        {
+            "a": [1, 2],
+            "b": ["x", None],
+            "c": [[1], []],
+            "d": [{"e": 1}, None],
+            "t": [dt.datetime(2020, 1, 1)] * 2,  # noqa: DTZ001 - a column without a zone
+            "f": pa.array(["u", "v"]).dictionary_encode(),
+        }
+    )
+    yield from (
+        ("table", table),
+        ("column", table["a"]),
+        ("batch", table.to_batches()[0]),
+        ("value", table["a"][0]),
+    )
+    made = pl.DataFrame({"a": [1, 2], "b": ["x", "y"], "d": [dt.date(2020, 1, 1)] * 2, "l": [[1], [2]]})
+    yield from (
+        ("polars", made),
+        ("polars series", made["a"]),
+        ("polars types", [pl.Int64(), pl.List(pl.Int8), pl.Datetime("us"), pl.Utf8, pl.Enum(["a"])]),
+    )
+
+
+def forecasts() -> Iterator[Named]:
+    """pmdarima, survival, recommenders."""
+    import implicit
+    import pandas as pd
+    import pmdarima
+    import scipy.sparse
+    import sksurv.ensemble
+    import sksurv.linear_model
+    import sksurv.util
+    import surprise
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield "arima", pmdarima.ARIMA((1, 0, 0)).fit(TARGET)
+    outcome = sksurv.util.Surv.from_arrays(Y > 0, TARGET)
+    yield from (
+        ("cox", sksurv.linear_model.CoxPHSurvivalAnalysis().fit(X, outcome)),
+        ("survival forest", sksurv.ensemble.RandomSurvivalForest(3).fit(X, outcome)),
+        ("survival boost", sksurv.ensemble.GradientBoostingSurvivalAnalysis(n_estimators=3).fit(X, outcome)),
+        ("net", sksurv.linear_model.CoxnetSurvivalAnalysis().fit(X, outcome)),
+    )
+    bought = scipy.sparse.csr_matrix(np.round(X * 3))
+    for model in (implicit.nearest_neighbours.CosineRecommender(), implicit.cpu.als.AlternatingLeastSquares(4, iterations=1),
+                  implicit.cpu.bpr.BayesianPersonalizedRanking(4, iterations=1)):  # fmt: skip
+        model.fit(bought, show_progress=False)
+        yield f"implicit {type(model).__name__}", model
+    rows = pd.DataFrame({"u": list("aabb"), "i": list("cdcd"), "r": [1, 2, 3, 4]})
+    data = surprise.Dataset.load_from_df(rows, surprise.Reader(rating_scale=(1, 5))).build_full_trainset()
+    for algorithm in (
+        surprise.SVD(n_factors=2, n_epochs=1),
+        surprise.KNNBasic(verbose=False),
+        surprise.BaselineOnly(verbose=False),
+        surprise.SlopeOne(),
+    ):
+        yield f"surprise {type(algorithm).__name__}", algorithm.fit(data)
+
+
+def hub() -> Iterator[Named]:
+    """transformers without a framework."""
+    import tokenizers
+    import transformers
+
+    for name in ("BertConfig", "GPT2Config", "LlamaConfig", "T5Config", "ViTConfig", "GenerationConfig"):
+        yield name, getattr(transformers, name)()
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "[UNK]": 1}))
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=made)
+    yield from (
+        ("fast tokenizer", fast),
+        ("encoding", fast("a")),
+        ("batch", transformers.BatchEncoding({"input_ids": [1, 2]})),
+    )

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Check: TypeAlias = "Callable[[Matcher, Obj, Value], str | None]"
 
 _MAKERS: Final = ("._reconstruct", "._mareconstruct")
+_VECTORS: Final = frozenset({"vecentropy", "_cdfvec", "_ppfvec", "generic_moment"})
+"""Attributes of a distribution that wrap one of its own methods; loading only sets a number on them."""
 _TEMPLATE: Final = re.compile(
     r"\ndef _parse_args\(self, (?P<a>[\w, ]*) (?P<i>[\w=, ]*)\):\n    return \((?P=a)\), (?P<o>[\w, ]*)\n"
     r"\ndef _parse_args_rvs\(self, (?P=a) (?P=i), size=None\):\n"
@@ -32,6 +34,11 @@ _TEMPLATE: Final = re.compile(
     r"\ndef _parse_args_stats\(self, (?P=a) (?P=i), moments='mv'\):\n    return \((?P=a)\), (?P=o), moments\n"
 )
 """The source text `scipy.stats._distn_infrastructure.parse_arg_template`, names and numbers in its gaps."""
+_ABSENT: Final = Seq("tuple", [])
+"""Stands for an attribute that the state does not give."""
+_SYSTEMS: Final = frozenset({"crs", "_crs", "srs"})
+_OWN_NAMES: Final = frozenset({"__immutable__", "__deprecated_keys__", "__renamed_keys__", "__new_allowed__"})
+"""Attributes of yacs.config.CfgNode, which mean nothing to the interpreter."""
 _INERT_NAMES: Final = frozenset({"__doc__", "__name__", "__qualname__", "__module__", "__version__"})
 """Attributes of an instance that nothing but documentation asks for."""
 _WRAPPER: Final = {
@@ -115,7 +122,7 @@ def _names(match: Matcher, target: Obj, state: Map) -> str | None:
     items = target.entry.items if target.entry is not None else ""
     for key, value in zip(state.keys, state.values, strict=False):
         name = match.text(key)
-        if name in _INERT_NAMES and isinstance(value, int):
+        if name in _OWN_NAMES or (name in _INERT_NAMES and isinstance(value, int)):
             continue
         if name is None or (name.startswith("__") and name.endswith("__")):
             return f"the state sets {name or 'an attribute whose name is no string'}, which may be called"
@@ -224,16 +231,23 @@ def check_tree(match: Matcher, target: Obj, state: Value) -> str | None:
     if problem := check_fields(match, target, state):
         return problem
     fields = _fields(match, state)
-    if not all(match.matches_one("#numpy.ndarray", fields.get(name, 0)) for name in ("nodes", "values")):
+    if not all(
+        match.matches_one("#numpy.ndarray", fields.get(name, _ABSENT)) for name in ("nodes", "values")
+    ):
         return "the nodes or values of a tree are not arrays"
     return None
 
 
 def check_distribution(match: Matcher, target: Obj, state: Value) -> str | None:
     """`rv_generic.__setstate__` runs `_parse_arg_template` as source: only the text that scipy writes."""
-    if problem := check_fields(match, target, state):
+    if problem := check_dict(match, target, state):
         return problem
-    text = match.text(_fields(match, state).get("_parse_arg_template", 0))
+    fields = _fields(match, state)
+    for name, value in fields.items():
+        vector = name in _VECTORS and isinstance(value, Obj) and value.tag.rpartition(".")[2] == "vectorize"
+        if not vector and not match.matches_one("data", value):
+            return f"{name} in the state of a distribution is not data"
+    text = match.text(fields.get("_parse_arg_template", _ABSENT))
     if text is None or _TEMPLATE.fullmatch(text) is None:
         return "the state of a distribution holds source text that scipy does not write, and loading runs it"
     return None
@@ -244,6 +258,24 @@ def check_spec(match: Matcher, target: Obj, state: Value) -> str | None:
     if "restore_model_spec" in _fields(match, state):
         return "loading evaluates the text of its formula, in which any function may be called"
     return check_dict(match, target, state)
+
+
+def check_config(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`BaseContainer.__setstate__` of omegaconf sets attributes of its metadata: it must be that."""
+    kinds = "#omegaconf.base.ContainerMetadata|#omegaconf.base.Metadata"
+    if not isinstance(state, Map) or not match.matches_one(
+        kinds, _fields(match, state).get("_metadata", _ABSENT)
+    ):
+        return "the metadata of a configuration is not omegaconf's"
+    return check_dict(match, target, state)
+
+
+def check_geometry(match: Matcher, target: Obj, state: Value) -> str | None:
+    """A coordinate system is parsed by pyproj, and other texts than a number could name a file."""
+    for name, value in _fields(match, state).items():
+        if name in _SYSTEMS and not match.matches_one("none|@crs|#pyproj.crs.crs.CRS", value):
+            return f"{name} is not the number of a coordinate system"
+    return check_fields(match, target, state)
 
 
 def check_handle(match: Matcher, target: Obj, state: Value) -> str | None:
@@ -299,11 +331,15 @@ CHECKS: Final[dict[str, Check]] = {
     "tree": check_tree,
     "distribution": check_distribution,
     "spec": check_spec,
+    "config": check_config,
+    "geometry": check_geometry,
     "handle": check_handle,
     "partial": check_partial,
     "wrapper": check_wrapper,
     "dtype": check_dtype,
     "ndarray": check_array,
 }
-LOOSE: Final = frozenset({"dict", "estimator", "isotonic", "module", "hook", "partial", "spec"})
+LOOSE: Final = frozenset(
+    {"dict", "estimator", "isotonic", "module", "hook", "partial", "spec", "config", "distribution"}
+)
 """Checks that accept callables among the attributes."""

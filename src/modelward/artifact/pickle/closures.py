@@ -335,7 +335,23 @@ CLOUDPICKLE: Final = tuple(
     for module in ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast", "cloudpickle")
 )
 """Modules in which releases, and packages that ship a copy, have cloudpickle's functions."""
+
+
+def _numba(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """Functions that numba compiled are bytes that loading unpickles again: they are walked, and unproven."""
+    inner = judge.match.raw(args[0]) if len(args) == 1 else None
+    if inner is None or len(judge.embedded) >= _EMBEDDED:
+        return outside(judge, callee, args, pos, level="dangerous")
+    judge.embedded.append(inner)
+    message = f"{callee.path} unpickles a function of the file and compiles it"
+    judge.record(Event("pickle.built-call", "unproven", message, pos), callee.path)
+    return judge.unknown(pos)
+
+
+_EMBEDDED: Final = 1000
+"""Most pickles inside one pickle that are walked."""
 SPECIAL: Final = {
+    "numba.core.serialize._unpickle__CustomPickled": _numba,
     **{f"{module}.{name}": follow for module in CLOUDPICKLE for name, follow in _CLOUDPICKLE.items()},
     **{
         f"{module}.{name}": follow for module in ("dill._dill", "dill.dill") for name, follow in _DILL.items()

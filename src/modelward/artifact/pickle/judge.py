@@ -10,7 +10,7 @@ import _compat_pickle
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from modelward.artifact.events import Broken, Event, Level
-from modelward.artifact.pickle import classes, closures, rules
+from modelward.artifact.pickle import classes, closures, rules, words
 from modelward.artifact.pickle.checks import CHECKS, LOOSE
 from modelward.artifact.pickle.schema import Matcher
 from modelward.artifact.pickle.special import SPECIAL
@@ -157,9 +157,25 @@ class Judge:
                 raise Broken("a name to import is not a string")
         text = f"{render(self.data, module)}.{render(self.data, name)}"
         message = "a name to import is computed while the file is loaded, which no pickler writes"
-        second = self.journal is not None  # the numbers of an array, read as opcodes, do this by chance
-        self.record(Event("pickle.computed-name", "unproven" if second else "dangerous", message, pos, text))
-        return self.unknown(pos, tainted=not second)
+        # the numbers of an array, read as opcodes, do this by chance, but not with the name of a payload
+        bad = self.journal is None or self._spells((module, name))
+        self.record(Event("pickle.computed-name", "dangerous" if bad else "unproven", message, pos, text))
+        return self.unknown(pos, tainted=bad)
+
+    def _spells(self, parts: Sequence[Value]) -> bool:
+        """Whether what a name is computed from spells a payload: whole, in parts, joined, or backwards."""
+        known = rules.dangers()
+        module, name = (self.texts([part]) for part in parts)
+        modules = {*module, "".join(module), "".join(reversed(module))}
+        names = {*name, "".join(name), "".join(reversed(name))}
+        modules |= {text[::-1] for text in modules}
+        names |= {text[::-1] for text in names}
+        return any(text in known.payload_modules or text in known.payloads for text in modules) or any(
+            text in known.callables or rules.payload(place, text) is not None
+            for text in names
+            for place in modules
+            if text
+        )
 
     def unknown(self, pos: int, *, tainted: bool = False) -> Obj:
         """A value of which nothing is known."""
@@ -179,7 +195,7 @@ class Judge:
         if callee.built is not None:
             return classes.call(self, callee, args, pos)
         result = Obj("", pos, callee, args)
-        result.tainted = callee.tainted
+        result.tainted = callee.tainted or self._imported(callee)
         level: Level = "dangerous" if result.tainted or self._suspicious(args) else "unproven"
         text = call_text(self.data, callee, args)
         self.record(Event("pickle.computed-call", level, "the result of another call is called", pos, text))
@@ -217,6 +233,8 @@ class Judge:
         if word := self._suspicious(args):
             message = f"{path} is called with {word!r} in an argument"
             self.record(Event("pickle.payload-argument", "dangerous", message, pos, text), path)
+        elif callee.entry is None and (why := words.meaning(callee.module, callee.name, self.texts(args))):
+            self.record(Event("pickle.named-gadget", "dangerous", f"{path} {why}", pos, text), path)
         elif callee.entry is not None:
             message = f"{path} is called with arguments outside its schema"
             self.record(Event("pickle.arguments", "unproven", message, pos, text), path)
@@ -226,22 +244,37 @@ class Judge:
 
     def _suspicious(self, args: Sequence[Value] | None) -> str | None:
         """The first known text of commands, code or downloads inside constant arguments."""
-        todo = list(args or ())[:64]
+        known = rules.dangers().arguments
+        for text in self.texts(args):
+            if word := next((word for word in known if word in text), None) or rules.names_payload(text):
+                return word
+        return None
+
+    def texts(self, args: Sequence[Value] | None) -> list[str]:
+        """Constant texts and bytes inside arguments, the last first, those of calls among them included."""
+        todo, found = list(args or ())[:64], []
         for _ in range(256):
             if not todo:
-                return None
+                break
             item = todo.pop()
             if not isinstance(item, int):
-                todo += list(children(item))[:64] if isinstance(item, Seq | Map) else ()
+                inner = item.args or () if isinstance(item, Obj) else children(item)
+                todo += list(inner)[:64] if isinstance(item, Seq | Map | Obj) else ()
                 continue
             value = self.match.scalar(item)
             text = value.decode("latin-1") if isinstance(value, bytes | bytearray) else value
-            if isinstance(text, str) and (
-                word := next((w for w in rules.dangers().arguments if w in text), None)
-                or rules.names_payload(text)
-            ):
-                return word
-        return None
+            if isinstance(text, str):
+                found.append(text)
+        return found
+
+    def _imported(self, callee: Obj) -> bool:
+        """Whether a value is what an unlisted importer gave for a dotted text."""
+        made = callee.callee
+        return (
+            isinstance(made, Global)
+            and made.entry is None
+            and words.imports(made.name, self.texts(callee.args))
+        )
 
     # --- instances -----------------------------------------------------------------------------------------
 
@@ -263,6 +296,8 @@ class Judge:
             return result
         entry = cls.entry
         plain = _nothing(kwargs)
+        if not plain and kwargs is not None and entry is not None and entry.named:
+            plain = self.match.matches_one("@dict", kwargs)
         known = entry is not None and entry.kind == "class" and args is not None and plain
         if known and entry is not None and (not args or self.match.matches(entry.new or (), args)):
             result.tag, result.entry = cls.path, entry
@@ -342,8 +377,9 @@ class Judge:
         elif (
             isinstance(target, Obj)
             and target.entry is not None
-            and target.entry.items == kind
+            and target.entry.items.partition(":")[0] == kind
             and not target.loose
+            and (":" not in target.entry.items or self._plainly(items))
         ):
             target.held += [item for item in items if type(item) is not int]
         elif isinstance(target, Obj) and not target.tainted and target.entry is None and target.tag == "":
@@ -356,6 +392,13 @@ class Judge:
             self.record(Event("pickle.items", "dangerous" if bad else "unproven", message, pos, text))
         elif not (kind == "list" and self.match.matches_one("bytearray", target)):
             self.record(Event("pickle.items", "unproven", "items are added to a value that takes none", pos))
+
+    def _plainly(self, items: Sequence[Value]) -> bool:
+        """Whether keys in turn with values are ordinary names and data: they become attributes."""
+        names = [self.match.text(key) for key in items[0::2]]
+        return all(name is not None and not name.startswith("__") for name in names) and all(
+            self.match.matches_one("data", value) for value in items[1::2]
+        )
 
     def keys(self, items: Sequence[Value], pos: int) -> None:
         """Values that become keys or members: they are hashed and compared at once."""

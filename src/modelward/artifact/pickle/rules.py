@@ -25,10 +25,12 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         call: argument schemas, one of which a call must satisfy; None forbids calls. See `schema.matches`.
         new: argument schemas of `cls.__new__(cls, ...)`; None allows only an empty argument list.
         state: what BUILD may give an instance, once: a named check of `checks.CHECKS`, or `none`.
-        items: which item opcodes an instance takes: `list`, `dict`, `set` or "".
+        items: which item opcodes an instance takes: `list`, `dict`, `set` or ""; `dict:names` stands for a
+            class that makes attributes of its items, so that keys are ordinary names and values are data.
         returns: tag of the result; "" means the name's own path.
         pure: it may be called by other code at load time with any argument, without effect.
         slots: attributes of an instance that BUILD may set through setattr: no code stands behind them.
+        named: `cls.__new__` also takes data by name.
         base: a class that the file builds may inherit from it: that runs only code that was read.
     """
 
@@ -41,6 +43,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     pure: bool = False
     slots: tuple[str, ...] = ()
     base: bool = False
+    named: bool = False
 
 
 class AllowList(msgspec.Struct, frozen=True):

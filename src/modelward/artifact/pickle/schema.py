@@ -20,6 +20,7 @@ A schema is a tuple of patterns, one per argument. A pattern is a `|`-separated 
     any                                      any value (every name inside it is judged where it appears)
     =module.qualname                         exactly this name
     #tag                                     an instance known to be of this class
+    @crs                                     a coordinate system by its number, EPSG:4326
     'text'                                   exactly this string
     @raw                                     a well-formed numpy.dtype whose items hold no objects
 
@@ -61,6 +62,7 @@ HINT_TAGS: Final = frozenset({"typing.hint", "types.GenericAlias", "builtins.typ
 NATIVE_TAGS: Final = frozenset({"numpy.dtype", "numpy.ndarray"})
 """Instances whose memory layout native code relies on once it has seen them."""
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
+_CRS: Final = re.compile(r"(?:EPSG|epsg|OGC|ESRI|IGNF):\w{1,12}")
 _TEXT: Final = frozenset(b"SUTVX\x8c\x8d")
 _ESCAPED: Final = frozenset(b"SV")
 """Opcodes that push text, and those that write it with escapes."""
@@ -139,20 +141,24 @@ class Matcher:
             return len(shape) == 1 and self.integer(shape[0]) == 0
         return choice == (value.kind if isinstance(value, Seq) else "dict")
 
-    def _pure_partial(self, value: Value) -> bool:
-        """Whether a value is a `functools.partial` of a pure callable, by its arguments and by its state."""
-        for _ in range(8):
-            if isinstance(value, Global):
-                return value.entry is not None and value.danger is None and value.entry.pure
-            if not isinstance(value, Obj) or value.tag != "functools.partial" or not value.args:
+    def _pure_partial(self, value: Value, depth: int = 8) -> bool:
+        """Whether a value is a `functools.partial` of a pure callable, by its arguments and by its state.
+
+        A `defaultdict` is pure once it has a factory that is: what it is then called with is only copied.
+        """
+        if isinstance(value, Global):
+            return value.entry is not None and value.danger is None and value.entry.pure
+        if not isinstance(value, Obj) or value.tag != "functools.partial" or not value.args or depth == 0:
+            return False
+        function, given, others = value.args[0], list(value.args[1:]), []
+        if isinstance(value.state, Seq) and len(value.state.items) > 1:
+            function, positional, *others = value.state.items
+            given += positional.items if isinstance(positional, Seq) else [positional]
+        if isinstance(function, Global) and function.path == "collections.defaultdict":
+            if not given or not self._pure_partial(given[0], depth - 1):
                 return False
-            if not all(self._data(arg) for arg in value.args[1:]):
-                return False
-            stated = value.state.items if isinstance(value.state, Seq) else []
-            if not all(self._data(part) for part in stated[1:]):
-                return False
-            value = stated[0] if stated else value.args[0]
-        return False
+            function, given = given[0], given[1:]
+        return all(self._data(part) for part in [*given, *others]) and self._pure_partial(function, depth - 1)
 
     def _hint(self, value: Value) -> bool:
         todo = [value]
@@ -172,6 +178,8 @@ class Matcher:
     def _constant_is(self, choice: str, pos: int) -> bool:
         if choice in {"const", "plain"}:
             return True
+        if choice == "@crs":
+            return _CRS.fullmatch(self.text(pos) or "") is not None
         if choice == "@zone":
             return _ZONE.fullmatch(self.text(pos) or "") is not None
         if choice[0] == "'":

@@ -1,0 +1,125 @@
+"""What the name of a callable that is on no list says it does, when a constant argument of the call fits.
+
+A name alone proves nothing: `execute` may run a query, `load` may read numbers. So a word counts only
+together with an argument of its own kind: source text that calls something for `eval`, a command line for
+`shell`, a library for `dlopen`, an address for `download`, an absolute path for `save`. Nothing here runs for
+a name that is on the allow-list, and nothing for a reference without a call.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+")
+LONGEST: Final = 4000
+"""Characters of an argument that are looked at as source text."""
+_SOURCE: Final = frozenset((
+    "exec", "execute", "executes", "eval", "evaluate", "compile", "sympify", "lambdify", "interpret",
+    "runsource",
+))  # fmt: skip
+_SHELL: Final = frozenset((
+    "system", "popen", "spawn", "shell", "subprocess", "bash", "powershell", "terminal", "getoutput", "sh",
+    "cmd", "command", "commands",
+))  # fmt: skip
+_RUN: Final = frozenset((
+    "exec", "execute", "run", "call", "launch", "start", "process", "invoke", "submit",
+))  # fmt: skip
+_IMPORT: Final = frozenset((
+    "import", "imports", "importer", "locate", "resolve", "symbol", "module", "qualname",
+))  # fmt: skip
+_NATIVE: Final = frozenset((
+    "dlopen", "cdll", "dll", "lib", "library", "libraries", "plugin", "extension",
+))  # fmt: skip
+_LOAD: Final = frozenset((
+    "load", "loads", "loader", "read", "open", "register", "from",
+))  # fmt: skip
+_PICKLE: Final = frozenset((
+    "unpickle", "unpickler", "pickle", "joblib", "dill", "cloudpickle", "marshal", "loads", "deserialize",
+))  # fmt: skip
+_FETCH: Final = frozenset((
+    "urlopen", "urlretrieve", "download", "downloads", "fetch", "request", "browse", "launch", "wget",
+    "curl", "webbrowser",
+))  # fmt: skip
+_WRITE: Final = frozenset((
+    "write", "save", "dump", "export", "delete", "remove", "unlink", "rmtree", "copy", "move", "mkdir",
+    "makedirs", "chmod", "extract",
+))  # fmt: skip
+_PROGRAM: Final = re.compile(
+    r"(?:/\S*/)?(?:id|sh|bash|zsh|dash|ls|cat|curl|wget|rm|touch|nc|ncat|netcat|echo|chmod|chown|whoami|uname|ping|python[\d.]*|perl|ruby|node|"
+    r"pip|kill|ssh|scp|sudo|su|env|xterm|calc|gnome-calculator|powershell|cmd|nslookup|dig|base64|crontab|mkfifo|telnet|java|make|gcc|git|"
+    r"sleep|true|ps|ifconfig|hostname|open)(?:\.exe)?(?:[\s;|&<>]|$)"
+)
+_META: Final = re.compile(r"[;|&`<>]\s*\w|\$\(|\$\{?\w|>\s*/")
+_LINE: Final = re.compile(r"\s--?\w|/|[;|&<>`]")
+_URL: Final = re.compile(r"(?:https?|ftp|file|s3|gs)://\S", re.IGNORECASE)
+_PATH: Final = re.compile(r"(?:/|~/|\.\./|[A-Za-z]:[\\/])[\w.~-]")
+_DOTTED: Final = re.compile(r"[A-Za-z_]\w*(?:[.:][A-Za-z_]\w*)+")
+_OBJECT: Final = re.compile(r"\S+\.(?:so(?:\.\d+)*|dll|dylib|pyd)")
+
+
+def split(name: str) -> frozenset[str]:
+    """The words of an identifier in snake or camel case, in lower case."""
+    return frozenset(word.lower() for word in _WORD.findall(name))
+
+
+def meaning(module: str, name: str, texts: Sequence[str]) -> str | None:
+    """What a call would do by the words of its name, if one of its constant arguments fits.
+
+    Args:
+        module: module of the callable; only its last part counts, and only for verbs such as `run`.
+        name: qualified name of the callable; only its last part counts.
+        texts: the constant texts among its arguments.
+    """
+    words = split(name.rpartition(".")[2])
+    where = split(".".join([module, *name.split(".")[:-1]]).rpartition(".")[2])
+    shell = words & _SHELL or (words & _RUN and where & _SHELL)
+    for text in texts:
+        if (shell or words & _RUN) and _command(text, sure=bool(shell)):
+            return f"runs the command {text[:60]!r}, by its name"
+        if (words & _SOURCE or words >= {"parse", "expr"}) and _calls(text):
+            return f"runs the source text {text[:60]!r}, by its name"
+        if (
+            _PICKLE & words
+            and (_LOAD & words or "unpickle" in words)
+            and (_URL.match(text) or _PATH.match(text) or text.startswith("\x80"))
+        ):
+            return f"unpickles {text[:60]!r}, by its name"
+        if words & _NATIVE and (words & _LOAD or words & {"dlopen", "cdll"}) and _OBJECT.fullmatch(text):
+            return f"loads the native library {text[:60]!r}, by its name"
+        if (words & _FETCH or words >= {"open", "url"} or words >= {"get", "url"}) and _URL.match(text):
+            return f"opens {text[:60]!r}, by its name"
+        if words & _WRITE and _PATH.match(text) and not _META.search(text):
+            return f"changes the file {text[:60]!r}, by its name"
+    return None
+
+
+def imports(name: str, texts: Sequence[str]) -> bool:
+    """Whether a call gives, by its name, what a dotted text among its arguments names."""
+    return bool(split(name.rpartition(".")[2]) & _IMPORT) and any(_DOTTED.fullmatch(text) for text in texts)
+
+
+def _command(text: str, *, sure: bool) -> bool:
+    """Whether a text is a command line: a program alone only if the callable runs some."""
+    if len(text) > LONGEST or "\n" in text.strip():
+        return False
+    found = _PROGRAM.match(text)
+    if found is not None and (sure or _LINE.search(text) is not None):
+        return True
+    return sure and (_META.search(text) is not None or text.startswith(("/bin/", "/usr/bin/", "./")))
+
+
+def _calls(text: str) -> bool:
+    """Whether a text parses as Python and holds a call or an import."""
+    if len(text) > LONGEST or not ("(" in text or "import" in text):
+        return False
+    import ast  # only for a call that is on no list
+
+    try:
+        tree = ast.parse(text.strip())
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    return any(isinstance(node, ast.Call | ast.Import | ast.ImportFrom) for node in ast.walk(tree))
