@@ -299,7 +299,7 @@ def first_bytes(data: Buffer, codec: str, count: int) -> bytes | None:
         if codec == "zfile":
             start = _ZFILE_HEADER + (data[_ZFILE_HEADER : _ZFILE_HEADER + 1] == b" ")
         while not (made := worker.decompress(bytes(data[start : start + (1 << 16)]), count)) and worker.eof:
-            start = start + (1 << 16) - len(worker.unused_data)
+            start = min(start + (1 << 16), len(data)) - len(worker.unused_data)
             if start >= min(len(data), 1 << 16) or codec not in _MAKERS:
                 break
             worker = _MAKERS[codec]()
