@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import pickle
 import struct
@@ -317,3 +318,28 @@ def test_a_zip_archive_that_is_the_last_member_of_a_tar_is_its_member():
     assert rules(member(b"model.pt", zipped({"m/data.pkl": EVIL})) + END)[0] == "dangerous"
     behind = member(b"a", b"hello\n") + END + zipped({"m/data.pkl": EVIL})
     assert rules(behind)[0] == "dangerous"
+
+
+@pytest.mark.parametrize("window", [4096, 6144, 1 << 16, 3 << 15])
+@pytest.mark.parametrize("bits", [0, 3])
+def test_lzma_without_a_magic_number(window, bits):
+    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": window, "lc": bits}]
+    packed = lzma.compress(EVIL, format=lzma.FORMAT_ALONE, filters=filters)
+    assert rules(packed, "m.joblib")[0] == "dangerous"
+    assert rules(zipped({"m.joblib": packed}), "m.zip")[0] == "dangerous"
+
+
+def test_numbers_are_no_lzma():
+    for content in (bytes(4096), b"\x5d" + bytes(4096), struct.pack("<64f", *range(64)) * 9):
+        assert inspect_bytes(zipped({"a": content}), "a.zip").members[0].format != "compressed"
+
+
+def test_members_that_are_a_bomb_together(monkeypatch):
+    monkeypatch.setattr("modelward.artifact.compress.BOMB", 1 << 20)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index in range(9):
+            archive.writestr(str(index), bytes(1 << 18))
+    report = inspect_bytes(out.getvalue(), "a.zip")
+    assert report.verdict == "unproven"
+    assert any("bomb" in sentence for sentence in report.coverage.unread)

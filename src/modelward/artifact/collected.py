@@ -50,8 +50,8 @@ class Collected:
     """
 
     __slots__ = (
-        "arrays", "beside", "contained", "events", "facts", "harmless", "limits", "members", "produced",
-        "proven", "streams", "unread",
+        "arrays", "beside", "contained", "events", "facts", "harmless", "limits", "members", "packed",
+        "produced", "proven", "streams", "unread",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, beside: Callable[[str], bytes | None] | None = None) -> None:
@@ -59,7 +59,7 @@ class Collected:
         self.beside = beside
         self.events: list[tuple[str, Event]] = []
         self.unread: list[str] = []
-        self.members = self.streams = self.arrays = self.produced = 0
+        self.members = self.streams = self.arrays = self.produced = self.packed = 0
         self.proven = False
         self.contained: dict[str, Format] = {}
         self.harmless: set[str] = set()
@@ -87,6 +87,7 @@ class Collected:
         self.streams += other.streams
         self.arrays += other.arrays
         self.produced += other.produced
+        self.packed += other.packed
         self.contained.update(other.contained)
         self.harmless |= other.harmless
         self.facts.update(other.facts)

@@ -405,6 +405,9 @@ def _compressed(into: Collected, data: Buffer, member: str, depth: int) -> None:
 
 def expand(into: Collected, data: Buffer, codec: str, member: str) -> Buffer:
     """Decompress content within the budgets; what goes wrong is recorded as not read."""
+    if into.produced > compress.BOMB and into.produced > compress.RATIO * into.packed:
+        into.missed(member, "the members before it grow together as a bomb does")
+        return b""
     room = min(into.limits.member, into.limits.total - into.produced)
     try:
         content, problem = compress.decompress(data, codec, room)
@@ -415,6 +418,7 @@ def expand(into: Collected, data: Buffer, codec: str, member: str) -> Buffer:
         into.missed(member, f"there is no room to decompress it: {error.strerror or error}")
         return b""
     into.produced += len(content)
+    into.packed += len(data)
     if problem is not None:
         into.missed(member, problem)
     return content

@@ -25,7 +25,6 @@ COMPRESSIONS: Final[dict[bytes, str]] = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bz2",
     b"\xfd7zXZ\x00": "xz",
-    b"\x5d\x00\x00": "lzma",
     b"\x04\x22\x4d\x18": "lz4",
     b"\x02\x21\x4c\x18": "lz4",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -81,7 +80,7 @@ def compression(head: bytes) -> str | None:
         and int.from_bytes(head[:2], "big") % 31 == 0
     ):
         return "zlib" if head[0] == 0x78 else None
-    return found
+    return "lzma" if found is None and _lzma_header(head) else found
 
 
 def _magic(data: Buffer, head: bytes) -> Sniffed | None:
@@ -123,11 +122,15 @@ def _compressed(data: Buffer, head: bytes) -> Sniffed | None:
     from modelward.artifact.compress import first_bytes
 
     name = compression(head)
-    if name is None or (name == "lzma" and not _lzma_header(head)):
+    if name is None:
         return None
     inner = first_bytes(data, name, 4096)
     if inner is None:
-        return None if name == "zlib" else Sniffed("compressed", f"starts with the magic number of {name}")
+        return (
+            None
+            if name in {"zlib", "lzma"}
+            else Sniffed("compressed", f"starts with the magic number of {name}")
+        )
     if _looks_pickled(inner):
         return Sniffed("joblib-compressed", f"{name} around a pickle")
     if _csv(inner):
@@ -136,10 +139,17 @@ def _compressed(data: Buffer, head: bytes) -> Sniffed | None:
 
 
 def _lzma_header(head: bytes) -> bool:
-    """Whether 13 bytes are a header of LZMA alone: a window of 2**n or 2**n + 2**(n-1), a plausible size."""
+    """Whether the content may be LZMA alone, which has no magic number.
+
+    Properties, a window of 2**n or 2**n + 2**(n-1) bytes, a plausible size, and a coder that starts with 0.
+    Source: liblzma, alone_decoder.c (its strict reading, which Python's is).
+    """
+    if len(head) < 18 or head[0] >= 225 or head[13]:
+        return False
     window, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
-    power = window & (window - 1) == 0 or (window & (window >> 1) and (window ^ window >> 1).bit_count() <= 3)
-    return bool(power) and (size == (1 << 64) - 1 or size < 1 << 40)
+    power = window & (window - 1) == 0 or window == 0xFFFFFFFF
+    power = power or (window % 3 == 0 and window // 3 & (window // 3 - 1) == 0)
+    return power and (size == (1 << 64) - 1 or 0 < size < 1 << 38)
 
 
 def _looks_pickled(head: bytes) -> bool:
