@@ -10,7 +10,7 @@ import _compat_pickle
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from modelward.artifact.events import Broken, Event, Level
-from modelward.artifact.pickle import classes, closures, rules, words
+from modelward.artifact.pickle import classes, closures, rules
 from modelward.artifact.pickle.checks import CHECKS, LOOSE
 from modelward.artifact.pickle.schema import Matcher
 from modelward.artifact.pickle.special import SPECIAL
@@ -233,7 +233,7 @@ class Judge:
         if word := self._suspicious(args):
             message = f"{path} is called with {word!r} in an argument"
             self.record(Event("pickle.payload-argument", "dangerous", message, pos, text), path)
-        elif callee.entry is None and (why := words.meaning(callee.module, callee.name, self.texts(args))):
+        elif callee.entry is None and (why := _meaning(callee, self.texts(args))):
             self.record(Event("pickle.named-gadget", "dangerous", f"{path} {why}", pos, text), path)
         elif callee.entry is not None:
             message = f"{path} is called with arguments outside its schema"
@@ -270,11 +270,7 @@ class Judge:
     def _imported(self, callee: Obj) -> bool:
         """Whether a value is what an unlisted importer gave for a dotted text."""
         made = callee.callee
-        return (
-            isinstance(made, Global)
-            and made.entry is None
-            and words.imports(made.name, self.texts(callee.args))
-        )
+        return isinstance(made, Global) and made.entry is None and _imports(made, self.texts(callee.args))
 
     # --- instances -----------------------------------------------------------------------------------------
 
@@ -443,6 +439,18 @@ _TORCH_IDS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 def _nothing(kwargs: Value | None) -> bool:
     """Whether an instantiation gives no arguments by name."""
     return kwargs is None or (isinstance(kwargs, Map) and kwargs.whole and not kwargs.keys)
+
+
+def _meaning(callee: Global, texts: list[str]) -> str | None:
+    from modelward.artifact.pickle import words  # only for a call that is on no list
+
+    return words.meaning(callee.module, callee.name, texts)
+
+
+def _imports(callee: Global, texts: list[str]) -> bool:
+    from modelward.artifact.pickle import words  # as above
+
+    return words.imports(callee.name, texts)
 
 
 def _entry_of(path: str) -> Entry | None:
