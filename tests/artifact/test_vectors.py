@@ -4,7 +4,9 @@ import contextlib
 import io
 import pickle
 import re
+import shutil
 import struct
+import subprocess
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -180,11 +182,13 @@ def test_frames_written_by_hand_are_those_of_the_libraries(size):
     assert zstandard.ZstdDecompressor().decompress(writers.zstd(data)) == data
 
 
-def test_the_7z_written_by_hand_is_one():
-    py7zr = pytest.importorskip("py7zr", reason="py7zr is the reference of the hand-written archive")
-    with py7zr.SevenZipFile(io.BytesIO(writers.seven("m.pkl", b"x" * 500))) as file:
-        assert file.getnames() == ["m.pkl"]
-        assert file.testzip() is None
+def test_the_7z_written_by_hand_is_one(tmp_path):
+    program = shutil.which("7zz") or shutil.which("7z")
+    if program is None:
+        pytest.skip("the program 7zz, the format's own, is absent")
+    (tmp_path / "m.7z").write_bytes(writers.seven("m.pkl", b"x" * 500))
+    subprocess.run([program, "x", "-bso0", "-bsp0", "m.7z"], cwd=tmp_path, check=True)
+    assert (tmp_path / "m.pkl").read_bytes() == b"x" * 500
 
 
 def test_benign_streams_of_the_assembler_load():
