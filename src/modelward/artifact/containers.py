@@ -36,6 +36,8 @@ _TAIL: Final = 1 << 20
 _STARTS: Final = 64
 _STREAM: Final = re.compile(rb"\x80[\x02-\x05](?=[\x28-\x95])|(?<=[\0\n])c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
 """Bytes behind a complete pickle that are searched, and starts of further streams that are walked there."""
+_SERVED: Final = re.compile(r"(?:^|[/!])code/inference\.py$")
+"""Member of an archive that a model server imports."""
 ZIPS: Final[frozenset[Format]] = frozenset(
     (
         "zip", "npz", "skops", "torch-zip", "torchscript", "torch-package", "torch-export", "mar", "keras",
@@ -231,6 +233,10 @@ def _readers(into: Collected, data: Buffer, kind: Format, named: tuple[str, str]
         return
     for read in readers(kind):
         _apply(into, read, data, (member, name), depth)
+    if kind == "python" and _SERVED.search(member):
+        from modelward.artifact.formats import shipped
+
+        _apply(into, shipped.served, data, (member, name), depth)
     if kind != "model-json" and _keras_too(data):
         from modelward.artifact.formats import keras_json
 

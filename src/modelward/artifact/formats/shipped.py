@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from modelward.artifact.pickle.values import Buffer
     from modelward.artifact.reading import Reading
 
 
@@ -19,6 +20,14 @@ def source(into: Reading, name: str, raw: bytes, when: str) -> None:
     """
     if not payload(into, name, raw, when):
         into.unproven("shipped.source", f"{name[:200]} is Python that the archive ships; {when}")
+
+
+def served(data: Buffer, into: Reading) -> None:
+    """Judge the program of a SageMaker archive, `code/inference.py`: a reader like any other.
+
+    Source: SageMaker Python SDK 2, "Deploy models", layout of model.tar.gz for PyTorch, TensorFlow and MXNet.
+    """
+    source(into, into.name, bytes(data), "SageMaker's server imports it when it loads the model")
 
 
 def payload(into: Reading, name: str, raw: bytes, when: str) -> bool:
