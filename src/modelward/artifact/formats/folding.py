@@ -14,12 +14,23 @@ if TYPE_CHECKING:
 
 LONG: Final = 4096
 _WIDE: Final = re.compile(r"\d{4,}|\*")
+_WORDS: Final = re.compile(r"([-\s({\[<]+)")
+"""Where Jinja's filter `title` parts words (`jinja2/filters.py`)."""
 _FIELDS: Final = re.compile(r"(?:[^{}]|\{\d*(?::\w*)?\})*")
 
 
 def _text(function: Callable[[str], Constant]) -> Fold:
     """A function of the text alone; its arguments are ignored."""
     return lambda items: [function(item)] if isinstance(item := items[0], str) else []
+
+
+def _title(items: list[Constant]) -> list[Constant]:
+    """The method, and the filter, which takes words as ended by spaces and opening brackets alone."""
+    text = items[0]
+    if not isinstance(text, str):
+        return []
+    words = _WORDS.split(text)
+    return list(dict.fromkeys((text.title(), "".join(word[:1].upper() + word[1:].lower() for word in words))))
 
 
 def _strip(items: list[Constant]) -> list[Constant]:
@@ -95,7 +106,7 @@ FOLDS: Final[dict[str, Fold]] = {
     "lower": _text(str.lower),
     "upper": _text(str.upper),
     "capitalize": _text(str.capitalize),
-    "title": _text(str.title),
+    "title": _title,
     "swapcase": _text(str.swapcase),
     "casefold": _text(str.casefold),
     "trim": _strip,
