@@ -1,4 +1,3 @@
-
 """Malicious folders of model hubs."""
 
 from __future__ import annotations
