@@ -167,14 +167,20 @@ def meaning(name: str, arguments: Mapping[str, str] | None = None) -> tuple[Verd
     if len(parts) == 1 and (effect := rules.payload("builtins", top)):
         return "dangerous", effect
     standard = top in sys.stdlib_module_names or top in _GONE or top in rules.dangers().payload_modules
-    if standard or top in KNOWN:
+    through = next((index for index in range(1, len(parts) - 1) if _leads(parts, index)), 0)
+    if (standard or top in KNOWN) and not (through and path.startswith(_LOOKUPS)):
         return _known(path, parts, given, standard=standard)
-    for index, part in enumerate(parts[1:-1], 1):
-        if part.lstrip("_") in _MODULES and rules.payload(part.lstrip("_"), ".".join(parts[index + 1 :])):
-            return "dangerous", f"reaches {'.'.join(parts[index:])} through {top}"
+    if through:
+        return "dangerous", f"reaches {'.'.join(parts[through:])} through {top}"
     if any(part in rules.dangers().segments for part in parts):
         return "dangerous", "reaches the interpreter through an object's internals"
     return "note", f"is code of the package {top}, which is trusted as far as that package is"
+
+
+def _leads(parts: list[str], index: int) -> bool:
+    """Whether a part of a name is a module that another one holds, and what follows it a payload."""
+    module = parts[index].lstrip("_")
+    return module in _MODULES and rules.payload(module, ".".join(parts[index + 1 :])) is not None
 
 
 def _known(path: str, parts: list[str], given: Mapping[str, str], *, standard: bool) -> tuple[Verdict, str]:
