@@ -131,6 +131,6 @@ def test_there_is_a_seed_for_every_format_with_a_reader():
 
 NAMED: set[str] = {
     # told apart by the name of the file, or larger than a seed should be
-    "chat-template", "mlflow", "hf-config", "native-code", "ggml", "torch-export", "torchscript", "model-json",
+    "chat-template", "triton", "shard-index", "yaml", "mlflow", "hf-config", "native-code", "ggml", "torch-export", "torchscript", "model-json",
     "torch-package", "xgboost-binary", "xgboost-json", "object-yaml", "ort",
 }  # fmt: skip

@@ -95,7 +95,7 @@ def test_every_dependency_is_pinned(root):
     """What pyproject names is in constraints.txt, torch by its exact public version."""
     lines = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
-    known = {name.lower().replace("_", "-") for name in pins}
+    known = {re.sub(r"[-_.]+", "-", name).lower() for name in pins}
     whole = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     project, groups = whole["project"], whole["dependency-groups"]
     extras = [name for group in project["optional-dependencies"].values() for name in group]

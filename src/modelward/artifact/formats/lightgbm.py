@@ -77,7 +77,7 @@ def _layout(header: dict[bytes, bytes], starts: list[int], stop: int, into: Read
     sizes = _integers(header, b"tree_sizes")
     if b"tree_sizes" in header and sizes[:-1] != [b - a for a, b in pairwise(starts)]:
         into.unproven("lightgbm.index", "the stated sizes of the trees are not those that they have")
-    if sizes and not 0 < sizes[-1] <= stop - starts[-1] + 1:
+    if sizes and starts and not 0 < sizes[-1] <= stop - starts[-1] + 1:
         into.unproven("lightgbm.index", "the stated size of the last tree is not the one that it has")
     classes = _integer(header, b"num_class") if b"num_class" in header else 1
     at_once = _integer(header, b"num_tree_per_iteration") if b"num_tree_per_iteration" in header else classes
