@@ -27,7 +27,7 @@ BROAD = {
 }
 
 
-SHARE = 0.86
+SHARE = 0.98
 
 
 def functions(tree):
