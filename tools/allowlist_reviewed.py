@@ -628,7 +628,7 @@ FUNCTIONS: dict[str, Fields] = {
         "returns": "torch.Tensor",
     },
     "torch._utils._rebuild_qtensor": {
-        "call": [["#torch.storage", "int", "plain", "plain", "data", "bool", HOOKS]],
+        "call": [["#torch.storage", "int", "plain", "plain", "@values", "bool", HOOKS]],
         "returns": "torch.Tensor",
     },
     "torch._utils._rebuild_meta_tensor_no_storage": {

@@ -33,3 +33,27 @@ def test_a_name_alone_is_no_proof_and_a_pickle_stays_one(tmp_path):
     assert inspect(tmp_path / "model.bin").verdict == "dangerous"
     (tmp_path / "other.bin").write_bytes(NUMBERS)
     assert inspect(tmp_path / "other.bin").verdict == "unproven"
+
+
+def test_records_of_tensorflow_are_data():
+    # Known answer: the CRC-32C of "123456789" is 0xE3069283 (catalogue of parametrised CRC algorithms, CRC-32/ISCSI).
+    from modelward.artifact.verdict import inspect_bytes
+
+    def masked(block):
+        crc = 0xFFFFFFFF
+        for byte in block:
+            crc ^= byte
+            for _ in range(8):
+                crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+        crc ^= 0xFFFFFFFF
+        return (((crc >> 15) | (crc << 17)) + 0xA282EAD8 & 0xFFFFFFFF).to_bytes(4, "little")
+
+    assert masked(b"123456789") == ((0xE3069283 >> 15 | 0xE3069283 << 17) + 0xA282EAD8 & 0xFFFFFFFF).to_bytes(
+        4, "little"
+    )
+    length = (3).to_bytes(8, "little")
+    record = length + masked(length) + b"abc" + masked(b"abc")
+    report = inspect_bytes(record * 2, "train.tfrecord")
+    assert (report.format, report.verdict) == ("tfrecord", None)
+    damaged = bytes([record[0] ^ 1]) + record[1:]
+    assert inspect_bytes(damaged, "train.tfrecord").verdict == "unproven"

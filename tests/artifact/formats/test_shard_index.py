@@ -44,6 +44,15 @@ def test_any_bytes_are_read(data):
         read(data, Reading())
 
 
+def test_the_handler_of_an_endpoint(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
+    handler = tmp_path / "handler.py"
+    handler.write_text("class EndpointHandler:\n    def __call__(self, data):\n        return data\n")
+    assert inspect(tmp_path / "config.json").verdict == "inert"
+    handler.write_text("import os\nos.system('true')\n\n\nclass EndpointHandler:\n    pass\n")
+    assert inspect(tmp_path / "config.json").verdict == "dangerous"
+
+
 def test_custom_generate_is_code_of_the_repository(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
     assert inspect(tmp_path / "config.json").verdict == "inert"

@@ -249,11 +249,17 @@ def _said(stem: str, effect: Effect) -> str:
 
 
 def _generate(into: Reading) -> None:
-    """`generate(custom_generate=...)` and `trust_remote_code=True` run a program of the repository."""
+    """Programs of the repository that run by their place alone.
+
+    `generate(custom_generate=...)` runs one with `trust_remote_code=True`, an inference endpoint the other.
+    """
     content = into.beside("custom_generate/generate.py")
     if content is not None:
         when = "generate() runs it with trust_remote_code=True"
         shipped.source(into, "custom_generate/generate.py", content, when)
+    handler = into.beside("handler.py")
+    if handler is not None and b"EndpointHandler" in handler:
+        shipped.payload(into, "handler.py", handler, "an inference endpoint of the hub imports it")
 
 
 def _pipelines(given: object, into: Reading) -> None:

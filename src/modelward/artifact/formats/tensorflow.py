@@ -152,7 +152,15 @@ class _Nodes:
         self._tally, self._into = told
 
     def judge(self, node: Message) -> None:
-        """One node by its operator."""
+        """One node by its operator; one that exports do not have is never passed over."""
+        before = len(self._into.events)
+        self._judge(node)
+        name = node.text(2)
+        if name in rules.RARE and len(self._into.events) == before:
+            message = f"the operator {name} works on files, and exports of models do not have it"
+            self._into.unproven("tensorflow.rare-operator", message, pos=node.spans[0][0])
+
+    def _judge(self, node: Message) -> None:
         name, pos = node.text(2), node.spans[0][0]
         self._tally.operator(name)
         if name in rules.DANGEROUS:

@@ -68,6 +68,13 @@ PASSED: Final = frozenset(
     )
 )  # fmt: skip
 """Operators that pass the names of files on to readers; training graphs name their own data here."""
+RARE: Final = frozenset(
+    (
+        "LoadDataset", "SaveDataset", "SaveDatasetV2", "DistributedSave", "DatasetToTFRecord",
+        "ExperimentalDatasetToTFRecord", "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3",
+    )
+)  # fmt: skip
+"""Operators on files that exports of models do not have, wherever their paths come from."""
 HOST: Final = {
     "XlaCustomCall": "calls a function of a native library by name",
     "XlaCustomCallV2": "calls a function of a native library by name",

@@ -13,6 +13,7 @@ A schema is a tuple of patterns, one per argument. A pattern is a `|`-separated 
     @pairs                                   a list or tuple of pairs whose first values are such keys
     @zone                                    the name of a time zone as IANA writes it
     @empty                                   the shape (0,)
+    @values                                  a list or tuple of `value` and `data`
     value                                    an allow-listed name that may be referred to, never called
     pure                                     an allow-listed callable without effects, or a partial of one
     hint                                     what a type hint is made of: listed classes, values, and hints
@@ -136,6 +137,10 @@ class Matcher:
             return self.plain(value)
         if isinstance(value, Inert):
             return False
+        if choice == "@values":
+            return isinstance(value, Seq) and all(
+                self.matches_one("value|data", item) for item in value.items
+            )
         if choice == "@empty":
             shape = value.items if isinstance(value, Seq) and value.kind == "tuple" else []
             return len(shape) == 1 and self.integer(shape[0]) == 0

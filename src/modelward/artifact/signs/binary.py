@@ -28,6 +28,7 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
         _msgpack,
         _arrow,
         _hdf5,
+        _tfrecord,
     ):
         found = rule(data, head)
         if found is not None:
@@ -102,3 +103,23 @@ def _arrow(data: Buffer, head: bytes) -> Sniffed | None:
     if (head[:6] == b"ARROW1" and end == b"ARROW1") or (head[:4] == b"FEA1" and end[2:] == b"FEA1"):
         return Sniffed("arrow", "starts and ends as an Arrow file")
     return None
+
+
+def _tfrecord(data: Buffer, head: bytes) -> Sniffed | None:
+    """Records of TensorFlow: a length and its masked CRC-32C.
+
+    Source: tensorflow/core/lib/io/record_writer.h.
+    """
+    size = int.from_bytes(head[:8], "little")
+    if len(head) < 16 or not 0 < size <= len(data) - 16:
+        return None
+    crc = 0xFFFFFFFF
+    for byte in head[:8]:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    if masked != int.from_bytes(head[8:12], "little"):
+        return None
+    return Sniffed("tfrecord", "a length with its checksum, as TensorFlow's records begin")
