@@ -1,4 +1,4 @@
-"""The check `artifact.pickle`: what loading the file is proven to do."""
+"""The check `artifact.pickle`: what loading the file is proven to do, whatever its format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @final
 class PickleCheck:
-    """Walks every pickle stream of the artifact; nothing is loaded."""
+    """Reads what loading the artifact acts on, pickles opcode by opcode; nothing is loaded."""
 
     id = "artifact.pickle"
     version = 1
@@ -25,7 +25,7 @@ class PickleCheck:
         del settings  # nothing about this check can be chosen
 
     def declines(self, subjects: Subjects) -> str | None:
-        """Formats without a pickle have nothing to walk."""
+        """A file that no loader takes as a model has nothing to prove."""
         if subjects.artifact is None:
             return "a live object has no file to inspect"
         report = inspect(subjects.artifact[0])

@@ -21,7 +21,7 @@ _CONTROLS = (
     "controlSecureByDefaultMLTooling",
 )
 _STATEMENTS = {
-    "inert": "Loading the file only builds data: every effect of every opcode is proven harmless.",
+    "inert": "Loading the file only builds data: everything that loading acts on is proven harmless.",
     "dangerous": "Loading the file runs a payload.",
     "unproven": "Loading the file could not be proven harmless.",
 }
@@ -57,7 +57,8 @@ def judge_load(evidence: Sequence[Evidence]) -> Judgement:
 
 
 def _finding(item: Evidence, verdict: str) -> Finding:
-    details = cast("list[dict[str, JSON]]", item.outcome["findings"])
+    every = cast("list[dict[str, JSON]]", item.outcome["findings"])
+    details = [detail for detail in every if detail.get("level") != "note"] or every
     seen = "; ".join(_said(detail) for detail in details[:5])
     more = f" (and {len(details) - 5} more)" if len(details) > 5 else ""
     dangerous = verdict == "dangerous"

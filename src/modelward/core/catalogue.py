@@ -59,7 +59,7 @@ CHECKS: tuple[CheckEntry, ...] = (
     CheckEntry(
         id="artifact.pickle",
         path="modelward.artifact.check:PickleCheck",
-        summary="Walks every pickle stream symbolically: inert, dangerous or unproven.",
+        summary="Reads the file as its loader would, and loads nothing: inert, dangerous or unproven.",
         needs=("artifact",),
         feeds=("load-is-inert",),
     ),
