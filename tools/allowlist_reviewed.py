@@ -354,7 +354,7 @@ FUNCTIONS: dict[str, Fields] = {
     "numpy._core.multiarray._reconstruct": {
         "call": [
             [
-                "=numpy.ndarray|=numpy.matrix|=numpy.memmap|=numpy.rec.recarray|=numpy.recarray|=numpy.chararray|=numpy.char.chararray|=numpy.core.defchararray.chararray|=numpy._core.defchararray.chararray",
+                "=numpy.ndarray|=numpy.matrix|=numpy.matrixlib.defmatrix.matrix|=numpy.memmap|=numpy.rec.recarray|=numpy.recarray|=numpy.chararray|=numpy.char.chararray|=numpy.core.defchararray.chararray|=numpy._core.defchararray.chararray",
                 "@empty",
                 "bytes|str",
             ]
@@ -889,6 +889,7 @@ CLASSES: dict[str, Fields] = {
         for name in ("Delaunay", "ConvexHull", "Voronoi", "HalfspaceIntersection")
     },
     "numpy.ndarray": {"state": "ndarray", "call": None},
+    "numpy.matrixlib.defmatrix.matrix": {"state": "ndarray", "call": None},  # numpy.matrix before 1.25
     "pandas.core.internals.managers.BlockManager": {"call": [["data", "data"]]},
     "pandas.core.internals.managers.SingleBlockManager": {"call": [["data", "data"]]},
     "pandas.StringDtype": {"call": [["str", "data?"]]},

@@ -211,7 +211,7 @@ def test_every_schema_is_well_formed():
         "@pairs",
         "@zone",
         "@empty",
-        "@crs",
+        "@crs", "@values",
         "hint",
         "function",
     }

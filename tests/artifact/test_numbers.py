@@ -57,3 +57,20 @@ def test_records_of_tensorflow_are_data():
     assert (report.format, report.verdict) == ("tfrecord", None)
     damaged = bytes([record[0] ^ 1]) + record[1:]
     assert inspect_bytes(damaged, "train.tfrecord").verdict == "unproven"
+
+
+def test_compiled_python_is_no_model(tmp_path):
+    import py_compile
+
+    (tmp_path / "m.py").write_text("x = 1\n")
+    path = py_compile.compile(str(tmp_path / "m.py"), cfile=str(tmp_path / "m.pyc"))
+    report = inspect(path)
+    assert (report.format, report.verdict) == ("python-bytecode", None)
+
+
+def test_matrices_of_old_releases_are_arrays():
+    from modelward.artifact.verdict import inspect_bytes
+
+    stream = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy.matrixlib.defmatrix\nmatrix\n(I0\ntS'b'\ntR."
+    assert inspect_bytes(stream, "m.pkl").verdict == "inert"
+    assert inspect_bytes(stream.replace(b"\nmatrix\n", b"\nmatrix2\n"), "m.pkl").verdict == "unproven"

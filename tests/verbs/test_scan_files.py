@@ -71,8 +71,16 @@ def test_links_are_read_where_they_point_to_files(tmp_path):
 def test_an_empty_source_file_is_no_damaged_model(tmp_path):
     (tmp_path / "__init__.py").touch()
     (tmp_path / "model.pt").touch()
+    for name in ("py.typed", ".gitkeep", "REQUESTED"):
+        (tmp_path / name).touch()
     verdicts = {report.path.rsplit("/", 1)[-1]: report.verdict for report in scan(tmp_path)}
-    assert verdicts == {"__init__.py": None, "model.pt": "error"}
+    assert verdicts == {
+        "__init__.py": None,
+        "model.pt": "error",
+        "py.typed": None,
+        ".gitkeep": None,
+        "REQUESTED": None,
+    }
 
 
 def test_a_long_list_shows_what_matters(many):

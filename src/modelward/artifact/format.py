@@ -22,8 +22,8 @@ Format: TypeAlias = Literal[
     # data
     "raw-numbers", "tfrecord", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image",
     # what stands around a model: never a verdict
-    "python", "notebook", "shell", "dockerfile", "compose", "kubernetes", "serving-config", "requirements",
-    "lock-file", "conda", "package-manifest", "licence", "model-card", "secrets", "yaml", "toml", "xml",
+    "python", "python-bytecode", "notebook", "shell", "dockerfile", "compose", "kubernetes", "serving-config",
+    "requirements", "lock-file", "conda", "package-manifest", "licence", "model-card", "secrets", "yaml", "toml", "xml",
     "unknown",
 ]  # fmt: skip
 
@@ -37,8 +37,9 @@ PASSIVE: Final[frozenset[Format]] = frozenset(
 
 AROUND: Final[frozenset[Format]] = frozenset(
     (
-        "python", "notebook", "shell", "dockerfile", "compose", "kubernetes", "serving-config",
-        "requirements", "lock-file", "conda", "package-manifest", "licence", "model-card", "secrets",
+        "python", "python-bytecode", "notebook", "shell", "dockerfile", "compose", "kubernetes",
+        "serving-config", "requirements", "lock-file", "conda", "package-manifest", "licence", "model-card",
+        "secrets",
     )
 )  # fmt: skip
 """Files that no loader takes as a model: findings and no verdict."""

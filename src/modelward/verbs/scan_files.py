@@ -27,6 +27,10 @@ _AHEAD: Final = 4
 """Batches per process that are under way while the caller works on the first."""
 PASSED_OVER: Final = frozenset({".git", ".hg", ".svn", ".modelward"})
 """Folders that no loader looks into."""
+_MARKERS: Final = frozenset(
+    {"", ".typed", ".keep", ".txt", ".md", ".rst", ".cfg", ".ini", ".log", ".csv", ".json"}
+)
+"""Suffixes of files that are often empty on purpose."""
 _FEW: Final = 8
 """As many files are inspected in this process: starting others would take longer."""
 
@@ -78,7 +82,10 @@ def _empty(path: Path) -> ArtifactReport | None:
     from modelward.artifact.format import AROUND
 
     kind = refine(Sniffed("text", "empty"), path.name, b"").format
-    return ArtifactReport(str(path), kind, None, Coverage(0, 0, 0, 0, ()), ()) if kind in AROUND else None
+    marker = path.suffix in _MARKERS or path.name.startswith(".")
+    if kind not in AROUND and not marker:
+        return None
+    return ArtifactReport(str(path), kind, None, Coverage(0, 0, 0, 0, ()), ())
 
 
 def _unread(path: Path, message: str) -> ArtifactReport:

@@ -42,7 +42,8 @@ _OWN_NAMES: Final = frozenset({"__immutable__", "__deprecated_keys__", "__rename
 _INERT_NAMES: Final = frozenset({"__doc__", "__name__", "__qualname__", "__module__", "__version__"})
 """Attributes of an instance that nothing but documentation asks for."""
 _WRAPPER: Final = {
-    "subclass": "=numpy.ndarray|=numpy.matrix|=numpy.recarray|=numpy.rec.recarray",
+    "subclass": "=numpy.ndarray|=numpy.matrix|=numpy.matrixlib.defmatrix.matrix|=numpy.recarray|"
+    "=numpy.rec.recarray",
     "shape": "tuple", "order": "'C'|'F'", "dtype": "#numpy.dtype", "allow_mmap": "bool",
     "numpy_array_alignment_bytes": "none|int",
 }  # fmt: skip

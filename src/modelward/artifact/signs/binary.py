@@ -29,6 +29,7 @@ def sign(data: Buffer, head: bytes) -> Sniffed | None:
         _arrow,
         _hdf5,
         _tfrecord,
+        _bytecode,
     ):
         found = rule(data, head)
         if found is not None:
@@ -123,3 +124,20 @@ def _tfrecord(data: Buffer, head: bytes) -> Sniffed | None:
     if masked != int.from_bytes(head[8:12], "little"):
         return None
     return Sniffed("tfrecord", "a length with its checksum, as TensorFlow's records begin")
+
+
+def _bytecode(data: Buffer, head: bytes) -> Sniffed | None:
+    """Compiled Python: run when a program imports it, as source is, and taken as a model by no loader.
+
+    Source: CPython, Include/internal/pycore_magic_number.h (3000 to 3999 since 3.0) and PEP 552 (flags).
+    """
+    magic, flags = int.from_bytes(head[:2], "little"), int.from_bytes(head[4:8], "little")
+    if (
+        len(data) > 16
+        and head[2:4] == b"\r\n"
+        and 3000 <= magic < 4000
+        and flags < 4
+        and head[16] & 0x7F == 0x63
+    ):
+        return Sniffed("python-bytecode", "the magic number of compiled Python before a code object")
+    return None
