@@ -211,7 +211,8 @@ def test_every_schema_is_well_formed():
         "@pairs",
         "@zone",
         "@empty",
-        "@crs", "@values",
+        "@crs",
+        "@values",
         "hint",
         "function",
     }
