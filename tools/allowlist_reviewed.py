@@ -349,6 +349,21 @@ AST = ("Module", "Expression", "Interactive", "FunctionType", "FunctionDef", "As
        "MatchSequence", "MatchMapping", "MatchClass", "MatchStar", "MatchAs", "MatchOr", "TypeIgnore")  # fmt: skip
 """Nodes of syntax trees. A tree that is loaded is not run."""
 
+CYTHON_LOSSES = (
+    "AbsoluteError",
+    "ExponentialLoss",
+    "HalfBinomialLoss",
+    "HalfGammaLoss",
+    "HalfPoissonLoss",
+    "HalfSquaredError",
+    "HalfTweedieLoss",
+    "HalfTweedieLossIdentity",
+    "HuberLoss",
+    "PinballLoss",
+    "HalfMultinomialLoss",
+)
+"""Losses of scikit-learn in Cython, which older releases found as `_loss`."""
+
 FUNCTIONS: dict[str, Fields] = {
     # numpy
     "numpy._core.multiarray._reconstruct": {
@@ -538,36 +553,12 @@ FUNCTIONS: dict[str, Fields] = {
             "returns": f"{module}.Cy{name}",
         }
         for module in ("_loss", "sklearn._loss._loss")
-        for name in (
-            "AbsoluteError",
-            "ExponentialLoss",
-            "HalfBinomialLoss",
-            "HalfGammaLoss",
-            "HalfPoissonLoss",
-            "HalfSquaredError",
-            "HalfTweedieLoss",
-            "HalfTweedieLossIdentity",
-            "HuberLoss",
-            "PinballLoss",
-            "HalfMultinomialLoss",
-        )
+        for name in CYTHON_LOSSES
     },
     **{
         f"{module}.Cy{name}": {"kind": "class", "state": "data", "call": [["data*"]]}
         for module in ("_loss", "sklearn._loss._loss")
-        for name in (
-            "AbsoluteError",
-            "ExponentialLoss",
-            "HalfBinomialLoss",
-            "HalfGammaLoss",
-            "HalfPoissonLoss",
-            "HalfSquaredError",
-            "HalfTweedieLoss",
-            "HalfTweedieLossIdentity",
-            "HuberLoss",
-            "PinballLoss",
-            "HalfMultinomialLoss",
-        )
+        for name in CYTHON_LOSSES
     },
     "hdbscan.dist_metrics.newObj": {"call": [[HDBSCAN]], "returns": "hdbscan.dist_metrics.EuclideanDistance"},
     "sklearn._loss._loss.__pyx_unpickle_CyHalfMultinomialLoss": {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.artifact.names import Links, escapes, folder, join, link_escapes
+from modelward.artifact.names import Links, folder, join, leads_out, link_leads_out
 
 STAY = [
     "",
@@ -57,12 +57,12 @@ LEAVE = [
 
 @pytest.mark.parametrize("name", STAY)
 def test_names_that_stay(name):
-    assert not escapes(name)
+    assert not leads_out(name)
 
 
 @pytest.mark.parametrize("name", LEAVE)
 def test_names_that_leave(name):
-    assert escapes(name)
+    assert leads_out(name)
 
 
 PIECES = st.lists(st.sampled_from(["a", "b", "..", ".", "", "c..", "..."]), max_size=7)
@@ -76,14 +76,14 @@ def test_it_agrees_with_posixpath(parts):
         posixpath.normpath("/".join(parts[: end + 1]) or ".").split("/")[0] == ".."
         for end in range(len(parts))
     )
-    assert escapes(name) == above
+    assert leads_out(name) == above
 
 
 @given(PIECES)
 def test_a_name_that_leaves_on_windows_is_found(parts):
     name = "\\".join(parts)
     if ntpath.normpath(name).split("\\")[0] == "..":
-        assert escapes(name)
+        assert leads_out(name)
 
 
 @given(PIECES, PIECES)
@@ -93,7 +93,7 @@ def test_joining_agrees_with_posixpath(base, parts):
     found = join("/".join(base), name)
     full = posixpath.normpath("/".join(part for part in [*base, *parts] if part) or ".")
     if found is None:
-        assert name.startswith("/") or escapes("/".join([*base, *parts]).lstrip("/"))
+        assert name.startswith("/") or leads_out("/".join([*base, *parts]).lstrip("/"))
     else:
         assert found == ("" if full == "." else full)
 
@@ -142,7 +142,7 @@ def test_folders(name, found):
     ],
 )
 def test_links_that_lead_out(place, target, out):
-    assert link_escapes(place, target) is out
+    assert link_leads_out(place, target) is out
 
 
 # --- names that go through links ----------------------------------------------------------------------------

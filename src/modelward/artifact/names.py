@@ -13,7 +13,7 @@ _STEPS: Final = 1_000
 _DRIVE: Final = re.compile(r"[A-Za-z]:[\\/]|[\\/]{2}|[A-Za-z]:\.\.")
 
 
-def escapes(name: str) -> bool:
+def leads_out(name: str) -> bool:
     """Whether a name is absolute, names a drive or share, or leads above its root, on any system.
 
     Args:
@@ -24,10 +24,10 @@ def escapes(name: str) -> bool:
     return _climbs(name.split("/")) or ("\\" in name and _climbs(re.split(r"[\\/]", name)))
 
 
-def link_escapes(place: str, target: str) -> bool:
+def link_leads_out(place: str, target: str) -> bool:
     """Whether a symbolic link at `place` leads out of the folder that it is extracted to."""
     out = target.startswith(("/", "\\")) or _DRIVE.match(target) is not None
-    return out or escapes(f"{folder(place)}{target}")
+    return out or leads_out(f"{folder(place)}{target}")
 
 
 @final

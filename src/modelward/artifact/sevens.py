@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelward.artifact import compress
 from modelward.artifact.containers import nested
-from modelward.artifact.names import Links, escapes, folder, join, link_escapes
+from modelward.artifact.names import Links, folder, join, leads_out, link_leads_out
 from modelward.artifact.reading import Malformed
 from modelward.artifact.sevenread import Unreadable, directory, unfold
 
@@ -55,7 +55,7 @@ def _files(into: Collected, data: Buffer, found: Directory, prefix: str, depth: 
         if into.members > into.limits.members:
             into.missed(prefix, f"more than {into.limits.members} members")
             return False
-        if escapes(item.name):
+        if leads_out(item.name):
             message = f"extracting {item.name!r} writes outside the folder that the archive is extracted to"
             into.add(_path(prefix, item), "archive.traversal", message, level="dangerous")
     filled = [item for item in found.items if not item.empty]
@@ -97,7 +97,7 @@ def _folder(into: Collected, data: Buffer, packed: Folder, items: list[Item], wh
             into.add(name, "archive.traversal", message, level="dangerous")
         if item.link:
             target = _target(content, start, size)
-            out = link_escapes(item.name, target) or links.lead_out(item.name)
+            out = link_leads_out(item.name, target) or links.lead_out(item.name)
             message = f"a symbolic link to {target[:200]!r}{', out of the archive' if out else ''}"
             into.add(name, "archive.link", message, level="dangerous" if out else "note")
         elif size:

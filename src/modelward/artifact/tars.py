@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from modelward.artifact.compress import window
 from modelward.artifact.containers import nested
 from modelward.artifact.events import Event
-from modelward.artifact.names import Links, escapes, folder, join, link_escapes
+from modelward.artifact.names import Links, folder, join, leads_out, link_leads_out
 from modelward.artifact.pickle.judge import Judge
 from modelward.artifact.pickle.machine import walk as walk_stream
 from modelward.artifact.pickle.streams import scan
@@ -99,14 +99,15 @@ def _path(prefix: str, entry: Entry) -> str:
 def _place(into: Collected, entry: Entry, name: str, links: Links) -> None:
     """Where extracting the member would write, under every name that it has."""
     out = next(
-        (each for each in (entry.name, *entry.others) if escapes(each) or links.lead_out(folder(each))), None
+        (each for each in (entry.name, *entry.others) if leads_out(each) or links.lead_out(folder(each))),
+        None,
     )
     if out is not None:
         message = f"extracting {out[:200]!r} writes outside the folder that the archive is extracted to"
         into.add(name, "archive.traversal", message, level="dangerous")
     if entry.kind in {"link", "hard-link"}:
         hard = entry.kind == "hard-link"
-        away = escapes(entry.target) if hard else link_escapes(entry.name, entry.target)
+        away = leads_out(entry.target) if hard else link_leads_out(entry.name, entry.target)
         away = away or links.lead_out(entry.target if hard else folder(entry.name) + entry.target)
         message = f"a {entry.kind.replace('-', ' ')} to {entry.target[:200]!r}"
         if away:

@@ -11,7 +11,7 @@ from modelward.artifact import compress
 from modelward.artifact.collected import Collected
 from modelward.artifact.containers import expand, nested, pickled
 from modelward.artifact.formats.torch_ops import CLASSES
-from modelward.artifact.names import Links, escapes, folder, join, link_escapes
+from modelward.artifact.names import Links, folder, join, leads_out, link_leads_out
 
 if TYPE_CHECKING:
     from modelward.artifact.events import Event
@@ -173,12 +173,12 @@ def _target(archive: Archive, member: Member) -> str:
 
 def _place(into: Collected, archive: Archive, member: Member, name: str, links: Links) -> None:
     """Where extracting the member would write."""
-    if escapes(member.name) or links.lead_out(folder(member.name)):
+    if leads_out(member.name) or links.lead_out(folder(member.name)):
         message = f"extracting {member.name!r} writes outside the folder that the archive is extracted to"
         into.add(name, "archive.traversal", message, level="dangerous")
     if member.link:
         target = _target(archive, member)
-        if link_escapes(member.name, target) or links.lead_out(member.name):
+        if link_leads_out(member.name, target) or links.lead_out(member.name):
             message = f"a symbolic link leads out of the archive, to {target[:200]!r}"
             into.add(name, "archive.link", message, level="dangerous")
         else:

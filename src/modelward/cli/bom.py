@@ -5,12 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 if TYPE_CHECKING:
     from modelward.verbs.bom import BomFormat
+
+
+class Flags(TypedDict):
+    """What click hands over; empty where a flag was not given."""
+
+    form: BomFormat
+    data: tuple[Path, ...]
+    name: str
+    version: str
+    supplier: str
+    output: Path | None
+
 
 _EPILOG = """\b
 Examples:
@@ -39,16 +51,7 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the document there and not to the screen.",
 )
-def command(
-    path: Path,
-    *,
-    form: str,
-    data: tuple[Path, ...],
-    name: str,
-    version: str,
-    supplier: str,
-    output: Path | None,
-) -> int:
+def command(path: Path, **flags: Unpack[Flags]) -> int:
     """List what PATH consists of: models with their tensors and verdicts, data, packages, licences, digests.
 
     Nothing is loaded. SOURCE_DATE_EPOCH fixes the time that the document states.
@@ -57,14 +60,14 @@ def command(
     from modelward.verbs.report import write_report
 
     options = BomOptions(
-        form=cast("BomFormat", form),
-        name=name,
-        version=version,
-        supplier=supplier,
-        data=data,
+        form=flags["form"],
+        name=flags["name"],
+        version=flags["version"],
+        supplier=flags["supplier"],
+        data=flags["data"],
         jobs=len(os.sched_getaffinity(0)),
     )
-    document = bom(path, options)
+    document, output = bom(path, options), flags["output"]
     if output is not None:
         write_report(output, document)
         click.echo(f"written to {output}", err=True)

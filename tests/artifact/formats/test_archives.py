@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.artifact.containers import Limits
-from modelward.artifact.names import escapes, join, link_escapes
+from modelward.artifact.names import join, leads_out, link_leads_out
 from modelward.artifact.tarread import Trouble, entries
 from modelward.artifact.verdict import inspect, inspect_bytes
 from modelward.errors import FileDamaged
@@ -249,7 +249,7 @@ def test_zip_lzma():
     "name", ["../x", "a/../../x", "/etc/x", "C:\\x", "C:/x", "..\\x", "a\\..\\..\\x", "\\\\host\\x", "\\x"]
 )
 def test_names_that_lead_out(name):
-    assert escapes(name)
+    assert leads_out(name)
     assert "archive.traversal" in rules(inspect_bytes(tarred([(name, b"text\n")]), "m"))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
@@ -261,7 +261,7 @@ def test_names_that_lead_out(name):
 
 @pytest.mark.parametrize("name", ["a/../b", "a", "./a", "a/b..c", "...", "a\\b", "c:d", "~/x", "..x/y"])
 def test_names_that_stay_inside(name):
-    assert not escapes(name)
+    assert not leads_out(name)
     assert inspect_bytes(tarred([(name, b"text\n")]), "m").verdict == "inert"
 
 
@@ -270,9 +270,9 @@ def test_paths_beside_a_member():
     assert join("a/b/", "../c") == "a/c"
     assert join("a/", "../../c") is None
     assert join("", "/c") is None
-    assert link_escapes("a/b", "../../c")
-    assert not link_escapes("a/b", "../c")
-    assert link_escapes("b", "/etc/passwd")
+    assert link_leads_out("a/b", "../../c")
+    assert not link_leads_out("a/b", "../c")
+    assert link_leads_out("b", "/etc/passwd")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from modelward.artifact.formats.shipped import payload, source
-from modelward.artifact.names import escapes, join
+from modelward.artifact.names import join, leads_out
 from modelward.artifact.reading import Malformed
 from modelward.artifact.zipread import Archive
 
@@ -104,7 +104,7 @@ def _manifest(into: Reading, archive: Archive, members: dict[str, Member], raw: 
             if _URL.search(value):
                 message = f"{part}.{key} is fetched from {value[:200]!r}"
                 into.dangerous("mar.url", message)
-            elif key not in {"description", "handler"} and escapes(value):
+            elif key not in {"description", "handler"} and leads_out(value):
                 into.dangerous("mar.path", f"{part}.{key} leads out of the archive: {value[:200]!r}")
         into.facts["metadata"] = {
             key: str(fields[key])[:200] for key in ("modelName", "modelVersion") if key in fields
@@ -141,7 +141,7 @@ def _handler(into: Reading, handler: object, members: dict[str, Member]) -> set[
             return {name}
     if bare in _BUILT_IN or bare.startswith("ts.torch_handler."):
         return set()
-    if escapes(path) or "/" in path:
+    if leads_out(path) or "/" in path:
         into.dangerous("mar.handler", f"the handler {handler[:200]!r} is a file outside of the archive")
     else:
         into.unproven("mar.handler", f"the handler {handler[:200]!r} is neither built in nor in the archive")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from modelward.artifact.names import escapes
+from modelward.artifact.names import leads_out
 from modelward.artifact.pickle import rules
 from modelward.artifact.reading import Malformed
 from modelward.artifact.tarread import Trouble, entries
@@ -59,7 +59,7 @@ def _config(into: Reading, name: str, text: str) -> None:
             if node.tag and ("python" in node.tag or "java" in node.tag):
                 into.dangerous("nemo.tag", f"{name[:200]}, line {node.line}: it constructs {node.tag[:200]}")
             if isinstance(node, Scalar):
-                if node.value.startswith("nemo:") and escapes(node.value[5:]):
+                if node.value.startswith("nemo:") and leads_out(node.value[5:]):
                     message = f"{name[:200]}: the artifact {node.value[:200]!r} leads out of the archive"
                     into.dangerous("nemo.artifact", message)
                 continue
