@@ -96,6 +96,11 @@ def test_what_is_not_pinned_is_not_compared(tmp_path, export):
     assert found(tmp_path, "torch-thing>=1", export) == []
 
 
+def test_an_absent_export_is_said_although_nothing_is_pinned(tmp_path):
+    with pytest.raises(FileMissing, match="no such OSV export"):
+        found(tmp_path, "a>=1", tmp_path / "absent.zip")
+
+
 def test_bad_exports(tmp_path, export):
     with pytest.raises(FileMissing):
         found(tmp_path, "a==1", tmp_path / "absent.zip")

@@ -80,6 +80,8 @@ def add_vulnerabilities(reports: Sequence[ArtifactReport], source: str) -> list[
     """
     if find_spec("packaging") is None or (source == ONLINE and find_spec("pip_audit") is None):
         raise ExtraMissing("pip-audit", "deps")
+    if source != ONLINE and not Path(source).exists():
+        raise FileMissing(f"{source}: there is no such OSV export")
     wanted = {pin for report in reports for pin in _pins(report)}
     if not wanted:
         return list(reports)
