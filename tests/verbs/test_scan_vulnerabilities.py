@@ -92,8 +92,14 @@ def test_a_folder_serves_as_well(tmp_path):
     assert len(found(tmp_path, "torch-thing==1.6", folder)) == 1
 
 
-def test_what_is_not_pinned_is_not_compared(tmp_path, export):
-    assert found(tmp_path, "torch-thing>=1", export) == []
+@pytest.mark.parametrize(
+    ("text", "count"), [("torch-thing>=1", 1), ("torch-thing>=1\nb==2\nc", 2), ("torch-thing==9", 0)]
+)
+def test_what_is_not_pinned_is_not_compared_and_said(tmp_path, export, text, count):
+    assert found(tmp_path, text, export) == []
+    reports = scan(tmp_path / "project", options=ScanOptions(vulnerabilities=str(export)))
+    said = [f.message for r in reports for f in r.findings if f.rule == "dependencies.not-compared"]
+    assert [message.split()[0] for message in said] == ([str(count)] if count else [])
 
 
 def test_an_absent_export_is_said_although_nothing_is_pinned(tmp_path):

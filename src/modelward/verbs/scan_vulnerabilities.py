@@ -83,9 +83,9 @@ def add_vulnerabilities(reports: Sequence[ArtifactReport], source: str) -> list[
     if source != ONLINE and not Path(source).exists():
         raise FileMissing(f"{source}: there is no such OSV export")
     wanted = {pin for report in reports for pin in _pins(report)}
-    if not wanted:
-        return list(reports)
-    known = _online(wanted) if source == ONLINE else _offline(wanted, Path(source))
+    known: dict[tuple[str, str], list[Finding]] = {}
+    if wanted:
+        known = _online(wanted) if source == ONLINE else _offline(wanted, Path(source))
     return [_judged(report, known) for report in reports]
 
 
@@ -97,8 +97,16 @@ def _pins(report: ArtifactReport) -> Iterator[tuple[str, str]]:
             yield normalise(str(item["name"])), str(item["version"])
 
 
+def _uncompared(report: ArtifactReport) -> int:
+    listed = report.facts.get("packages")
+    return len(listed) - len(list(_pins(report))) if isinstance(listed, list) else 0
+
+
 def _judged(report: ArtifactReport, known: dict[tuple[str, str], list[Finding]]) -> ArtifactReport:
     found = [finding for pin in dict.fromkeys(_pins(report)) for finding in known.get(pin, [])]
+    if left := _uncompared(report):
+        message = f"{left} packages have no exact version, or are not of PyPI, and were not compared with OSV"
+        found.append(Finding("dependencies.not-compared", "info", message, Location("", None)))
     return msgspec.structs.replace(report, findings=(*report.findings, *found)) if found else report
 
 
