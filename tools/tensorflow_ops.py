@@ -7,8 +7,12 @@ the list needs a native library of somebody else. What a CPU build lacks is name
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework import op_def_pb2
 
 OUT: Final = Path(__file__).parents[1] / "src/modelward/artifact/formats/tensorflow_ops.json"
 GPU: Final = (
@@ -17,6 +21,19 @@ GPU: Final = (
     "_NcclBroadcastSend", "_NcclReduceRecv", "_NcclReduceSend",
 )  # fmt: skip
 """tensorflow/compiler/tf2tensorrt/ops and tensorflow/core/ops/nccl_ops.cc."""
+PLACE: Final = re.compile(
+    r"(?:^|_)(?:file|filenames?|files|path|paths|dir|directory|logdir|address|urls?|uri|patterns?|prefix|host|"
+    r"target|library|module|token|descriptor_source|data_source_name|stream|spec|basename|state|request|graph_def|"
+    r"destination_prefix|checkpoint_prefixes|region_name|report_uuid|protocol)(?:s|_name|_path|_prefix)?$"
+)
+"""Names of inputs and attributes that may say where to read or write, or what to run."""
+
+
+def placed(op: op_def_pb2.OpDef) -> bool:
+    """Whether an operator is given a text (7 is DT_STRING) that is called like a place."""
+    texts = [each.name for each in op.input_arg if each.type == 7]
+    texts += [each.name for each in op.attr if each.type in {"string", "list(string)"}]
+    return any(PLACE.search(name) for name in texts)
 
 
 def main() -> None:
@@ -27,7 +44,8 @@ def main() -> None:
 
     registered = op_def_pb2.OpList.FromString(session.TF_GetBuffer(session.TF_GetAllOpList()))
     names = sorted({op.name for op in registered.op} | set(GPU))
-    document = {"tensorflow": tf.__version__, "operators": names}
+    places = sorted(op.name for op in registered.op if placed(op))
+    document = {"tensorflow": tf.__version__, "operators": names, "placed": places}
     OUT.write_text(json.dumps(document, indent=0) + "\n", encoding="utf-8")
     print(f"{len(names)} operators of TensorFlow {tf.__version__}")
 

@@ -85,3 +85,53 @@ def mutated():
         return bytes(out)
 
     return apply
+
+
+class TensorFlowWriter:
+    """The messages of TensorFlow, by the field numbers of its schemas."""
+
+    message = staticmethod(_message)
+
+    def node(self, name, op, *inputs, **attributes):
+        attrs = [(5, _message((1, key), (2, value))) for key, value in attributes.items()]
+        return _message((1, name), (2, op), *((3, each) for each in inputs), *attrs)
+
+    def text(self, name, *values):
+        tensor = _message((1, 7), *((8, value) for value in values))
+        return self.node(name, "Const", value=_message((8, tensor)), dtype=_message((6, 7)))
+
+    def packed(self, name, *values):
+        """As `tensor_content`: lengths, then bytes."""
+        raw = [value.encode() for value in values]
+        content = b"".join(bytes([len(each)]) for each in raw) + b"".join(raw)
+        shape = _message((2, _message((1, len(raw)))))
+        return self.node(name, "Const", value=_message((8, _message((1, 7), (2, shape), (4, content)))))
+
+    def variable(self, name, *dims):
+        shape = _message(*((2, _message((1, dim))) for dim in dims))
+        return self.node(name, "VarHandleOp", dtype=_message((6, 1)), shape=_message((7, shape)))
+
+    def call(self, function, **given):
+        """AttrValue: a function and the attributes it is called with."""
+        pairs = [(2, _message((1, key), (2, value))) for key, value in given.items()]
+        return _message((10, _message((1, function), *pairs)))
+
+    def function(self, name, arguments, *nodes):
+        signature = _message((1, name), *((2, _message((1, each), (3, 7))) for each in arguments))
+        return _message((1, signature), *((3, node) for node in nodes))
+
+    def graph(self, *nodes, functions=()):
+        library = [(2, _message(*((1, each) for each in functions)))] if functions else []
+        return _message(*((1, node) for node in nodes), *library, (4, _message((1, 1882))))
+
+    def meta(self, graph, *extra):
+        return _message((1, _message((4, "serve"), (5, "2.21.0"))), (2, graph), *extra)
+
+    def saved(self, *nodes, functions=(), extra=()):
+        return _message((1, 1), (2, self.meta(self.graph(*nodes, functions=functions), *extra)))
+
+
+@pytest.fixture(scope="session")
+def tf():
+    """Write graphs and models of TensorFlow."""
+    return TensorFlowWriter()

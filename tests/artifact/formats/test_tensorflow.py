@@ -11,45 +11,6 @@ from modelward.artifact.formats import tensorflow_rules as rules
 from modelward.artifact.sniff import sniff
 from modelward.artifact.verdict import inspect_bytes
 
-
-@pytest.fixture(scope="session")
-def tf(message):
-    return Writer(message)
-
-
-class Writer:
-    """The messages of TensorFlow, by the field numbers of its schemas."""
-
-    def __init__(self, message):
-        self.message = message
-
-    def node(self, name, op, *inputs, **attributes):
-        attrs = [(5, self.message((1, key), (2, value))) for key, value in attributes.items()]
-        return self.message((1, name), (2, op), *((3, each) for each in inputs), *attrs)
-
-    def text(self, name, *values):
-        tensor = self.message((1, 7), *((8, value) for value in values))
-        return self.node(name, "Const", value=self.message((8, tensor)), dtype=self.message((6, 7)))
-
-    def variable(self, name, *dims):
-        shape = self.message(*((2, self.message((1, dim))) for dim in dims))
-        return self.node(name, "VarHandleOp", dtype=self.message((6, 1)), shape=self.message((7, shape)))
-
-    def function(self, name, *nodes):
-        return self.message((1, self.message((1, name))), *((3, node) for node in nodes))
-
-    def graph(self, *nodes, functions=()):
-        library = [(2, self.message(*((1, each) for each in functions)))] if functions else []
-        return self.message(*((1, node) for node in nodes), *library, (4, self.message((1, 1882))))
-
-    def meta(self, graph, *extra):
-        about = self.message((4, "serve"), (5, "2.21.0"))
-        return self.message((1, about), (2, graph), *extra)
-
-    def saved(self, *nodes, functions=(), extra=()):
-        return self.message((1, 1), (2, self.meta(self.graph(*nodes, functions=functions), *extra)))
-
-
 PLAIN = ("x", "Placeholder")
 
 
@@ -82,8 +43,10 @@ def test_dangerous_operators(tf, verdict, operator):
         tf.saved(tf.node(*PLAIN), bad),
         tf.graph(tf.node(*PLAIN), bad),
         tf.meta(tf.graph(tf.node(*PLAIN), bad)),
-        tf.saved(tf.node(*PLAIN), functions=[tf.function("f", bad)]),
-        tf.graph(tf.node(*PLAIN), tf.node("c", "f"), functions=[tf.function("g"), tf.function("f", bad)]),
+        tf.saved(tf.node(*PLAIN), functions=[tf.function("f", [], bad)]),
+        tf.graph(
+            tf.node(*PLAIN), tf.node("c", "f"), functions=[tf.function("g", []), tf.function("f", [], bad)]
+        ),
     ):
         assert verdict(data) == ("dangerous", {"tensorflow.operator"})
 
@@ -107,7 +70,9 @@ def test_a_call_shows_its_constants(tf):
 def test_unknown_operators_are_unproven_unless_the_graph_defines_them(tf, verdict):
     used = tf.node("y", "my_function", "x")
     assert verdict(tf.saved(tf.node(*PLAIN), used)) == ("unproven", {"tensorflow.custom-operator"})
-    defined = tf.saved(tf.node(*PLAIN), used, functions=[tf.function("my_function", tf.node("r", "Relu"))])
+    defined = tf.saved(
+        tf.node(*PLAIN), used, functions=[tf.function("my_function", [], tf.node("r", "Relu"))]
+    )
     assert verdict(defined)[0] == "inert"
 
 
@@ -197,7 +162,7 @@ def test_operators_that_leave_the_graph(tf, verdict, operator):
 def test_paths_are_followed_through_joins_and_within_functions(tf, verdict):
     nodes = [tf.text("a", "/etc/"), tf.text("b", "cron.d/x"), tf.node("j", "StringJoin", "a", "b")]
     nodes += [tf.node("r", "Reshape", "j:output:0"), tf.node("s", "SaveV2", "r", "^b")]
-    assert verdict(tf.saved(tf.node(*PLAIN), functions=[tf.function("f", *nodes)]))[0] == "dangerous"
+    assert verdict(tf.saved(tf.node(*PLAIN), functions=[tf.function("f", [], *nodes)]))[0] == "dangerous"
 
 
 def test_loops_between_nodes_end(tf, verdict):
@@ -290,7 +255,7 @@ def test_mutations_raise_nothing(tf, survives, mutated, edits):
     user = tf.message((4, tf.message((1, "_tf_keras_layer"), (3, json.dumps(LAMBDA)))))
     data = tf.saved(
         tf.text("p", "/etc/x"), tf.node("w", "SaveV2", "p"), tf.node("d", "DebugIdentity", "p", **attrs),
-        tf.variable("v", 2), functions=[tf.function("f", tf.node("w", "ReadFile", "p"))],
+        tf.variable("v", 2), functions=[tf.function("f", [], tf.node("w", "ReadFile", "p"))],
         extra=[(7, tf.message((1, user))), (6, tf.message((2, "a")))],
     )  # fmt: skip
     survives(reader.read, mutated(data, edits))
@@ -299,3 +264,43 @@ def test_mutations_raise_nothing(tf, survives, mutated, edits):
 @given(st.binary(max_size=120))
 def test_noise_raises_nothing(survives, data):
     survives(reader.read, data)
+
+
+# --- what the registry holds -----------------------------------------------------------------------------------
+
+HARMLESS = {
+    "ExperimentalSetStatsAggregatorDataset", "SetStatsAggregatorDataset", "ReaderRestoreState",
+    "ReaderRestoreStateV2", "RegexFullMatch", "RegexReplace", "StaticRegexFullMatch", "StaticRegexReplace",
+    "ShardedFilename", "ShardedFilespec",
+}  # fmt: skip
+"""A prefix of counters, places within a reader, patterns of texts, and names that are only put together."""
+
+
+def test_every_operator_that_is_given_a_place_is_known_for_it():
+    """Each operator of the registry that has a text called like a place."""
+    judged = rules.DANGEROUS.keys() | rules.HOST.keys() | rules.WRITERS | rules.READERS | rules.PASSED
+    judged |= rules.FILES.keys() | rules.ADDRESSES.keys()
+    assert rules.placed() - judged == HARMLESS
+    assert len(rules.placed()) > 60
+
+
+@pytest.mark.parametrize("operator", sorted(rules.FILES))
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/etc/passwd", "dangerous"), ("/data/v.txt", "unproven"), ("v.txt", None)]
+)
+def test_files_that_an_attribute_names(tf, verdict, operator, path, expected):
+    (key,) = rules.FILES[operator]
+    data = tf.saved(tf.node(*PLAIN), tf.node("y", operator, "x", **{key: tf.message((2, path))}))
+    assert verdict(data)[0] == (expected or ("unproven" if operator in rules.RARE else "inert"))
+    left = tf.function("f", [], tf.node("y", operator, "x", **{key: tf.message((9, "who"))}))
+    assert "tensorflow.computed-path" in verdict(tf.saved(tf.node(*PLAIN), functions=[left]))[1]
+
+
+@pytest.mark.parametrize("operator", ["TextLineDataset", "RestoreV2", "InitializeTableFromTextFileV2"])
+@pytest.mark.parametrize("builder", ["DecodeBase64", "StringFormat", "RegexReplace", "StringLower"])
+def test_paths_of_readers_that_are_put_together(tf, verdict, operator, builder):
+    built = [tf.text("c", "L2V0Yy9wYXNzd2Q"), tf.node("d", builder, "c")]
+    assert verdict(tf.saved(*built, tf.node("r", operator, "d"))) == (
+        "unproven", {"tensorflow.computed-path"},
+    )  # fmt: skip
+    assert verdict(tf.saved(tf.text("c", "v.txt"), tf.node("r", operator, "c")))[0] == "inert"

@@ -10,49 +10,6 @@ from modelward.artifact.reading import Malformed, Reading
 TARGET = "/home/u/.bashrc"
 
 
-@pytest.fixture(scope="session")
-def tf(message):
-    return Writer(message)
-
-
-class Writer:
-    """Messages of TensorFlow, of which functions have a signature."""
-
-    def __init__(self, message):
-        self.message = message
-
-    def node(self, name, op, *inputs, **values):
-        attrs = [(5, self.message((1, key), (2, value))) for key, value in values.items()]
-        return self.message((1, name), (2, op), *((3, each) for each in inputs), *attrs)
-
-    def text(self, name, *values):
-        tensor = self.message((1, 7), *((8, value) for value in values))
-        return self.node(name, "Const", value=self.message((8, tensor)))
-
-    def packed(self, name, *values):
-        """As `tensor_content`: lengths, then bytes."""
-        raw = [value.encode() for value in values]
-        content = b"".join(bytes([len(each)]) for each in raw) + b"".join(raw)
-        shape = self.message((2, self.message((1, len(raw)))))
-        return self.node(
-            name, "Const", value=self.message((8, self.message((1, 7), (2, shape), (4, content))))
-        )
-
-    def call(self, function, **given):
-        """AttrValue: a function and the attributes it is called with."""
-        pairs = [(2, self.message((1, key), (2, value))) for key, value in given.items()]
-        return self.message((10, self.message((1, function), *pairs)))
-
-    def function(self, name, arguments, *nodes):
-        signature = self.message((1, name), *((2, self.message((1, each), (3, 7))) for each in arguments))
-        return self.message((1, signature), *((3, node) for node in nodes))
-
-    def saved(self, *nodes, functions=()):
-        library = self.message(*((1, each) for each in functions))
-        graph = self.message(*((1, node) for node in nodes), (2, library), (4, self.message((1, 1882))))
-        return self.message((1, 1), (2, self.message((1, self.message((4, "serve"))), (2, graph))))
-
-
 def scope(tf, *nodes):
     data = b"".join(nodes)
     starts = [sum(map(len, nodes[:at])) for at in range(len(nodes))]
@@ -239,8 +196,8 @@ def test_a_hub_of_many_inputs_is_not_walked_for_each_writer(tf, survives):
 
 def test_behind_tells_nothing_of_inputs_that_are_missing(tf):
     start = scope(tf, tf.node("s", "SaveV2", "gone:0", "^p"), tf.text("p", TARGET))
-    assert behind(start.nodes[0], (0, 1, 7), start, [start]) == ([], "")
-    assert behind(start.nodes[0], None, start, [start]) == ([], "")
+    assert behind(start.nodes[0], (0, 1, 7), start, [start]) == ([], "", "")
+    assert behind(start.nodes[0], None, start, [start]) == ([], "", "")
 
 
 # --- the same in text ---------------------------------------------------------------------------------------

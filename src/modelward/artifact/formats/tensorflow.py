@@ -170,9 +170,11 @@ class _Nodes:
             self._into.unproven("tensorflow.host-operator", message, pos=pos)
         elif name in rules.WRITERS or name in rules.READERS or name in rules.PASSED:
             self._file(node, name)
+        elif name in rules.FILES:
+            self._named_file(node, name)
         elif name in _VARIABLES:
             self._variable(node)
-        elif name in _ATTRIBUTES:
+        elif name in rules.ADDRESSES:
             self._attribute(node, name)
         elif name not in rules.known() and name not in self._functions:
             package = rules.companion(name)
@@ -204,21 +206,43 @@ class _Nodes:
                 f"the operator {name} writes to a path that comes from {found.computed}",
                 pos=node.spans[0][0],
             )
-        for path in found.texts:
-            reason = escapes(path)
-            if reason is None:
-                continue
-            does = "writes" if name in rules.WRITERS else "reads"
-            if name in rules.PASSED and not rules.SENSITIVE.search(path):
-                continue
-            clear = name in rules.WRITERS or rules.SENSITIVE.search(path)
-            report = self._into.dangerous if clear else self._into.unproven
-            report(
-                "tensorflow.path",
-                f"the operator {name} {does} {path[:MOST]!r}, which {reason}",
+        elif found.built and (name in rules.READERS or name.startswith("InitializeTable")):
+            self._into.unproven(
+                "tensorflow.computed-path",
+                f"the operator {name} reads a path that {found.built} puts together",
                 pos=node.spans[0][0],
-                call=f"{name}({path[:MOST]!r})",
             )
+        for path in found.texts:
+            self._path(node, name, path)
+
+    def _named_file(self, node: Message, name: str) -> None:
+        """A file that an attribute names."""
+        given = attributes(node)
+        for key in rules.FILES[name]:
+            value = given.get(key)
+            if value is not None and value.places(9):
+                self._into.unproven(
+                    "tensorflow.computed-path",
+                    f"whoever calls the function says what the operator {name} reads",
+                    pos=node.spans[0][0],
+                )
+            for path in () if value is None else value.texts(2):
+                self._path(node, name, path)
+
+    def _path(self, node: Message, name: str, path: str) -> None:
+        """A path that an operator is given as it stands."""
+        reason = escapes(path) if path else None
+        sensitive = rules.SENSITIVE.search(path) is not None
+        if reason is None or (name in rules.PASSED and not sensitive):
+            return
+        does = "writes" if name in rules.WRITERS else "reads"
+        report = self._into.dangerous if name in rules.WRITERS or sensitive else self._into.unproven
+        report(
+            "tensorflow.path",
+            f"the operator {name} {does} {path[:MOST]!r}, which {reason}",
+            pos=node.spans[0][0],
+            call=f"{name}({path[:MOST]!r})",
+        )
 
     def _attribute(self, node: Message, name: str) -> None:
         """An operator whose attributes say whether it leaves the graph."""
@@ -232,7 +256,7 @@ class _Nodes:
                         pos=start,
                     )
             return
-        for key in _ATTRIBUTES[name]:
+        for key in rules.ADDRESSES[name]:
             value = given.get(key)
             if value is not None and value.places(9):
                 self._into.unproven(
@@ -255,22 +279,6 @@ class _Nodes:
         if dtype is not None and shape is not None:
             dims = [part.number(1) for part in shape.only(7).each(2)]
             self._tally.tensor(DTYPES.get(dtype.number(6), str(dtype.number(6))), dims)
-
-
-_ATTRIBUTES: Final = {
-    "PrintV2": ("output_stream",),
-    "ImmutableConst": ("memory_region_name",),
-    "DebugIdentity": ("debug_urls",),
-    "DebugIdentityV2": ("debug_urls",),
-    "DebugIdentityV3": ("debug_urls",),
-    "DebugNanCount": ("debug_urls",),
-    "DebugNumericSummary": ("debug_urls",),
-    "DebugNumericSummaryV2": ("debug_urls",),
-    "EncodeProto": ("descriptor_source",),
-    "DecodeProtoV2": ("descriptor_source",),
-    "XlaCallModule": (),
-}
-"""Operator -> attributes that name a file or an address."""
 
 
 def _outside(operator: str, text: str) -> bool:

@@ -29,6 +29,15 @@ _FORWARDED: Final = frozenset(
     )
 )  # fmt: skip
 """Operators that hand strings on as they are, or that a saver builds its names with."""
+_BUILDERS: Final = frozenset(
+    (
+        "AsString", "Bitcast", "DecodeBase64", "DecodeCompressed", "DecodeRaw", "EncodeBase64", "ReduceJoin",
+        "RegexReplace", "Reverse", "ReverseV2", "StaticRegexReplace", "StringFormat", "StringLower",
+        "StringSplit", "StringSplitV2", "StringStrip", "StringUpper", "Substr", "UnicodeEncode",
+        "UnicodeTranscode", "UnsortedSegmentJoin",
+    )
+)  # fmt: skip
+"""Operators that make a string of others which does not stand in the file."""
 _LATER: Final = {
     "If": 1, "StatelessIf": 1, "Case": 1, "StatelessCase": 1, "While": 0, "StatelessWhile": 0,
     "PartitionedCall": 0, "StatefulPartitionedCall": 0,
@@ -42,10 +51,12 @@ class Found(NamedTuple):
     Attributes:
         texts: the constants.
         computed: an operator or attribute that makes a string which cannot be told, or "".
+        built: an operator on the way that puts strings together of parts, or "".
     """
 
     texts: list[str]
     computed: str
+    built: str = ""
 
 
 @final
@@ -120,12 +131,14 @@ def behind(node: Message, places: Iterable[int] | None, start: Scope, scopes: li
     trace.follow(node, places, start)
     while trace.waiting and len(trace.seen) < _HOPS:
         trace.visit(*trace.waiting.pop())
-    return Found(trace.texts, trace.computed or ("a long chain of operators" if trace.waiting else ""))
+    return Found(
+        trace.texts, trace.computed or ("a long chain of operators" if trace.waiting else ""), trace.built
+    )
 
 
 @final
 class _Trace:
-    __slots__ = ("_scopes", "computed", "seen", "start", "texts", "waiting")
+    __slots__ = ("_scopes", "built", "computed", "seen", "start", "texts", "waiting")
 
     def __init__(self, scopes: list[Scope], start: Scope) -> None:
         self._scopes = scopes
@@ -134,6 +147,7 @@ class _Trace:
         self.waiting: list[tuple[str, Scope]] = []
         self.texts: list[str] = []
         self.computed = ""
+        self.built = ""
 
     def follow(self, node: Message, places: Iterable[int] | None, scope: Scope) -> None:
         names = scope.inputs(node, places)
@@ -156,6 +170,8 @@ class _Trace:
             self.texts += [text for text in texts if scope is self.start or text.isprintable()]
             self.computed = self.computed or ("" if known else "an attribute of whoever calls the function")
             return
+        if operator in _BUILDERS:
+            self.built = self.built or f"the operator {operator}"
         if operator not in _FORWARDED:
             self.computed = self.computed or f"the operator {operator[:64]}"
         if operator == "StringJoin":

@@ -71,7 +71,8 @@ PASSED: Final = frozenset(
 RARE: Final = frozenset(
     (
         "LoadDataset", "SaveDataset", "SaveDatasetV2", "DistributedSave", "DatasetToTFRecord",
-        "ExperimentalDatasetToTFRecord", "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3",
+        "ExperimentalDatasetToTFRecord", "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3", "Skipgram",
+        "RecordInput",
     )
 )  # fmt: skip
 """Operators on files that exports of models do not have, wherever their paths come from."""
@@ -85,6 +86,10 @@ HOST: Final = {
     "FileSystemSetConfiguration": "changes how files of the process are opened",
     "DumpTensor": "writes tensors to files",
     "CalibrationStatisticsSaver": "writes statistics to a file",
+    "MlirPassthroughOp": "runs a program that stands in a string",
+    "_TPUCompileMlir": "runs a program that stands in a string",
+    "DeserializeIterator": "runs a graph that is hidden in a value",
+    "WorkerHeartbeat": "controls the process of a worker",
 }
 """Operators that leave the graph, and that few models need."""
 SENSITIVE: Final = re.compile(
@@ -110,6 +115,28 @@ COMPANIONS: Final = {
     "DecisionForest>": "tensorflow-decision-forests",
 }
 """Prefix -> the package whose native library registers such operators."""
+FILES: Final[dict[str, tuple[str, ...]]] = {
+    "FixedUnigramCandidateSampler": ("vocab_file",),
+    "Skipgram": ("filename",),
+    "RecordInput": ("file_pattern",),
+}
+"""Operators that read where an attribute says -> its name."""
+ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
+    "PrintV2": ("output_stream",),
+    "ImmutableConst": ("memory_region_name",),
+    "DebugIdentity": ("debug_urls",),
+    "DebugIdentityV2": ("debug_urls",),
+    "DebugIdentityV3": ("debug_urls",),
+    "DebugNanCount": ("debug_urls",),
+    "DebugNumericSummary": ("debug_urls",),
+    "DebugNumericSummaryV2": ("debug_urls",),
+    "Copy": ("debug_ops_spec",),
+    "CopyHost": ("debug_ops_spec",),
+    "EncodeProto": ("descriptor_source",),
+    "DecodeProtoV2": ("descriptor_source",),
+    "XlaCallModule": (),
+}
+"""Operator -> attributes that name a file or an address, which no exported model gives."""
 TEXT: Final = frozenset(
     (
         "CaseFoldUTF8", "NormalizeUTF8", "NormalizeUTF8WithOffsetsMap", "FindSourceOffsets",
@@ -128,10 +155,20 @@ CONSOLES: Final = frozenset(("stderr", "stdout", "log(info)", "log(warning)", "l
 
 
 @cache
+def _listed() -> dict[str, list[str] | str]:
+    document: dict[str, list[str] | str] = msgspec.json.decode(_LIST.read_bytes())
+    return document
+
+
+@cache
 def known() -> frozenset[str]:
     """Names of the operators that TensorFlow registers itself."""
-    document: dict[str, list[str] | str] = msgspec.json.decode(_LIST.read_bytes())
-    return frozenset(document["operators"])
+    return frozenset(_listed()["operators"])
+
+
+def placed() -> frozenset[str]:
+    """Those of them that are given a text which is called like a file, an address or a program."""
+    return frozenset(_listed()["placed"])
 
 
 def companion(operator: str) -> str | None:
