@@ -155,6 +155,6 @@ def test_subjects_name_the_digest_of_each_role(tmp_path):
 
 
 def test_every_choice_is_part_of_the_settings_that_are_recorded():
-    written = to_json(Settings(norms=("l2",), eps=(0.5,), limit=9, confidence=0.9))
-    assert written == {"norms": ("l2",), "eps": (0.5,), "limit": 9, "confidence": 0.9}
+    written = to_json(Settings(norms=("l2",), eps=(0.5,), limit=9, preset="quick", confidence=0.9))
+    assert written == {"norms": ("l2",), "eps": (0.5,), "limit": 9, "preset": "quick", "confidence": 0.9}
     assert msgspec.convert(parse(canonical(json.loads(json.dumps(written)))), Settings).limit == 9

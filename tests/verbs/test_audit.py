@@ -169,6 +169,8 @@ def test_a_model_that_hangs_is_given_up_after_the_budget(points, options):
         ({"seed": 2**53}, (ConfigInvalid, "2\\*\\*53")),
         ({"limit": 0}, (ConfigInvalid, "at least 1")),
         ({"limit": 10**23}, (ConfigInvalid, "below 2\\*\\*53")),
+        ({"norm": ("l0",), "eps": (0.5,)}, (ConfigInvalid, "whole number")),
+        ({"norm": ("patch",), "eps": (1.5,)}, (ConfigInvalid, "share of the image")),
         ({"policy": Policy(required_checks=("evasoin",))}, (ConfigInvalid, "did you mean 'evasion'")),
         ({"eps": (0.0,)}, (ConfigInvalid, "above 0")),
         ({"eps": (float("inf"),)}, (ConfigInvalid, "finite")),
@@ -201,14 +203,16 @@ def test_a_path_must_be_a_file(tmp_path, points, options):
 def test_the_command_repeats_the_audit(options):
     words = shlex.split(
         command_line(
-            "my model.onnx", "test.npz", options(train="tr.npz", sensitive=("a", "b"), budget="9q", seed=4)
+            "my model.onnx",
+            "test.npz",
+            options(train="tr.npz", sensitive=("a", "b"), preset="quick", budget="9q", seed=4),
         )
     )
     assert words[:5] == ["modelward", "audit", "my model.onnx", "--data", "test.npz"]
     pairs = dict(zip(words[5::2], words[6::2], strict=True))
     assert pairs == {
         "--train": "tr.npz", "--sensitive": "a,b", "--checks": "quality,evasion.query", "--norm": "linf",
-        "--eps": "0.1", "--limit": "5", "--budget": "9q", "--seed": "4",
+        "--eps": "0.1", "--preset": "quick", "--limit": "5", "--budget": "9q", "--seed": "4",
     }  # fmt: skip
 
 
@@ -337,7 +341,7 @@ def test_versions_name_what_numbers_depend_on():
         ({"policy": "policy.toml"}, "policy is no Policy"),
         ({"budget": 60}, "budget"),
         ({"limit": "20"}, "limit"),
-        ({"norm": "l1"}, "l1"),
+        ({"norm": "l3"}, "l3"),
         ({"eps": "wide"}, "eps"),
         ({"bounds": 3}, "bounds"),
         ({"store": 3}, "store|Path|path"),

@@ -26,6 +26,7 @@ class Flags(TypedDict):
     checks: str | None
     norm: str | None
     eps: str | None
+    preset: str | None
     bounds: str | None
     label: str | None
     sensitive: str | None
@@ -49,6 +50,7 @@ Examples:
   modelward audit model.onnx --data test.npz
   modelward audit fraud.txt --data test.csv.gz --train train.csv.gz --label fraud
   modelward audit net.pt --factory model:build --data test.npz --norm linf --eps 0.05
+  modelward audit model.onnx --data test.npz --checks evasion --norm linf --eps 0.1,0.2 --preset thorough
   modelward audit --config modelward.toml --format html --output report.html
 """
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -63,8 +65,9 @@ _HELP = "`modelward audit --help` shows every flag with an example."
     "--config", type=_FILE, help="Configuration file.  [default: ./modelward.toml when no MODEL is given]"
 )
 @click.option("--checks", help="Dotted prefixes of the checks to run, like evasion,quality.  [default: all]")
-@click.option("--norm", help="Norms of the evasion checks.  [default: linf,l2]")
+@click.option("--norm", help="Norms of the evasion checks: linf, l2, l1, l0, patch.  [default: linf,l2]")
 @click.option("--eps", help="Radii in the box's unit, like 0.03,0.1.  [default: by kind of data]")
+@click.option("--preset", help="How hard to try: quick, standard or thorough.  [default: standard]")
 @click.option("--bounds", help="The box of inputs, like 0,1.  [default: inferred]")
 @click.option("--label", help="Label column of a table.")
 @click.option("--sensitive", help="Columns that groups are formed by.")
@@ -134,6 +137,7 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOpt
         "checks": _words(flags["checks"]),
         "norm": _words(flags["norm"]),
         "eps": _numbers("--eps", flags["eps"]),
+        "preset": flags["preset"],
         "limit": flags["limit"],
         "budget": flags["budget"],
         "seed": flags["seed"],
@@ -143,7 +147,8 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOpt
     }
     given = {key: value for key, value in stated.items() if value is not None}
     options = msgspec.structs.replace(options, **given)
-    _require_known("--norm", options.norm, ("linf", "l2"))
+    _require_known("--norm", options.norm, ("linf", "l2", "l1", "l0", "patch"))
+    _require_known("--preset", (options.preset,), ("quick", "standard", "thorough"))
     outputs = ("logits", "probabilities", "labels", "logit", "probability")
     _require_known("--outputs", (options.outputs,) if options.outputs else (), outputs)
     return model, data if flags["data"] is None else flags["data"], options

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from modelward.core.model import Model
     from modelward.core.subject import Subject
 
-Norm: TypeAlias = Literal["linf", "l2"]
+Norm: TypeAlias = Literal["linf", "l2", "l1", "l0", "patch"]
+Preset: TypeAlias = Literal["quick", "standard", "thorough"]
 Need: TypeAlias = Literal[
     "artifact", "model", "gradients", "data", "labels", "training data", "sensitive columns"
 ]
@@ -31,14 +32,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         norms: threat-model norms.
-        eps: radii in the box's unit, each above 0; empty means the default for the kind of data.
+        eps: radii in the box's unit (``l0``: how many pixels or features, ``patch``: share of the image's
+            area), each above 0; empty means the default for the kind of data.
         limit: at most this many points are attacked and certified.
+        preset: how hard attacks and proofs try.
         confidence: coverage of every interval, in (0, 1).
     """
 
     norms: tuple[Norm, ...] = ("linf", "l2")
     eps: tuple[float, ...] = ()
     limit: int = 200
+    preset: Preset = "standard"
     confidence: float = 0.95
 
 

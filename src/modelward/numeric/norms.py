@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from modelward.numeric.types import FloatArray
 
-Norm: TypeAlias = Literal["l2", "linf"]
+Norm: TypeAlias = Literal["l1", "l2", "linf"]
 
 
 def _flat(x: ArrayLike) -> FloatArray:
@@ -29,7 +29,7 @@ def distance(x: ArrayLike, y: ArrayLike, norm: Norm) -> FloatArray:
     Args:
         x: batch of shape (n, ...).
         y: same shape.
-        norm: "l2" or "linf".
+        norm: "l1", "l2" or "linf".
 
     Returns:
         Shape (n,), each >= 0; NaN where a difference is NaN.
@@ -46,6 +46,8 @@ def distance(x: ArrayLike, y: ArrayLike, norm: Norm) -> FloatArray:
     largest = np.asarray(size.max(axis=1, initial=0.0))
     if norm == "linf":
         return largest
+    if norm == "l1":
+        return np.asarray(size.sum(axis=1))
     # Squares of the ratio to the largest entry can neither overflow nor underflow to 0.
     safe = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     return np.asarray(safe * np.sqrt(np.square(size / safe[:, None]).sum(axis=1)))

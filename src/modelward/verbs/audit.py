@@ -149,6 +149,7 @@ def command_line(model: object, data: object | None, options: AuditOptions) -> s
         ("--checks", ",".join(options.checks)),
         ("--norm", ",".join(options.norm)),
         ("--eps", ",".join(repr(e) for e in options.eps)),
+        ("--preset", options.preset),
         ("--limit", str(options.limit)),
         ("--budget", options.budget),
         ("--seed", str(options.seed)),
@@ -170,10 +171,17 @@ def _settings(options: AuditOptions) -> tuple[Settings, Budget, Policy]:
     if any(not 0 < eps < float("inf") for eps in options.eps):
         raise ConfigInvalid("every eps must be above 0 and finite")
     if not options.norm:
-        raise ConfigInvalid("at least one norm is needed: linf or l2")
+        raise ConfigInvalid("at least one norm is needed: linf, l2, l1, l0 or patch")
+    if "l0" in options.norm and any(eps != int(eps) for eps in options.eps):
+        raise ConfigInvalid(
+            "an eps of the norm l0 counts pixels or features and must be a whole number",
+            advice="Give --norm l0 in a run of its own, with --eps 1,5 for example.",
+        )
+    if "patch" in options.norm and any(eps > 1 for eps in options.eps):
+        raise ConfigInvalid("an eps of a patch is a share of the image's area, and must be at most 1")
     # Said twice, a norm or an eps is still one question.
     norms, eps = tuple(dict.fromkeys(options.norm)), tuple(dict.fromkeys(options.eps))
-    settings = Settings(norms=norms, eps=eps, limit=options.limit)
+    settings = Settings(norms=norms, eps=eps, limit=options.limit, preset=options.preset)
     budget = parse_budget(options.budget) if options.budget else Budget()
     policy = options.policy or BASELINE
     validate(policy, [entry.id for entry in CLAIMS])

@@ -12,7 +12,7 @@ from typing import TypeVar, get_type_hints
 import msgspec
 
 from modelward.adapters.outputs import Statement
-from modelward.core.check import Norm
+from modelward.core.check import Norm, Preset
 from modelward.core.policy import Policy, Threshold
 from modelward.errors import ConfigInvalid, FileMissing, PolicyInvalid
 from modelward.verbs.options import AuditOptions
@@ -49,6 +49,7 @@ class AuditTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     checks: tuple[str, ...] = ()
     norm: tuple[Norm, ...] = ("linf", "l2")
     eps: tuple[float, ...] = ()
+    preset: Preset = "standard"
     limit: int = 200
     budget: str | None = None
     seed: int = 0
@@ -101,6 +102,7 @@ def read_config(path: Path) -> Plan:
         checks=audit.checks,
         norm=audit.norm,
         eps=audit.eps,
+        preset=audit.preset,
         limit=audit.limit,
         budget=audit.budget,
         seed=audit.seed,

@@ -35,7 +35,8 @@ _TEMPLATE = """\
 
 [audit]
 # checks = []                          # dotted prefixes such as "evasion"; empty runs all
-# norm = ["linf", "l2"]
+# norm = ["linf", "l2"]                # also l1, l0 (pixels or features), patch (share of the area)
+# preset = "standard"                  # quick | standard | thorough
 # eps = []                             # radii in the box's unit; empty uses the defaults for the kind of data
 # limit = 200                          # points that are attacked and certified
 # budget = "60s,1e6p,5000q"            # seconds, passes, queries; unlimited

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from modelward.adapters.outputs import Statement
-from modelward.core.check import Norm
+from modelward.core.check import Norm, Preset
 from modelward.core.policy import Policy
 from modelward.errors import ConfigInvalid
 
@@ -29,7 +29,9 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
         classes: class labels in the order of the outputs; empty detects them.
         checks: dotted prefixes of the checks to run; empty runs all.
         norm: norms of the evasion checks.
-        eps: their radii in the box's unit; empty uses defaults for the kind of data.
+        eps: their radii in the box's unit (l0: pixels or features, patch: share of the area); empty uses
+            defaults for the kind of data.
+        preset: how hard the evasion checks try.
         limit: points that are attacked and certified.
         budget: like ``60s,1e6p,5000q`` (seconds, passes, queries); null is unlimited.
         seed: ``0 <= seed < 2**53``.
@@ -51,6 +53,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[str, ...] = ()
     norm: tuple[Norm, ...] = ("linf", "l2")
     eps: tuple[float, ...] = ()
+    preset: Preset = "standard"
     limit: int = 200
     budget: str | None = None
     seed: int = 0

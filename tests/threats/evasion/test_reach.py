@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from modelward.core.check import Settings
 from modelward.core.data import Box, Column, Dataset
 from modelward.core.subject import Subject
+from modelward.errors import InputError
 from modelward.threats.evasion.reach import reach
 from modelward.threats.evasion.threat import DEFAULT_EPS, Threat, scope, threats
 
@@ -251,3 +252,90 @@ def test_the_point_itself_is_always_admitted(room):
     points = room.data(np.array([[0.2, 0.9], [1.4, -3.0]]), [0, 0])
     for norm in ("linf", "l2"):
         assert reach(points, Threat(norm, 1e-9)).admits(points.x, np.arange(2)).all()
+
+
+def images(shape, seed=0, n=4):
+    x = np.random.default_rng(seed).random((n, *shape)).astype(np.float32)
+    box = Box(lower=np.zeros(()), upper=np.ones(()), scale=np.ones(()), unit="box width", source="stated")
+    subject = Subject(kind="dataset", name="images", digest="d")
+    return Dataset(subject=subject, x=x, y=None, labels=(), rows=np.arange(n), total=n, box=box)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l0", "patch"])
+@given(
+    seed=st.integers(0, 2**31), shape=st.sampled_from([(5, 4), (3, 4, 4), (6, 5, 3)]), size=st.floats(0.02, 1)
+)
+def test_what_is_projected_is_admitted(norm, seed, shape, size):
+    points = images(shape, seed)
+    eps = {"l1": 4 * size, "l0": float(round(1 + 7 * size)), "patch": size}[norm]
+    ball = reach(points, Threat(norm, eps))
+    index = np.arange(4)
+    wanted = np.random.default_rng(seed + 1).normal(size=(4, *shape))
+    x = ball.project(wanted, index)
+    assert ball.admits(x, index).all()
+    assert (x != points.x).any() or norm == "patch"
+
+
+def test_l1_moves_to_the_nearest_point_of_the_ball():
+    points = images((1, 3), n=1)
+    points.x[:] = 0.5
+    x = reach(points, Threat("l1", 0.5)).project(np.array([[[0.9, 0.8, 0.5]]]), ALL)
+    np.testing.assert_allclose(x, [[[0.8, 0.7, 0.5]]], atol=1e-5)
+
+
+def test_l0_counts_pixels_whatever_their_colours():
+    points = images((3, 4, 4), n=1)
+    ball = reach(points, Threat("l0", 2))
+    x = points.x.copy()
+    x[0, :, 1, 1] = 1 - x[0, :, 1, 1]
+    x[0, 0, 2, 3] = 0
+    assert ball.size(x, ALL).tolist() == [2]
+    x[0, 1, 0, 0] = 0
+    assert not ball.admits(x, ALL).any()
+    kept = ball.project(x, ALL)
+    assert ball.size(kept, ALL).tolist() == [2]
+    assert (kept[0, :, 1, 1] == x[0, :, 1, 1]).all(), "the largest change stays"
+
+
+def test_l0_counts_a_one_hot_group_once_and_a_category_once():
+    points = Dataset(
+        subject=Subject(kind="dataset", name="table", digest="d"),
+        x=np.array([[1.0, 0.0, 2.0, 0.3]]),
+        y=None,
+        labels=(),
+        rows=ALL,
+        total=1,
+        columns=(
+            Column(name="a=x", kind="boolean", lower=0, upper=1, onehot="a"),
+            Column(name="a=y", kind="boolean", lower=0, upper=1, onehot="a"),
+            Column(name="b", kind="category", lower=0, upper=3, categories=("p", "q", "r", "s")),
+            Column(name="c", kind="real", lower=0, upper=1),
+        ),
+        box=Box(
+            lower=np.zeros(4), upper=np.array([1.0, 1, 3, 1]), scale=np.array([1.0, 1, 3, 1]),
+            unit="data range", source="",
+        ),
+    )  # fmt: skip
+    ball = reach(points, Threat("l0", 2))
+    x = np.array([[0.0, 1.0, 0.0, 0.3]])
+    assert ball.size(x, ALL).tolist() == [2]
+    assert ball.admits(x, ALL).all()
+    x[0, 3] = 0.4
+    assert not ball.admits(x, ALL).any()
+    with pytest.raises(InputError, match="patch needs images"):
+        reach(points, Threat("patch", 0.1))
+
+
+def test_a_patch_is_one_square():
+    points = images((1, 10, 10), n=1)
+    ball = reach(points, Threat("patch", 0.04))
+    x = points.x.copy()
+    x[0, 0, 3:5, 3:5] = 1 - x[0, 0, 3:5, 3:5]
+    assert ball.admits(x, ALL).all()
+    assert ball.size(x, ALL).tolist() == [0.04]
+    x[0, 0, 9, 9] = 1 - x[0, 0, 9, 9]
+    assert not ball.admits(x, ALL).any()
+    kept = ball.project(x, ALL)
+    assert (kept[0, 0, 3:5, 3:5] == x[0, 0, 3:5, 3:5]).all()
+    assert kept[0, 0, 9, 9] == points.x[0, 0, 9, 9]
+    assert (reach(points, Threat("patch", 0.009)).project(x, ALL) == points.x).all(), "not one pixel"

@@ -84,8 +84,12 @@ class _Group:
     @property
     def where(self) -> str:
         """The threat in words."""
-        norm = {"linf": "Linf", "l2": "L2"}.get(str(self.scope["norm"]), str(self.scope["norm"]))
-        return f"{norm} change of at most {self.scope['eps']:.4g} {self.scope['unit']}"
+        norm, size = str(self.scope["norm"]), f"{self.scope['eps']:.4g} {self.scope['unit']}"
+        if norm == "l0":
+            return f"change of at most {size}"
+        if norm == "patch":
+            return f"square patch of at most {size}"
+        return f"{norm.capitalize()} change of at most {size}"
 
     @property
     def digests(self) -> tuple[str, ...]:

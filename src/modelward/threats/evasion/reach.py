@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
+from modelward.errors import InputError
 from modelward.numeric.norms import distance
+from modelward.threats.evasion.geometry import pixels, plane, spatial, units
+from modelward.threats.evasion.projection import exactly_one, inside, square_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from modelward.numeric.types import BoolArray, FloatArray, IntArray
     from modelward.threats.evasion.threat import Threat
 
-_SHRINK: Final = 1 - 1e-7
 _ATTEMPTS: Final = 4
 
 
@@ -46,6 +48,7 @@ class Reach:
         whole: (*shape) features that hold whole numbers only.
         category: (*shape) features that hold codes.
         groups: (g,) int64 feature positions of each one-hot group that may change.
+        cells: (*shape) int64 what counts as one for L0: the pixel, feature or one-hot group of each feature.
     """
 
     threat: Threat
@@ -57,6 +60,7 @@ class Reach:
     whole: BoolArray
     category: BoolArray
     groups: tuple[IntArray, ...]
+    cells: IntArray
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,16 +92,18 @@ class Reach:
             Two (m, *shape) float64 arrays; NaN where the point has no value.
         """
         origin = self.points[index].astype(np.float64)
-        room = np.where(self.category, np.inf, self.threat.eps * self.scale)
-        low, high = self._within(origin, room)
+        low, high = self._within(origin, self._room())
         return self._inward(low, origin), self._inward(high, origin)
 
     def outer_limits(self, index: IntArray) -> tuple[FloatArray, FloatArray]:
         """Limits that no admissible value exceeds, whatever was rounded while it was measured."""
         origin = self.points[index].astype(np.float64)
-        room = np.where(self.category, np.inf, self.threat.eps * self.scale * (1 + 2.0**-40))
-        low, high = self._within(origin, room)
+        low, high = self._within(origin, self._room() * (1 + 2.0**-40))
         return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+
+    def _room(self) -> FloatArray:
+        """(*shape) how far one feature may move, all others left alone."""
+        return np.where(self.category | (not self.threat.graded), np.inf, self.threat.eps * self.scale)
 
     def _within(self, origin: FloatArray, room: FloatArray) -> tuple[FloatArray, FloatArray]:
         low = np.maximum(np.minimum(self.lower, origin), origin - room)
@@ -116,7 +122,7 @@ class Reach:
             value = rounded.astype(np.float64)
             beyond = np.abs(value - origin) > np.abs(limit - origin)
             size = np.abs(value - origin) / self.scale
-            beyond |= ~self.category & (size > self.threat.eps)
+            beyond |= ~self.category & self.threat.graded & (size > self.threat.eps)
             if not beyond.any():
                 return value
             rounded = np.where(beyond, np.nextafter(rounded, origin.astype(dtype)), rounded)
@@ -136,46 +142,9 @@ class Reach:
         wanted = candidates.astype(np.float64)
         wanted = np.where(np.isfinite(wanted), wanted, origin)
         wanted = np.where(self.whole, np.rint(wanted), wanted)
-        x = self._repaired(np.clip(wanted, *self.limits(index)), origin)
-        if self.threat.norm == "l2":
-            x = self._shrunk(x, origin)
-        return x.astype(self.points.dtype)
+        return inside(self, np.clip(wanted, *self.limits(index)), origin).astype(self.points.dtype)
 
-    def _repaired(self, x: FloatArray, origin: FloatArray) -> FloatArray:
-        """Take back every change of a one-hot group that does not leave exactly one 1."""
-        for group in self.groups:
-            broken = ~_exactly_one(x[:, group])
-            x[np.ix_(broken, group)] = origin[np.ix_(broken, group)]
-        return x
-
-    def _shrunk(self, x: FloatArray, origin: FloatArray) -> FloatArray:
-        """Scale changes down until the L2 norm, after rounding to the points' type, is at most eps."""
-        dtype, eps = self.points.dtype, self.threat.eps
-        switch = self.category.copy()
-        for group in self.groups:
-            switch[group] = True
-        axes = tuple(range(1, x.ndim))
-        wide = (-1, *[1] * len(self.shape))
-        # Switches that alone cost too much are taken back; what they leave is for the other features.
-        spent = distance(self._units(np.where(switch, x, origin), origin), np.zeros_like(x), "l2")
-        x = np.where(switch & (spent > eps).reshape(wide), origin, x)
-        left = np.sqrt(np.maximum(eps**2 - np.where(spent > eps, 0.0, spent) ** 2, 0.0))
-        for attempt in range(_ATTEMPTS):
-            x = x.astype(dtype).astype(np.float64)
-            outside = distance(self._units(x, origin), np.zeros_like(x), "l2") > eps
-            if not outside.any():
-                return x
-            step = np.where(switch, 0.0, np.nan_to_num(x - origin))
-            size = np.sqrt(np.square(step / self.scale).sum(axis=axes))
-            ratio = np.divide(left, size, out=np.zeros_like(size), where=size > 0)
-            step *= (np.minimum(ratio, 1.0) * (_SHRINK if attempt == 0 else 0.999**attempt)).reshape(wide)
-            moved = origin + np.where(self.whole, np.trunc(step), step)
-            x = np.where(outside.reshape(wide) & ~switch, moved, x)
-        x = x.astype(dtype).astype(np.float64)
-        outside = distance(self._units(x, origin), np.zeros_like(x), "l2") > eps
-        return np.where(outside.reshape(wide), origin, x)
-
-    def _units(self, x: FloatArray, origin: FloatArray) -> FloatArray:
+    def units(self, x: FloatArray, origin: FloatArray) -> FloatArray:
         """The change of each feature in units: 0 where both values are missing, 1 for another category."""
         missing = np.isnan(x) & np.isnan(origin)
         change = np.where(self.category, x != origin, (x - origin) / self.scale)
@@ -185,8 +154,24 @@ class Reach:
         """The size of each change in the threat's norm and the box's unit, (m,) float64."""
         if len(x) == 0:
             return np.zeros(0)
-        units = self._units(x.astype(np.float64), self.points[index].astype(np.float64))
+        units = self.units(x.astype(np.float64), self.points[index].astype(np.float64))
+        if self.threat.norm == "l0":
+            return np.asarray(self.touched(units).sum(axis=1), np.float64)
+        if self.threat.norm == "patch":
+            return square_share(self.touched(units).reshape(-1, *plane(self.shape)))
         return distance(units, np.zeros_like(units), self.threat.norm)
+
+    def touched(self, units: FloatArray) -> BoolArray:
+        """(m, cells) which pixels, features or one-hot groups changes touch.
+
+        Args:
+            units: (m, *shape) as `units` gives them; NaN counts as touched.
+        """
+        flat = self.cells.reshape(-1)
+        found = np.zeros((len(units), int(flat.max()) + 1), np.bool_)
+        sample, feature = np.nonzero(units.reshape(len(units), -1))
+        found[sample, flat[feature]] = True
+        return found
 
     def admits(self, x: NDArray[np.generic], index: IntArray) -> BoolArray:
         """Whether inputs are what an attacker may make of the points, checked by the definitions.
@@ -201,17 +186,19 @@ class Reach:
         typed = ~self.whole | (value == np.rint(value))
         fine = np.where(self.free, same | (boxed & typed), same).all(axis=tuple(range(1, value.ndim)))
         for group in self.groups:
-            fine &= _exactly_one(value[:, group]) | same[:, group].all(axis=1)
+            fine &= exactly_one(value[:, group]) | same[:, group].all(axis=1)
         return np.asarray(fine & (self.size(x, index) <= self.threat.eps))
 
 
-def _exactly_one(group: FloatArray) -> BoolArray:
-    return np.asarray(((group == 0) | (group == 1)).all(axis=1) & (group.sum(axis=1) == 1))
-
-
 def reach(data: Dataset, threat: Threat) -> Reach:
-    """What an attacker may make of every sample of a data set."""
+    """What an attacker may make of every sample of a data set.
+
+    Raises:
+        InputError: a patch is asked of samples that are no images.
+    """
     shape = data.x.shape[1:]
+    if threat.norm == "patch" and (data.columns or not spatial(shape)):
+        raise InputError(f"a patch needs images, and {data.subject.name} has rows of shape {shape}")
     scale = np.broadcast_to(data.box.scale, shape).astype(np.float64)
     free = scale > 0
     whole = np.full(shape, not np.issubdtype(data.x.dtype, np.floating))
@@ -238,6 +225,7 @@ def reach(data: Dataset, threat: Threat) -> Reach:
         whole=whole,
         category=category,
         groups=tuple(groups),
+        cells=pixels(shape) if not data.columns and spatial(shape) else units(shape, groups),
     )
 
 

@@ -11,28 +11,14 @@ from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
+from modelward.threats.evasion.geometry import channel_axis
+
 if TYPE_CHECKING:
     from modelward.numeric.types import FloatArray, IntArray
     from modelward.threats.evasion.reach import Reach
 
 _TILES: Final = 5
 _FLAT: Final = 1e-9
-
-
-def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis of one sample holds colours: the shorter of first and last, or null for (height, width).
-
-    Args:
-        shape: of one sample, two or three axes.
-    """
-    if len(shape) == 2:
-        return None
-    return 0 if shape[0] <= shape[-1] else 2
-
-
-def spatial(shape: tuple[int, ...]) -> bool:
-    """Whether samples of this shape have two spatial axes, so that squares mean something."""
-    return len(shape) in {2, 3}
 
 
 @final
