@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Norm: TypeAlias = Literal["linf", "l2", "l1", "l0", "patch"]
 Preset: TypeAlias = Literal["quick", "standard", "thorough"]
 Need: TypeAlias = Literal[
-    "artifact", "model", "gradients", "data", "labels", "training data", "sensitive columns"
+    "artifact", "model", "gradients", "trees", "data", "labels", "training data", "sensitive columns"
 ]
 
 
@@ -64,6 +64,7 @@ class Subjects:
         data: samples to measure on.
         train: samples the model was trained on.
         attachments: where arrays go.
+        earlier: what the checks before this one recorded in the same run, so that no work is done twice.
     """
 
     artifact: tuple[Path, Subject] | None = None
@@ -71,6 +72,7 @@ class Subjects:
     data: Dataset | None = None
     train: Dataset | None = None
     attachments: Attachments
+    earlier: tuple[Evidence, ...] = ()
 
     def digests(self) -> dict[str, str]:
         """Role to digest, for evidence."""

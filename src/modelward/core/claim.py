@@ -40,6 +40,20 @@ class Interval(msgspec.Struct, frozen=True):
     confidence: float
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """The same statement about a part of the samples.
+
+    Attributes:
+        name: which part: a class label, a group.
+        n: its samples.
+        bracket: shares of these n.
+    """
+
+    name: str
+    n: int
+    bracket: Bracket
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """One statement.
 
@@ -55,6 +69,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         n: samples examined.
         cost: total cost of the evidence.
         evidence: digests of the evidence it was derived from.
+        parts: the same about each part of the samples, worst first; informative, no threshold names them.
         better: which direction is good, for thresholds and drawings.
         note: what a reader must know to not misread it (cut short, small n, saturated).
     """
@@ -70,6 +85,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     cost: Cost
     evidence: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
     better: Literal["higher", "lower"] = "higher"
     note: str = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -69,7 +70,8 @@ def run_plan(
             limit = _share(budget, spent, [later for later, _ in plan.checks[position:]])
             observer.started(entry)
             meter = Meter(limit, observe=observer.progress)
-            outcome = _run_check(entry, check, subjects, (meter, journal, child_seed(seed, entry.id)))
+            known = replace(subjects, earlier=tuple(item for run in outcomes for item in run.evidence))
+            outcome = _run_check(entry, check, known, (meter, journal, child_seed(seed, entry.id)))
         spent += outcome.cost
         outcomes.append(outcome)
         observer.ended(outcome)

@@ -189,7 +189,7 @@ def evidence(check, *, rows=range(10), cut=None, norm="linf", eps=0.1, digests=N
         "space": "continuous",
     }
     parameters |= outcome.pop("parameters", {})
-    lists = {name: list(values) for name, values in outcome.items()}
+    lists = {name: values if isinstance(values, dict) else list(values) for name, values in outcome.items()}
     return Evidence(
         check=f"evasion.{check}",
         version=1,

@@ -243,3 +243,26 @@ def test_every_technique_and_control_is_in_the_official_catalogues(room):
         assert all(f"id: {technique}\n" in atlas for technique in finding.techniques)
         for control in finding.controls:
             assert f'"{control}"' in csf or f"id: {control}\n" in cosai
+
+
+def test_each_label_has_its_own_bracket_worst_first(room):
+    labels = ["cat"] * 4 + ["dog"] * 6
+    evidence = [attack(room, broken=[0, 1, 2, 4], labels=labels), proof(room, [3, 7, 8, 9], labels=labels)]
+    (claim,) = judge_robust_accuracy(evidence).claims
+    assert [(part.name, part.n, part.bracket) for part in claim.parts] == [
+        ("cat", 4, Bracket(0.25, 0.25)),
+        ("dog", 6, Bracket(0.5, 5 / 6)),
+    ]
+
+
+def test_one_label_alone_is_no_part(room):
+    assert judge_robust_accuracy([attack(room, labels=["cat"] * 10)]).claims[0].parts == ()
+    assert judge_robust_accuracy([attack(room)]).claims[0].parts == ()
+
+
+def test_the_kinds_of_proof_are_told_and_no_point_counts_twice(room):
+    first = proof(room, [1, 2, 3], proofs={"interval": [1, 2, 3]})
+    second = proof(room, [3, 4], proofs={"branch and bound": [3, 4]})
+    (claim,) = judge_robust_accuracy([first, second]).claims
+    assert claim.bracket == Bracket(0.4, None)
+    assert "proved by interval: 3, branch and bound: 1" in claim.note

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modelward.core.canonical import JSON
     from modelward.core.check import Check, Settings, Subjects
     from modelward.numeric.types import IntArray
-    from modelward.threats.evasion.arena import Arena
+    from modelward.threats.evasion.arena import Arena, Points
 
 
 class Attack(Protocol):
@@ -65,8 +65,7 @@ def run(plan: Plan, subjects: Subjects, *, budget: Meter, seed: int) -> Iterator
             **plan.parameters,
         }
         outcome: dict[str, JSON] = {
-            "rows": numbers(rows),
-            "correct": numbers(rows[points.correct]),
+            **examined(points),
             "attacked": numbers(rows[points.correct & arena.tried]),
             "broken": numbers(rows[broken]),
             "sizes": [float(size) for size in arena.sizes()],
@@ -106,6 +105,17 @@ def unexamined(
             subjects=subjects.digests(),
             cut=budget.cut,
         )
+
+
+def examined(points: Points) -> dict[str, JSON]:
+    """The part of every outcome of this room: which rows, the label of each, and which are answered right."""
+    data = points.data
+    labels: list[JSON] = [] if data.y is None else [data.labels[code] for code in data.y]
+    return {
+        "rows": numbers(data.rows),
+        "labels": labels,
+        "correct": numbers(data.rows[points.correct]),
+    }
 
 
 def numbers(rows: IntArray) -> list[JSON]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
 from modelward.core.canonical import digest
-from modelward.core.claim import Bracket, Claim, Judgement
+from modelward.core.claim import Bracket, Claim, Judgement, Part
 from modelward.core.evidence import Cost, Evidence
 from modelward.core.finding import Finding
 
@@ -39,6 +39,7 @@ class _Group:
         unstable: points that some check saw answered right and another wrong, unmodified.
         broken: check id to the points it broke.
         certified: points with a proof.
+        labels: the label of each point, where the evidence names them.
     """
 
     scope: dict[str, JSON]
@@ -48,6 +49,7 @@ class _Group:
     unstable: frozenset[int]
     broken: dict[str, frozenset[int]]
     certified: frozenset[int]
+    labels: dict[int, str]
 
     @property
     def attacks(self) -> tuple[Evidence, ...]:
@@ -70,16 +72,31 @@ class _Group:
         return self.certified & self.fallen
 
     @property
-    def upper(self) -> float | None:
-        """Share of the points that are right and that no attack broke."""
-        return len(self.correct - self.fallen) / len(self.rows) if self.rows and self.attacks else None
+    def bracket(self) -> Bracket:
+        """Shares of all points."""
+        return self.among(self.rows)
+
+    def among(self, rows: frozenset[int]) -> Bracket:
+        """Shares of some of the points.
+
+        Below: those that are right and proved to stay so, null once a proof was contradicted. Above: those
+        that are right and that no attack broke.
+        """
+        lower = upper = None
+        if rows and self.proofs and not self.contradicted:
+            lower = len(self.certified & self.correct & rows) / len(rows)
+        if rows and self.attacks:
+            upper = len((self.correct - self.fallen) & rows) / len(rows)
+        return Bracket(lower, upper)
 
     @property
-    def lower(self) -> float | None:
-        """Share of the points that are right and proved to stay so; null once a proof was contradicted."""
-        if not self.rows or not self.proofs or self.contradicted:
-            return None
-        return len(self.certified & self.correct) / len(self.rows)
+    def parts(self) -> tuple[Part, ...]:
+        """The bracket of each label, lowest upper end first; none where all points have the same label."""
+        names = sorted({self.labels[row] for row in self.rows if row in self.labels})
+        rows = {name: frozenset(r for r in self.rows if self.labels.get(r) == name) for name in names}
+        parts = [Part(name=name, n=len(part), bracket=self.among(part)) for name, part in rows.items()]
+        worst = sorted(parts, key=lambda part: (part.bracket.upper or 0.0, part.bracket.lower or 0.0))
+        return tuple(worst) if len(worst) > 1 else ()
 
     @property
     def where(self) -> str:
@@ -153,7 +170,18 @@ def _group(items: list[Evidence]) -> _Group:
         unstable=frozenset[int]().union(*rights) - correct,
         broken=broken,
         certified=certified,
+        labels=_labels(items),
     )
+
+
+def _labels(items: list[Evidence]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for item in items:
+        rows, labels = item.outcome.get("rows"), item.outcome.get("labels")
+        if isinstance(rows, list) and isinstance(labels, list) and len(rows) == len(labels):
+            pairs = zip(rows, labels, strict=True)
+            found |= {row: str(label) for row, label in pairs if isinstance(row, int)}
+    return found
 
 
 def _rows(item: Evidence, name: str) -> frozenset[int]:
@@ -168,11 +196,12 @@ def _claim(group: _Group) -> Claim:
         id=CLAIM,
         statement=_statement(group),
         scope=group.scope,
-        bracket=Bracket(group.lower, group.upper),
+        bracket=group.bracket,
         basis="measured" if group.attacks or not group.proofs else "proved",
         n=len(group.rows),
         cost=sum((item.cost for item in group.evidence), Cost()),
         evidence=group.digests,
+        parts=group.parts,
         note=_note(group),
     )
 
@@ -181,7 +210,7 @@ def _statement(group: _Group) -> str:
     n = len(group.rows)
     if n == 0:
         return f"No point was examined under a {group.where}."
-    low, high = group.lower, group.upper
+    low, high = group.bracket.lower, group.bracket.upper
     proved = "nothing was tried to prove" if not group.proofs else "no proof stands" if low is None else ""
     proved = proved or f"{low:.1%} are proved to stay right"
     stand = "no attack was tried" if high is None else f"{high:.1%} stay right under every attack tried"
@@ -217,11 +246,25 @@ def _note(group: _Group) -> str:
             f"{len(group.unstable)} points were answered differently when asked again unmodified; "
             "they count as wrong"
         )
+    parts += [f"proved by {kinds}"] if (kinds := _proof_kinds(group)) else []
     if group.rows and not group.proofs:
         parts.append("no proof was attempted, so the lower end is unknown")
     if group.rows and not group.attacks:
         parts.append("no attack ran, so the upper end is unknown")
     return "; ".join(parts)
+
+
+def _proof_kinds(group: _Group) -> str:
+    """How many points each kind of proof secured, where the evidence says it; a point counts once."""
+    found: dict[str, frozenset[int]] = {}
+    for item in group.proofs:
+        kinds = item.outcome.get("proofs")
+        for kind, listed in kinds.items() if isinstance(kinds, dict) else ():
+            rows = listed if isinstance(listed, list) else []
+            known = frozenset[int]().union(*found.values())
+            new = frozenset(row for row in rows if isinstance(row, int)) & group.correct
+            found[kind] = found.get(kind, frozenset()) | (new - known)
+    return ", ".join(f"{kind}: {len(rows)}" for kind, rows in found.items() if rows)
 
 
 def _findings(group: _Group) -> list[Finding]:
