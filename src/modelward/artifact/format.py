@@ -20,7 +20,8 @@ Format: TypeAlias = Literal[
     # containers and native code
     "zip", "tar", "7z", "compressed", "native-code",
     # data
-    "raw-numbers", "tfrecord", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image",
+    "raw-numbers", "array-store", "vector-index", "word-vectors", "tokenizer-model", "ctranslate2", "msgpack",
+    "tfrecord", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image",
     # what stands around a model: never a verdict
     "python", "python-bytecode", "notebook", "shell", "dockerfile", "compose", "kubernetes", "serving-config",
     "requirements", "lock-file", "conda", "package-manifest", "licence", "model-card", "secrets", "yaml",
@@ -30,7 +31,8 @@ Format: TypeAlias = Literal[
 PASSIVE: Final[frozenset[Format]] = frozenset(
     (
         "npy", "npz", "parquet", "arrow", "csv", "csv-compressed", "json", "text", "sqlite", "image", "yaml",
-        "toml", "xml", "ggml", "tensorflow-checkpoint", "raw-numbers", "tfrecord",
+        "toml", "xml", "ggml", "tensorflow-checkpoint", "raw-numbers", "tfrecord", "array-store",
+        "vector-index", "word-vectors", "tokenizer-model", "ctranslate2",
     )
 )  # fmt: skip
 """Formats whose loaders run no code of the file, unless the file holds a pickle."""

@@ -61,6 +61,7 @@ def sniff(data: Buffer) -> Sniffed:
         _late_zip,
         _odd_pickle,
         _prose,
+        _passive,
     ):
         found = rule(data, head)
         if found is not None:
@@ -280,6 +281,12 @@ def _prose(data: Buffer, head: bytes) -> Sniffed | None:
         return None
     control = sum(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in head)
     return None if control else Sniffed("text", "text that is no model")
+
+
+def _passive(data: Buffer, head: bytes) -> Sniffed | None:
+    from modelward.artifact.signs.passive import sign
+
+    return sign(data, head)
 
 
 def _decodes(head: bytes) -> bool:

@@ -109,7 +109,10 @@ def inspect(path: Path | str, *, limits: Limits | None = None) -> ArtifactReport
             if not file.seek(0, 2):
                 raise FileDamaged(f"{path} is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _inspect(data, str(path), limits, partial(_beside, Path(path).parent))
+                folder = Path(path).absolute().parent
+                return _inspect(
+                    data, str(path), limits, partial(_beside, folder), around=partial(_around, folder)
+                )
     except OSError as error:
         raise FileMissing(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -146,15 +149,27 @@ def _beside(folder: Path, name: str) -> bytes | None:
         return None
 
 
+def _around(folder: Path, name: str) -> bytes | None:
+    """A regular file below the folder, or below one around it; for names that no file can choose."""
+    while name.startswith("../"):
+        folder, name = folder.parent, name.removeprefix("../")
+    return _beside(folder, name)
+
+
 def _inspect(
-    data: Buffer, name: str, limits: Limits | None, beside: Callable[[str], bytes | None] | None
+    data: Buffer,
+    name: str,
+    limits: Limits | None,
+    beside: Callable[[str], bytes | None] | None,
+    *,
+    around: Callable[[str], bytes | None] | None = None,
 ) -> ArtifactReport:
     try:
         found = recognise(data, name)
     except FileDamaged as error:
         raise FileDamaged(f"{name}: {error}") from error
-    if found.format == "unknown" and beside is not None:
-        found = described(found, name, beside)
+    if found.format in {"unknown", "compressed"} and beside is not None:
+        found = described(found, data, name, around or beside)
     seen = collect(data, found, limits or Limits(), name=name, beside=beside)
     levels = {event.level for _, event in seen.events}
     verdict = _verdict(found, levels, proven=bool(seen.streams) or seen.proven)

@@ -76,8 +76,14 @@ class Archive:
         self.complete = True
         ends = self._ends()
         self.directories = len(ends)
-        for end in ends:
-            self._directory(end)
+        seen = set(ends)
+        while ends and len(self.members) < MEMBERS:
+            before = [shift - _END.size for shift in self._directory(ends.pop(0))]
+            more = [
+                at for at in before if at not in seen and self._data[max(at, 0) : at + 4] == b"PK\x05\x06"
+            ]
+            seen.update(more)  # archives one behind the other, as torch.distributed.checkpoint writes them
+            ends += more
         self._gaps()
         names = [member.name for member in self.members]
         if len(set(names)) < len(names):
@@ -99,7 +105,8 @@ class Archive:
             )
         return found
 
-    def _directory(self, end: int) -> None:
+    def _directory(self, end: int) -> list[int]:
+        """Read the entries of a directory; gives where archives start that have other bytes before them."""
         fields = _END.unpack(self._data[end : end + _END.size])
         readings = [(fields[5], fields[6], end)]
         locator = bytes(self._data[end - 20 : end]) if end >= 20 else b""
@@ -122,7 +129,8 @@ class Archive:
             if shift:
                 self.oddities.append(f"{shift} bytes stand before the archive")
             self._entries(start, min(start + size, len(self._data)), shift)
-            self._spans.append((start, len(self._data)))
+            self._spans.append((start, end + _END.size))
+        return [shift for _, _, shift in starts if shift > 0]
 
     def _is_directory(self, start: int) -> bool:
         found: bytes = self._data[start : start + 4] if 0 <= start < len(self._data) else b""

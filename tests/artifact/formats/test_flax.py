@@ -91,7 +91,7 @@ def test_bombs_end(survives):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x81", b"\x81\x01\x02", b"\x81\xa1\xff\x01", b"\x81\xa1a", b"\x82\xa1a\x01 not the end of it, as text follows", b"\x80."],
+    [b"\x81", b"\x81\xa1\xff\x01", b"\x81\xa1a", b"\x82\xa1a\x01 not the end of it, as text follows", b"\x80."],
 )  # fmt: skip
 def test_what_begins_like_a_map_is_no_flax(data):
     assert msgpack.begins(data) is None
@@ -205,3 +205,40 @@ def test_a_type_that_is_a_pickle_is_found(verdict, write):
     assert level == "dangerous"
     assert {"arrow.extension", "pickle.payload"} <= rules
     assert verdict(write(b"arrow.py_extension_type", b"x"))[0] == "unproven"
+
+
+# --- bytes that are another format ---------------------------------------------------------------------------------
+
+EVIL = b"\x80\x04cposix\nsystem\n\x8c\x02id\x85R."
+OLD = b"cposix\nsystem\n(S'id'\ntR."
+
+
+def _packed(value):
+    library = pytest.importorskip("msgpack", reason="msgpack is not installed")
+    return library.packb(value)
+
+
+def test_weights_of_pytorch_inside_are_read(verdict):
+    inner = _packed({"config": {}, "state": EVIL})
+    for data in (_packed({"a": 1, "shims": [EVIL]}), _packed({"a": 1, "shims": [inner]})):
+        assert verdict(data)[0] == "dangerous"
+    assert (
+        verdict(_packed({"a": 1, "shims": [_packed({"config": {}, "state": b"\x80\x04K\x01."})]}))[0]
+        == "inert"
+    )
+
+
+@pytest.mark.parametrize("payload", [EVIL, OLD])
+def test_arrays_of_objects_are_pickles(verdict, payload):
+    """As msgpack-numpy reads them: a map with `nd`, `kind` and `data`."""
+    whole = {b"nd": True, b"type": "|O", b"kind": b"O", b"shape": [1], b"data": payload}
+    assert verdict(_packed(whole))[0] == "dangerous"
+    assert verdict(_packed({"x": {key.decode(): value for key, value in whole.items()}}))[0] == "dangerous"
+    plain = {b"nd": True, b"type": "<f4", b"kind": b"", b"shape": [1], b"data": b"\0\0\x80?"}
+    assert verdict(_packed({"w": plain}))[0] == "inert"
+
+
+def test_rows_of_vectors_are_inert(verdict):
+    data = _packed({2**63 + 5: [0, None], 7: [1, 2.5]})
+    assert verdict(data) == ("inert", set())
+    assert sniff(data).format == "msgpack"

@@ -180,24 +180,24 @@ def test_any_bytes_are_objects_or_malformed(data):
 
 ARRAY = b"\xc7\x03\x01\x93\x90\x01"
 BEGINNINGS = [
-    (b"\x81\xa1k" + ARRAY, "a MessagePack map with arrays of Flax"),
-    (b"\x81\xa6params\x81\xa1w" + ARRAY, "a MessagePack map with arrays of Flax"),
-    (b"\xde\0\x01\xa1k" + ARRAY, "a MessagePack map with arrays of Flax"),
-    (b"\x81\xa1k" + ARRAY + b"behind", "a MessagePack map with arrays of Flax"),
-    (b"\x81\xa1k\x01", "a MessagePack map"),
-    (b"\x82\xa1k\x01\xa1l\xa1m", "a MessagePack map"),
+    (b"\x81\xa1k" + ARRAY, ("flax-msgpack", "a MessagePack map with arrays of Flax")),
+    (b"\x81\xa6params\x81\xa1w" + ARRAY, ("flax-msgpack", "a MessagePack map with arrays of Flax")),
+    (b"\xde\0\x01\xa1k" + ARRAY, ("flax-msgpack", "a MessagePack map with arrays of Flax")),
+    (b"\x81\xa1k" + ARRAY + b"behind", ("flax-msgpack", "a MessagePack map with arrays of Flax")),
+    (b"\x81\xa1k\x01", ("flax-msgpack", "a MessagePack map")),
+    (b"\x82\xa1k\x01\xa1l\xa1m", ("flax-msgpack", "a MessagePack map")),
     (b"\x81\xa1k\x01behind", None),
     (b"\x80", None),
     (b"", None),
     (b"\x91\xa1k", None),
-    (b"\x81\x01\x01", None),
+    (b"\x81\x01\x01", ("msgpack", "a MessagePack map of texts or numbers")),
     (b"\x81\xa1\x01\x01", None),
     (b"\x81\xa1\xff\x01", None),
     (b"\x81\xa1k\xd4\x07x", None),
-    (b"\x81\xa1k\xd5\x02xx", "a MessagePack map with arrays of Flax"),
+    (b"\x81\xa1k\xd5\x02xx", ("flax-msgpack", "a MessagePack map with arrays of Flax")),
     (b"\x81\xa1k", None),
     (b"\x81\xda\x02\x01" + b"k" * 513 + ARRAY, None),
-    (b"\x81\xda\x02\x00" + b"k" * 512 + ARRAY, "a MessagePack map with arrays of Flax"),
+    (b"\x81\xda\x02\x00" + b"k" * 512 + ARRAY, ("flax-msgpack", "a MessagePack map with arrays of Flax")),
     (b"\x80\x04\x95\x05\0\0\0\0\0\0\0K\x01.", None),
 ]
 
@@ -218,4 +218,14 @@ def test_how_a_map_of_arrays_begins(data, said):
 )
 def test_maps_of_the_library_are_maps(value):
     library = pytest.importorskip("msgpack", reason="msgpack is not installed")
-    assert begins(library.packb(value)) == "a MessagePack map"
+    assert begins(library.packb(value)) == ("flax-msgpack", "a MessagePack map")
+
+
+def test_maps_of_numbers_and_long_ones_are_no_flax():
+    rows = b"\x82\xcf" + b"\1" * 8 + b"\x92\x05\xc0\xcf" + b"\2" * 8 + b"\x92\x06\xc0"
+    long = b"\x81\xa4rest\xdc\x01\x2c" + b"\x01" * 300
+    inner = b"\x81\xa1k\x81\xa1\n\x01"
+    for data in (rows, long):
+        assert begins(data) == ("msgpack", "a MessagePack map of texts or numbers")
+    assert begins(inner) == ("flax-msgpack", "a MessagePack map")
+    assert begins(rows + b"x") is None

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Reading
 
 DEPTH: Final = 100
+_LOOKED: Final = 200
+"""Objects walked to find out what the data is."""
+_TOP: Final = 2
+"""Depth of the keys of the outermost map."""
+_KEY: Final = 512
+"""Longest key, in bytes."""
 Kind: TypeAlias = Literal["map", "array", "text", "bytes", "extension", "integer", "constant"]
 _SIZES: Final = {
     0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4,
@@ -129,23 +135,26 @@ class Walk:
         return start
 
 
-def begins(data: Buffer) -> str | None:
-    """What speaks for a map of arrays as Flax writes it; None when the data is something else.
+def begins(data: Buffer) -> tuple[Literal["flax-msgpack", "msgpack"], str] | None:
+    """Which maps of MessagePack the data is, and what speaks for it; None when it is something else.
 
-    The first objects are walked: keys are printable texts, and there is an array among them, or the data ends
-    where the map does.
+    The first objects are walked. Keys are texts, the outermost printable; maps of numbers must be whole, or
+    have as many objects as are walked, as spaCy's rows of vectors have.
     """
     if not len(data) or (data[0] & 0xF0 != 0x80 and data[0] not in {0xDE, 0xDF}):
         return None
     walk = Walk(data)
-    extensions = seen = 0
+    extensions = seen = numbered = 0
     try:
-        for item in walk.items(None, 200):
+        for item in walk.items(None, _LOOKED):
             seen += 1
-            if item.key:
-                if item.kind != "text" or item.size > 512:
+            if item.key and item.kind == "integer":
+                numbered += 1
+            elif item.key:
+                if item.kind not in {"text", "bytes"} or item.size > _KEY:
                     return None
-                if not bytes(data[item.start : item.start + item.size]).decode().isprintable():
+                key = bytes(data[item.start : item.start + item.size]).decode()
+                if item.depth == _TOP and not key.isprintable():
                     return None
             elif item.kind == "extension":
                 if item.code not in {1, 2, 3}:
@@ -153,6 +162,11 @@ def begins(data: Buffer) -> str | None:
                 extensions += 1
     except (Malformed, UnicodeDecodeError):
         return None
-    if extensions:
-        return "a MessagePack map with arrays of Flax"
-    return "a MessagePack map" if walk.pos == len(data) and seen > 2 else None
+    whole = walk.pos == len(data)
+    if extensions and not numbered:
+        return "flax-msgpack", "a MessagePack map with arrays of Flax"
+    if whole and seen > 2 and not numbered:
+        return "flax-msgpack", "a MessagePack map"
+    if seen > 2 and (whole or seen == _LOOKED):
+        return "msgpack", "a MessagePack map of texts or numbers"
+    return None

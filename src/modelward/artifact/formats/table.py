@@ -15,6 +15,8 @@ _FORMATS: Final[dict[Format, str]] = {
     "parquet": "arrow",
     "arrow": "arrow",
     "flax-msgpack": "flax",
+    "msgpack": "flax",
+    "vector-index": "vector_index",
     "executorch": "executorch",
     "tflite": "tflite",
     "catboost": "catboost",

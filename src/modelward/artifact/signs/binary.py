@@ -96,7 +96,7 @@ def _msgpack(data: Buffer, head: bytes) -> Sniffed | None:
     from modelward.artifact.formats.msgpack import begins
 
     found = begins(data)
-    return Sniffed("flax-msgpack", found) if found else None
+    return Sniffed(*found) if found else None
 
 
 def _arrow(data: Buffer, head: bytes) -> Sniffed | None:

@@ -52,6 +52,8 @@ _LATE: Final = re.compile(
     + rb"""))["']?[ \t]{0,9}:|[\s:\-\[{,]!(?:!|<tag:yaml.org,2002:)python/"""
 )
 """What makes YAML that is too large to be parsed worth a report."""
+_NEEDED: Final = (b":", b"!", b"$", b"%", b"/", b"\\", b"_target_", b"class_path", b"class_name")
+"""What one of the two has to contain: numbers alone, as in pickles of protocol 0, are not searched for them."""
 _ESCAPE: Final = re.compile(
     rb"\\(?:x([0-7][0-9a-fA-F])|u00([0-7][0-9a-fA-F])|U000000([0-7][0-9a-fA-F])|\r?\n[ \t]*)"
 )
@@ -125,6 +127,8 @@ def _yaml(data: Buffer, head: bytes, start: bytes) -> Sniffed | None:
         return None
     if _MLMODEL.search(head) and _MLMODEL_TOO.search(head):
         return Sniffed("mlflow", "YAML with flavors")
+    if not any(data.find(sign) >= 0 for sign in _NEEDED):
+        return None
     whole = head if len(data) <= len(head) else bytes(data[: 4 << 20])
     if len(whole) < len(data) <= _LARGEST and _LATE.search(data, len(whole) - 256):
         return Sniffed("object-yaml", "YAML that names objects to be made, far from its start")
