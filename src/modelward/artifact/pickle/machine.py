@@ -18,7 +18,7 @@ from modelward.artifact.events import Broken, Event
 from modelward.artifact.pickle import runs
 from modelward.artifact.pickle.opcodes import MAKES, NEEDS, SLOW, VALID, Reached, State
 from modelward.artifact.pickle.undo import Journal
-from modelward.artifact.pickle.values import Inert, Map, Seq
+from modelward.artifact.pickle.values import Inert, Map, Seq, children
 
 if TYPE_CHECKING:
     from modelward.artifact.pickle.judge import Judge
@@ -176,7 +176,8 @@ def walk_again(passed: Inert) -> tuple[list[Value], list[Value]]:
     state.memo = memo
     with suppress(Broken):  # at its end
         _run(state, start, [start])
-    return state.stack, memo[passed.base :]
+    values = list(children(passed.first[0])) if passed.fed else state.stack
+    return values, memo[passed.base :]
 
 
 def nested(outer: State, pos: int) -> tuple[int, Value]:

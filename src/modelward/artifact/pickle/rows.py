@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 import msgspec
 
+from modelward.artifact.pickle.shapes import Shapes, sized
 from modelward.artifact.pickle.values import Map, Obj, children
 
 if TYPE_CHECKING:
@@ -77,15 +78,21 @@ class Rows:
         again: something before it was looked at as well.
         shape: of the row before it.
         known: expressions of many rows, and of one, by shape.
+        plain: shapes of rows that were read ahead, by what they go into.
+        skip: nothing is matched before this position, since a match there could not be used.
         patience: how far to walk after a try in vain.
     """
 
-    __slots__ = ("again", "depth", "findings", "height", "known", "patience", "shape", "start")
+    __slots__ = (
+        "again", "depth", "findings", "height", "known", "patience", "plain", "shape", "skip", "start",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.start = self.depth = self.height = self.findings = -1
         self.again = False
         self.shape: Shape | None = None
+        self.plain: dict[str, Shapes] = {}
+        self.skip = 0
         self.known: dict[Shape, tuple[re.Pattern[bytes], re.Pattern[bytes]]] = {}
         self.patience = SHORT
 
@@ -220,13 +227,3 @@ def _piece(data: Buffer, code: int, pos: int) -> tuple[int, str]:
         return 1 + width + size, f"\\x{code:02x}{sized(width, TEXT)}" if size <= TEXT else ""
     size = _GET.get(code, 1)
     return size, "".join(f"\\x{byte:02x}" for byte in data[pos : pos + size])
-
-
-def sized(width: int, longest: int) -> str:
-    """A length of `width` bytes, and what is that long; eight lengths share a first look."""
-    groups = []
-    for low in range(0, longest + 1, 8):
-        sizes = range(low, min(low + 8, longest + 1))
-        choices = "|".join(f"\\x{size:02x}\\x00{{{width - 1}}}.{{{size}}}" for size in sizes)
-        groups.append(f"(?=[\\x{sizes[0]:02x}-\\x{sizes[-1]:02x}])(?:{choices})")
-    return f"(?:{'|'.join(groups)})"

@@ -15,7 +15,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.pickle import rows
-from modelward.artifact.pickle.rows import SHORT, sized
+from modelward.artifact.pickle.rows import LONG, SHORT
+from modelward.artifact.pickle.shapes import AHEAD, Ahead, Shapes, sized
 from modelward.artifact.pickle.values import KEPT, KEYS_KEPT, Inert, Map, Obj, Seq
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ SMALL: Final = 1 << 20
 """Bytes of a buffer that is not worth compiling the expressions for."""
 _DEEPER: Final = frozenset(b"]}()\x8f\x86\x87")
 """Opcodes at which what is flat may end and a row go on."""
+_APART: Final = frozenset(
+    bytes([code]) for code in b"eut\x90\x91ld(KMJGN\x88\x89\x8c\x8aXUC]})\x8fhjgIFLSVc\x95."
+)
+"""Opcodes that take no value of their frame, or all of them."""
+_CLOSING: Final = frozenset(b"eu\x90")
+VAIN: Final = 8
+"""Tries at shapes in vain, with plain data ahead, before the expressions of irregular data are made."""
 _PUT: Final = struct.Struct("<cI")
 _PUTS: Final = frozenset({b"q", b"r"})
 
@@ -70,12 +78,17 @@ def jump(state: State, pos: int) -> int:
     Only items of a container are passed over, and only once it has dropped constants: from then on, nothing
     asks how many it has.
     """
-    kind, memo = _kind(state), state.memo
-    if kind is None or not isinstance(memo, list):
-        if not state.meta and state.data[pos : pos + 1] != b"(":
+    memo = state.memo
+    if not isinstance(memo, list) or pos < state.rows.skip:
+        return pos
+    if (into := _below(state, pos)) is not None and (end := _fed(state, memo, pos, into)) > pos:
+        return end
+    kind = _kind(state)
+    if kind is None:
+        if into is None and not state.meta and state.data[pos : pos + 1] != b"(":
             state.next_jump = pos + rows.LEAST  # no items follow
         return pos
-    found = _plain(state, memo, pos, kind) or rows.repeated(state, memo, pos, 2 if kind == "dict" else 1)
+    found = _items(state, memo, pos, kind)
     if found is None:
         return pos
     end, count, held, first = found
@@ -88,6 +101,93 @@ def jump(state: State, pos: int) -> int:
     stack.clear()
     state.jumped = True
     return end
+
+
+def _items(state: State, memo: list[Value], pos: int, kind: str) -> rows.Found | None:
+    """What can be passed over at `pos` of the items of a container."""
+    values = 2 if kind == "dict" else 1
+    shapes = state.rows.plain.setdefault("pairs" if values == 2 else "items", Shapes())
+    found = _shaped(state, memo, pos, (shapes, None, values))
+    if found is None and shapes.vain >= VAIN and pos >= state.rows.skip:
+        found = _plain(state, memo, pos, kind)
+    return found or rows.repeated(state, memo, pos, values)
+
+
+def _below(state: State, pos: int) -> str | None:
+    """What item opcodes may give the uppermost value one by one, as protocol 0 does: list, dict, or none."""
+    if not state.stack or pos < 1 or state.data[pos - 1] not in b"as":
+        return None
+    target = state.stack[-1]
+    if isinstance(target, Seq) and len(target.items) < KEPT:
+        return None
+    kind = takes(target)
+    return kind if kind in {"list", "dict"} else None
+
+
+def _fed(state: State, memo: list[Value], pos: int, into: str) -> int:
+    """Pass over rows at `pos` that are given to the uppermost value one by one; gives the end."""
+    shapes, target = state.rows.plain.setdefault(into, Shapes()), state.stack[-1]
+    while (found := _shaped(state, memo, pos, (shapes, into, 1))) is not None:
+        end, count, held, _ = found
+        passed = Inert(
+            state, (pos, end), memo, held, [Seq("list", []) if into == "list" else Map()], fed=True
+        )
+        memo.extend([passed] * count)
+        hold(target, [passed])
+        state.next_jump, state.jumped, pos = end, True, end
+    return pos
+
+
+def _shaped(
+    state: State, memo: list[Value], pos: int, how: tuple[Shapes, str | None, int]
+) -> rows.Found | None:
+    """Plain rows of few shapes at `pos`: their end, their memo entries, and what they hold.
+
+    Args:
+        state: the stream.
+        memo: its memo.
+        pos: where a row begins.
+        how: the shapes, what takes each row by an opcode of its own, and how many values make a row.
+    """
+    shapes, into, values = how
+    data, limit = state.data, min(state.limit, pos + rows.MOST)
+    if data[pos : pos + 144 : 9] == b"G" * 16:
+        return None  # floats alone are the machine's own
+    end = shapes.match(data, pos, limit)
+    if end - pos < rows.LEAST:
+        if pos < shapes.later or limit - end < rows.LEAST or (end > pos and data[end] in _CLOSING):
+            return None
+        ahead = Ahead(bytes(data[pos : min(limit, pos + AHEAD)]), into, values)
+        if shapes.learn(ahead.rows):
+            end = shapes.match(data, pos, limit)
+        if end - pos < rows.LEAST:
+            shapes.fail(pos, ahead, rows.MOST)
+            shapes.vain += ahead.end >= rows.LEAST
+            return None
+    if into is None and data[end : end + 1] not in _APART:
+        end = shapes.before(data, pos, end, 3)
+    if end - pos < rows.LEAST:
+        return None
+    held = _held(state, memo, shapes.keys)
+    count = None if held is None else shapes.entries(data, pos, end, len(memo))
+    if held is None or count is None:
+        state.rows.skip = pos + shapes.patience
+        shapes.patience = min(2 * shapes.patience, rows.MOST)
+        return None
+    shapes.patience, shapes.tries = SHORT, 0
+    return end, count, held, []
+
+
+def _held(state: State, memo: list[Value], keys: set[int]) -> list[Value] | None:
+    """The containers that memo entries are; None unless all are plain."""
+    held: dict[int, Value] = {}
+    for key in keys:
+        value = memo[key] if key < len(memo) else None
+        if value is None or not (isinstance(value, int) or state.judge.match.plain(value)):
+            return None
+        if not isinstance(value, int):
+            held[id(value)] = value
+    return list(held.values())
 
 
 def _kind(state: State) -> str | None:
@@ -106,8 +206,6 @@ def _kind(state: State) -> str | None:
 def _plain(state: State, memo: list[Value], pos: int, kind: str) -> rows.Found | None:
     """The plain data at `pos`: its end, its memo entries, what it holds, and what it takes from the stack."""
     stack, data, numbered = state.stack, state.data, state.proto < 4
-    if data[pos : pos + 144 : 9] == b"G" * 16:
-        return None  # floats alone are the machine's own
     limit, stop = min(state.limit, pos + rows.MOST), pos
     for name in ("pairs",) if kind == "dict" else ("flat", "rows") if stack else ("flat",):
         if name == "rows" and (data[stop] not in _DEEPER or not state.judge.match.plain(stack[-1])):
@@ -116,6 +214,7 @@ def _plain(state: State, memo: list[Value], pos: int, kind: str) -> rows.Found |
         end = pos if found is None else _end(found, data)
         if end - pos >= rows.LEAST:
             made = _entries(state, memo, pos, end)
+            state.rows.skip = 0 if made else end
             return None if made is None else (end, *made, stack[-1:] if name == "rows" else [])
         stop = pos if found is None else min(found.end(), limit - 1)
     return None
@@ -124,7 +223,7 @@ def _plain(state: State, memo: list[Value], pos: int, kind: str) -> rows.Found |
 def _end(found: re.Match[bytes], data: Buffer) -> int:
     """The end of a stretch: without its last values, when an opcode that follows may take them."""
     end = found.end()
-    if end < len(data) and data[end] in b"eu\x90":
+    if end < len(data) and data[end] in _CLOSING:
         return end
     starts = (found.start(group) for group in range(1, found.re.groups + 1))
     return min((start for start in starts if start > end - rows.LEAST), default=end)

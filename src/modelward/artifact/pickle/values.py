@@ -171,13 +171,21 @@ class Inert:
         base: number of its first memo entry.
         refs: values made outside that it holds.
         first: the value below it on the stack, if it took that in.
+        fed: its values go one by one into a container, which `first` is a copy of without items.
         made: the values it leaves on the stack, and its memo entries, once they were asked for.
     """
 
-    __slots__ = ("base", "first", "made", "memo", "refs", "span", "state")
+    __slots__ = ("base", "fed", "first", "made", "memo", "refs", "span", "state")
 
-    def __init__(
-        self, state: State, span: tuple[int, int], memo: list[Value], refs: list[Value], first: list[Value]
+    def __init__(  # noqa: PLR0913 (fed is by name)
+        self,
+        state: State,
+        span: tuple[int, int],
+        memo: list[Value],
+        refs: list[Value],
+        first: list[Value],
+        *,
+        fed: bool = False,
     ) -> None:
         self.state = state
         self.span = span
@@ -185,6 +193,7 @@ class Inert:
         self.base = len(memo)
         self.refs = first + refs
         self.first = first
+        self.fed = fed
         self.made: tuple[list[Value], list[Value]] | None = None
 
     def values(self) -> list[Value]:
