@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from modelward.adapters.runtime import Runtime, RuntimeSpec
     from modelward.core.model import Probe
     from modelward.core.subject import Subject
+    from modelward.core.trees import Forest
 
 
 @final
@@ -118,6 +119,37 @@ class DifferentiableModel:
     def module(self) -> nn.Module:
         """The copy."""
         return self._module
+
+
+@final
+class TreeModel:
+    """A model together with its trees."""
+
+    def __init__(self, model: RuntimeModel, forest: Forest) -> None:
+        self._model = model
+        self._forest = forest
+
+    @property
+    def subject(self) -> Subject:
+        """Identity of the original."""
+        return self._model.subject
+
+    @property
+    def outputs(self) -> Outputs:
+        """Meaning of the original's score columns."""
+        return self._model.outputs
+
+    def scores(self, x: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Ask the original."""
+        return self._model.scores(x)
+
+    def probe(self, seconds: float) -> AbstractContextManager[Probe]:
+        """Probe the original."""
+        return self._model.probe(seconds)
+
+    def forest(self) -> Forest:
+        """The trees, which were compared with the original when it was opened."""
+        return self._forest
 
 
 @final

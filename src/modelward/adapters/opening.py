@@ -11,13 +11,14 @@ import numpy as np
 
 from modelward.adapters.data import with_training_range
 from modelward.adapters.loading import SANDBOXED, TORCH, load_runtime
-from modelward.adapters.models import DifferentiableModel, RuntimeModel, within
+from modelward.adapters.models import DifferentiableModel, RuntimeModel, TreeModel, within
 from modelward.adapters.outputs import OutputOptions, Reading, read_outputs
 from modelward.adapters.pairing import fit_features, fit_labels, name_classes
-from modelward.adapters.runtime import Facts, Runtime, RuntimeSpec
+from modelward.adapters.runtime import Facts, Grown, Runtime, RuntimeSpec
 from modelward.core.subject import Subject, named
 from modelward.errors import (
     ExtraMissing,
+    FileDamaged,
     InputError,
     ModelNonFinite,
     ModelRaised,
@@ -209,7 +210,31 @@ def _pair(
         _differentiable(model, reading, data) if options.gradients else (None, "none was asked for")
     )
     absent: dict[Need, str] = {} if copy is not None else {"gradients": reason}
-    return Opened(model=copy or model, data=data, train=train, absent=absent)
+    if copy is not None:
+        return Opened(model=copy, data=data, train=train, absent=absent)
+    trees, why = _trees(model, data)
+    absent |= {} if trees is not None else {"trees": f"no trees: {why}"}
+    return Opened(model=trees or model, data=data, train=train, absent=absent)
+
+
+def _trees(model: RuntimeModel, data: Dataset) -> tuple[TreeModel | None, str]:
+    """The model's trees where they answer as it does, else the reason why there are none."""
+    from modelward.adapters.trees.faithful import require_faithful
+
+    runtime = model.runtime
+    try:
+        if model.subject.format == "onnx" and model.spec is not None:
+            from modelward.adapters.trees.onnx_trees import read_file
+
+            forest = read_file(Path(model.spec.path))
+        elif isinstance(runtime, Grown):
+            forest = runtime.forest()
+        else:
+            return None, f"{model.subject.format} models have none that are read"
+        require_faithful(forest, model, data)
+    except (ExtraMissing, FileDamaged, OperatorUnsupported) as error:
+        return None, str(error)
+    return TreeModel(model, forest), ""
 
 
 def _differentiable(

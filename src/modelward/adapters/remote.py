@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 
 from modelward.adapters.loading import PRELOAD, SANDBOXED, TORCH, load_runtime
-from modelward.adapters.runtime import Facts, Runtime, RuntimeSpec, reason
+from modelward.adapters.runtime import Facts, Grown, Runtime, RuntimeSpec, reason
 from modelward.core.model import ProbeAnswer
 from modelward.errors import (
     FileDamaged,
     FormatUnknown,
     ModelHung,
     ModelRaised,
+    OperatorUnsupported,
     SandboxDied,
     SandboxTimeout,
     ShapeMismatch,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelward.core.canonical import JSON
+    from modelward.core.trees import Forest
     from modelward.sandbox import Message
 
 ENTRY = "modelward.adapters.remote:serve"
@@ -53,7 +55,23 @@ def serve(readable: tuple[Path, ...]) -> Mapping[str, Callable[..., Message]]:
     def raw(x: RawArray) -> Message:
         return pack(loaded[0].raw(unpack(x)))
 
-    return {"open": open_model, "raw": raw}
+    def forest() -> Message:
+        from modelward.adapters.trees.message import packed
+
+        return packed(grown(loaded[0]))
+
+    return {"open": open_model, "raw": raw, "forest": forest}
+
+
+def grown(runtime: Runtime) -> Forest:
+    """The trees of a runtime that has any.
+
+    Raises:
+        OperatorUnsupported: it has none that are read.
+    """
+    if not isinstance(runtime, Grown):
+        raise OperatorUnsupported("its trees, if it has any, are not read")
+    return runtime.forest()
 
 
 def pack(array: NDArray[np.generic]) -> RawArray:
@@ -109,6 +127,22 @@ class RemoteRuntime:
         if not isinstance(answer, RawArray):
             raise ModelRaised("the sandboxed model answered something that is no array")
         return unpack(answer)
+
+    def forest(self) -> Forest:
+        """The trees, as plain arrays that the sandboxed process sent and this one checked.
+
+        Raises:
+            OperatorUnsupported: it has none that are read, or did not say.
+        """
+        from modelward.adapters.trees.message import unpacked
+
+        try:
+            return unpacked(self._box.call("forest"))
+        except RemoteFailure as error:
+            raise OperatorUnsupported(reason(error.message)) from error
+        except (SandboxTimeout, SandboxDied) as error:
+            self._restart()
+            raise OperatorUnsupported(f"its trees were not read: {error}") from error
 
     def close(self) -> None:
         """End the process."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -13,6 +13,8 @@ from modelward.errors import ModelRaised
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from modelward.core.trees import Forest
 
 
 class RuntimeSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +85,20 @@ class Runtime(Protocol):
         Raises:
             ModelRaised: it raised.
             ModelHung: it did not answer in time.
+        """
+        ...
+
+
+@runtime_checkable
+class Grown(Protocol):
+    """A runtime that may have trees."""
+
+    def forest(self) -> Forest:
+        """Its trees.
+
+        Raises:
+            OperatorUnsupported: it has none, or they are of a kind that is not read.
+            FileDamaged: what it holds forms no trees.
         """
         ...
 

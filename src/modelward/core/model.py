@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from modelward.core.subject import Subject
+    from modelward.core.trees import Forest
 
 OutputKind: TypeAlias = Literal["logits", "probabilities", "labels"]
 
@@ -77,6 +78,15 @@ class Differentiable(Protocol):
 
     def module(self) -> nn.Module:
         """The copy, in evaluation mode: (n, *shape) float32 -> (n, k) scores, largest column the decision."""
+        ...
+
+
+@runtime_checkable
+class TreeEnsemble(Protocol):
+    """A model whose trees are known, and answer as the model does."""
+
+    def forest(self) -> Forest:
+        """The trees; columns in the order of the model's score columns."""
         ...
 
 

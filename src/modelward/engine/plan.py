@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from modelward.core.catalogue import CHECKS, CheckEntry, load_check
-from modelward.core.model import Differentiable
+from modelward.core.model import Differentiable, TreeEnsemble
 from modelward.engine.outcome import Skipped
 from modelward.errors import ConfigInvalid
 
@@ -23,6 +23,7 @@ _ABSENT: dict[Need, str] = {
     "artifact": "a live object has no file to inspect",
     "model": "no model was opened",
     "gradients": "the model has no differentiable copy",
+    "trees": "the model is no tree ensemble that is read",
     "data": "no data was given (--data)",
     "labels": "the data has no labels (--label)",
     "training data": "no training data was given (--train)",
@@ -85,8 +86,8 @@ def make_plan(
     selected = select(prefixes)
     for entry in CHECKS:
         if entry not in selected:
-            # Whether there are gradients is not found out for nothing.
-            if all(_present(need, subjects) for need in entry.needs if need != "gradients"):
+            # Whether there are gradients or trees is not found out for nothing.
+            if all(_present(need, subjects) for need in entry.needs if need not in {"gradients", "trees"}):
                 excluded.append(entry.id)
             skipped.append(Skipped(entry.id, "left out by --checks"))
             continue
@@ -113,6 +114,7 @@ def _present(need: Need, subjects: Subjects) -> bool:
         "artifact": subjects.artifact is not None,
         "model": model is not None,
         "gradients": isinstance(model, Differentiable),
+        "trees": isinstance(model, TreeEnsemble),
         "data": data is not None,
         "labels": data is not None and data.y is not None,
         "training data": subjects.train is not None,

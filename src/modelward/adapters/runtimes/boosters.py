@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelward.core.model import OutputKind
+    from modelward.core.trees import Forest
 
 
 @final
@@ -52,6 +53,12 @@ class XGBoostRuntime:
     def facts(self) -> Facts:
         """Feature names, number of classes, and the objective's meaning."""
         return self._facts
+
+    def forest(self) -> Forest:
+        """The booster's trees."""
+        from modelward.adapters.trees import xgboost_trees
+
+        return xgboost_trees.read(bytes(self._booster.save_raw("json")))
 
     def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
         """Predict rows."""
@@ -90,6 +97,12 @@ class LightGBMRuntime:
     def facts(self) -> Facts:
         """Feature names, number of classes, and the objective's meaning."""
         return self._facts
+
+    def forest(self) -> Forest:
+        """The booster's trees."""
+        from modelward.adapters.trees import lightgbm_trees
+
+        return lightgbm_trees.read(self._booster.model_to_string())
 
     def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
         """Predict rows."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelward.core.model import OutputKind
+    from modelward.core.trees import Forest
 
 
 _ESTIMATOR_PART = re.compile(r"(sklearn|xgboost\.sklearn|lightgbm\.sklearn|xgboost\.core)(\.\w+)*\.[A-Z]\w*")
@@ -41,6 +42,7 @@ class EstimatorRuntime:
         if not callable(getattr(estimator, "predict", None)):
             raise ShapeMismatch(f"the file holds {type(estimator).__name__}, which has no predict method")
         self._ask, kind, origin = _best_method(estimator)
+        self._estimator = estimator
         names = getattr(estimator, "feature_names_in_", None)
         width = getattr(estimator, "n_features_in_", None)
         classes = getattr(estimator, "classes_", None)
@@ -68,6 +70,12 @@ class EstimatorRuntime:
         return np.asarray(
             self._ask(self._frame(np.array(x)))
         )  # a step with copy=False changes what it is given
+
+    def forest(self) -> Forest:
+        """The estimator's trees, behind the steps before them."""
+        from modelward.adapters.trees import estimators
+
+        return estimators.read(self._estimator, {n: list(t) for n, t in self._categories.items()})
 
     def _frame(self, x: NDArray[np.generic]) -> object:
         names = self._facts.features
