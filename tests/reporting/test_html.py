@@ -36,6 +36,8 @@ ALLOWED = {
         "defs",
         "pattern",
         "rect",
+        "figure",
+        "figcaption",
     ),
     *(
         "path",
@@ -347,7 +349,8 @@ def test_every_text_of_a_result_is_escaped(raw, audits):
     source, clean = explained(audit, raw), explained(audits["fail"], "words")
     assert source.count(raw) == clean.count(raw) == 0
     assert [tag for tag, _ in Page(source).tags].count("script") == 0
-    assert {tag for tag, _ in Page(source).tags} == {tag for tag, _ in Page(clean).tags}
+    sweep = {"figure", "figcaption"}  # poisoned keys of a scope are no radius, so nothing is drawn over it
+    assert {tag for tag, _ in Page(source).tags} == {tag for tag, _ in Page(clean).tags} - sweep
 
 
 def test_no_row_of_data_is_shown(audits, pages):
@@ -403,7 +406,7 @@ def test_only_our_own_drawings_are_marked_safe():
     marked = [
         m for path in folder.iterdir() for m in re.findall(r"([\w.]+) \| safe", path.read_text("utf-8"))
     ]
-    assert set(marked) == {"css", "defs", "axis", "c.chart", "claim.chart"}
+    assert set(marked) == {"css", "defs", "axis", "c.chart", "p.chart", "s.picture", "claim.chart"}
     assert not any("autoescape" in path.read_text("utf-8") for path in folder.iterdir())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modelward.reporting.text import bracket_ends, bracket_words, claim_text, is_share
 
 if TYPE_CHECKING:
-    from modelward.core.claim import Claim
+    from modelward.core.claim import Bracket, Claim
 
 HEIGHT = 36
 """Pixels of one row."""
@@ -40,15 +40,28 @@ def chart(claim: Claim, ident: str) -> str:
     if not is_share(claim):
         return ""
     if claim.bracket is not None:
-        shapes, words = _bracket(claim), ", ".join(bracket_words(claim.bracket))
-    else:
-        shapes, words = _whisker(claim), claim_text(claim)
-    title = f"{claim.id}: {words}"
-    kind = "bracket" if claim.bracket is not None else "whisker"
+        return bracket_chart(claim.bracket, claim.n, title=claim.id, ident=ident)
+    return _drawn("whisker", _whisker(claim), (f"{claim.id}: {claim_text(claim)}", claim.n), ident)
+
+
+def bracket_chart(bracket: Bracket, n: int, *, title: str, ident: str) -> str:
+    """One bracket on an axis from 0 to 1.
+
+    Args:
+        bracket: what to draw.
+        n: samples it speaks of.
+        title: what it is about.
+        ident: unique in the page; made of letters, digits and hyphens.
+    """
+    return _drawn("bracket", _bracket(bracket), (f"{title}: {', '.join(bracket_words(bracket))}", n), ident)
+
+
+def _drawn(kind: str, shapes: str, told: tuple[str, int], ident: str) -> str:
+    title, n = told
     return (
         f'<svg class="chart {kind}" width="100%" height="{HEIGHT}" role="img" '
         f'aria-labelledby="{ident}-t {ident}-d"><title id="{ident}-t">{escape(title[:200])}</title>'
-        f'<desc id="{ident}-d">Axis from 0 to 100 percent; {claim.n} samples.</desc>{_grid()}{shapes}</svg>'
+        f'<desc id="{ident}-d">Axis from 0 to 100 percent; {n} samples.</desc>{_grid()}{shapes}</svg>'
     )
 
 
@@ -68,7 +81,7 @@ def _grid() -> str:
     )
 
 
-def _bar(css: str, left: float, right: float, *, top: int, height: int) -> str:
+def bar(css: str, left: float, right: float, *, top: float, height: float) -> str:
     """A rectangle from share ``left`` to share ``right``; nothing when it has no width."""
     if right <= left:
         return ""
@@ -86,16 +99,14 @@ def _tick(css: str, share: float, *, top: int, bottom: int) -> str:
     return f'<line class="{css}" x1="{_at(share)}" x2="{_at(share)}" y1="{top}" y2="{bottom}"/>'
 
 
-def _bracket(claim: Claim) -> str:
-    if claim.bracket is None:
-        return ""
-    lower, upper = bracket_ends(claim.bracket)
-    shapes = _bar("proved", 0.0, min(lower, upper), top=_TOP, height=_BAR)
-    shapes += _bar("gap", lower, upper, top=_TOP, height=_BAR)
-    shapes += _bar("broken", upper, 1.0, top=_TOP + _BAR // 2 - 1, height=_BAR // 2 + 1)
-    if claim.bracket.lower is not None:
+def _bracket(bracket: Bracket) -> str:
+    lower, upper = bracket_ends(bracket)
+    shapes = bar("proved", 0.0, min(lower, upper), top=_TOP, height=_BAR)
+    shapes += bar("gap", lower, upper, top=_TOP, height=_BAR)
+    shapes += bar("broken", upper, 1.0, top=_TOP + _BAR // 2 - 1, height=_BAR // 2 + 1)
+    if bracket.lower is not None:
         shapes += _tick("end proof", lower, top=_TOP - 5, bottom=_TOP + _BAR + 5)
-    if claim.bracket.upper is not None:
+    if bracket.upper is not None:
         shapes += _tick("end attack", upper, top=_TOP - 5, bottom=_TOP + _BAR + 5)
     return shapes
 
@@ -105,7 +116,7 @@ def _whisker(claim: Claim) -> str:
     shapes = f'<line class="rail" x1="0" x2="100%" y1="{middle}" y2="{middle}"/>'
     if claim.interval is not None:
         low, high = claim.interval.lower, claim.interval.upper
-        shapes += _bar("band", low, high, top=middle - 5, height=10)
+        shapes += bar("band", low, high, top=middle - 5, height=10)
         shapes += f'<line class="span" x1="{_at(low)}" x2="{_at(high)}" y1="{middle}" y2="{middle}"/>'
         shapes += _tick("cap", low, top=middle - 6, bottom=middle + 6)
         shapes += _tick("cap", high, top=middle - 6, bottom=middle + 6)

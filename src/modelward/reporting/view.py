@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from modelward.core.catalogue import CLAIMS
 from modelward.core.evidence import Cost
 from modelward.core.finding import SEVERITIES, severity_rank
-from modelward.reporting.svg import chart
+from modelward.reporting.svg import bracket_chart, chart
+from modelward.reporting.sweep import sweep
 from modelward.reporting.text import (
     bracket_words,
     claim_text,
@@ -74,6 +75,24 @@ class FindingView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartView:
+    """A claim about a part of the samples; ``chart`` is SVG."""
+
+    name: str
+    n: str
+    chart: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepView:
+    """Brackets that differ in their radius only; ``picture`` is SVG."""
+
+    title: str
+    picture: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimView:
     """One claim, ready to print; ``chart`` is SVG."""
 
@@ -90,6 +109,7 @@ class ClaimView:
     status: Status | None
     note: str
     better: str
+    parts: tuple[PartView, ...]
     evidence: tuple[Link, ...]
 
 
@@ -100,6 +120,7 @@ class GroupView:
     title: str
     summary: str
     claims: tuple[ClaimView, ...]
+    sweeps: tuple[SweepView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +229,7 @@ def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) 
             for i, finding in enumerate(findings[: limits.rows])
         ),
         cards=limits.cards,
-        groups=_groups(named, anchors, limits),
+        groups=_groups(named, anchors, limits, clean_shares(result)),
         claims=len(result.claims),
         kinds=len({claim.id for claim in result.claims}),
         skipped=tuple(
@@ -302,7 +323,10 @@ def _finding(
 
 
 def _groups(
-    named: Sequence[tuple[str, Claim]], anchors: Mapping[str, str], limits: Limits
+    named: Sequence[tuple[str, Claim]],
+    anchors: Mapping[str, str],
+    limits: Limits,
+    clean_share: Mapping[str, float],
 ) -> tuple[GroupView, ...]:
     """Brackets first, one group per kind; then every single value; in the catalogue's order."""
     summaries = {entry.id: entry.summary for entry in CLAIMS}
@@ -312,17 +336,63 @@ def _groups(
     )
     brackets: dict[str, list[ClaimView]] = {}
     values: list[ClaimView] = []
+    drawn: dict[str, tuple[SweepView, ...]] = {}
     for anchor, claim in ordered:
         row = _claim(anchor, claim, anchors, limits)
         (values if claim.bracket is None else brackets.setdefault(claim.id, [])).append(row)
+        drawn[claim.id] = drawn.get(claim.id) or sweeps(
+            [c for _, c in ordered if c.id == claim.id], clean_share
+        )
     groups = [
-        GroupView(title=claim_title(claim_id), summary=summaries.get(claim_id, ""), claims=tuple(rows))
+        GroupView(
+            title=claim_title(claim_id),
+            summary=summaries.get(claim_id, ""),
+            claims=tuple(rows),
+            sweeps=drawn[claim_id],
+        )
         for claim_id, rows in brackets.items()
     ]
     if values:
         about = "Single values, each with the interval that sampling allows."
         groups.append(GroupView(title="Measured values", summary=about, claims=tuple(values)))
     return tuple(groups)
+
+
+def clean_shares(result: AuditResult) -> dict[str, float]:
+    """Digest of evidence to the share of its points that are right unchanged, where it says so."""
+    shares = {}
+    for run in result.checks:
+        for evidence in run.evidence:
+            rows, correct = evidence.outcome.get("rows"), evidence.outcome.get("correct")
+            if isinstance(rows, list) and isinstance(correct, list) and rows:
+                shares[evidence.digest] = len(correct) / len(rows)
+    return shares
+
+
+def sweeps(claims: Sequence[Claim], clean_share: Mapping[str, float]) -> tuple[SweepView, ...]:
+    """One picture for each set of brackets that differ in eps only, where there are two or more.
+
+    Args:
+        claims: of one kind.
+        clean_share: digest of evidence to the share that is right unchanged.
+    """
+    series: dict[str, list[Claim]] = {}
+    for claim in claims:
+        rest = {key: value for key, value in claim.scope.items() if key != "eps"}
+        if claim.bracket is not None and isinstance(claim.scope.get("eps"), int | float) and claim.n:
+            series.setdefault(scope_text(rest), []).append(claim)
+    views = []
+    for index, (where, members) in enumerate(series.items()):
+        steps = sorted(
+            (float(str(claim.scope["eps"])), claim.bracket) for claim in members if claim.bracket is not None
+        )
+        known = [clean_share[name] for claim in members for name in claim.evidence if name in clean_share]
+        title = f"{claim_title(members[0].id)} over eps, {clean(where, 160)}"
+        ident = f"s{index}-{members[0].id}"
+        picture = sweep(steps, min(known) if known else None, title=title, ident=ident)
+        if picture:
+            views.append(SweepView(title=clean(where, 160), picture=picture))
+    return tuple(views)
 
 
 def _claim(anchor: str, claim: Claim, anchors: Mapping[str, str], limits: Limits) -> ClaimView:
@@ -344,6 +414,15 @@ def _claim(anchor: str, claim: Claim, anchors: Mapping[str, str], limits: Limits
         status=claim.status,
         note=clean(claim.note, limits.text),
         better=claim.better,
+        parts=tuple(
+            PartView(
+                name=clean(part.name, 60),
+                n=f"{part.n:,}",
+                chart=bracket_chart(part.bracket, part.n, title=clean(part.name, 60), ident=f"{anchor}-p{i}"),
+                words=bracket_words(part.bracket),
+            )
+            for i, part in enumerate(claim.parts[: max(4, limits.rows // 8)])
+        ),
         evidence=_links(claim.evidence, anchors),
     )
 
