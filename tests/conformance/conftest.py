@@ -19,6 +19,8 @@ from modelward.core.digest import file_digest
 from modelward.core.evidence import to_json
 from modelward.core.model import Outputs, ProbeAnswer
 from modelward.core.subject import Subject
+from modelward.core.trees import Forest
+from modelward.numeric.forests import raw_scores
 
 SETTINGS = Settings(limit=12, eps=(0.05,))
 SEED = 20_240_229
@@ -92,6 +94,37 @@ class LinearModel(PlainModel):
         return ProbeAnswer(kind="answered", scores=values, finite=None not in values)
 
 
+class StumpModel(PlainModel):
+    """One tree of depth one per feature, on the side that the linear model would choose."""
+
+    def forest(self):
+        d, side = len(self.weights), np.sign(self.weights)
+        number = np.arange(3 * d)
+        inner, leaf = number % 3 == 0, number % 3 > 0
+        value = np.zeros((3 * d, 2))
+        value[leaf, 1] = np.stack([-side, side], axis=1).ravel()
+        nothing = np.zeros(3 * d, np.int64)
+        return Forest(
+            width=d,
+            roots=number[inner],
+            feature=np.where(inner, number // 3, -1),
+            threshold=np.where(inner, 0.5, 0.0),
+            left=np.where(inner, number + 1, number),
+            right=np.where(inner, number + 2, number),
+            missing_left=nothing > 0,
+            subset=nothing - 1,
+            codes=np.zeros((0, 0), np.bool_),
+            other_left=np.zeros(0, np.bool_),
+            value=value,
+            base=np.zeros(2),
+            link="softmax",
+            slack=1e-9,
+        )
+
+    def answer(self, x):
+        return raw_scores(self.forest(), np.asarray(x, np.float64).reshape(len(x), -1))
+
+
 class CountingStore:
     """Remembers what was attached by its digest."""
 
@@ -156,14 +189,24 @@ def pictures(n, seed):
 
 @pytest.fixture(scope="session")
 def picture_subjects(artifact):
-    """The same kinds of subject for images."""
-    return Subjects(
-        artifact=artifact,
-        model=LinearModel(PICTURE_WEIGHTS, np.float32(0), (1, 8, 8)),
-        data=pictures(160, 3),
-        train=pictures(120, 4),
-        attachments=CountingStore(),
-    )
+    """The same kinds of subject for images, for one check."""
+
+    def make(check_id):
+        return Subjects(
+            artifact=artifact,
+            model=model_for(check_id, PICTURE_WEIGHTS, np.float32(0), (1, 8, 8)),
+            data=pictures(160, 3),
+            train=pictures(120, 4),
+            attachments=CountingStore(),
+        )
+
+    return make
+
+
+def model_for(check_id, *options):
+    """A model with the powers that a check needs."""
+    kind = StumpModel if "trees" in check_entry(check_id).needs else LinearModel
+    return kind(*options)
 
 
 @pytest.fixture(scope="session")
@@ -202,7 +245,7 @@ def measure(make_subjects):
     """Run one check: ``measure(check_id, budget=..., seed=...)`` gives evidence, meter, model, subjects."""
 
     def run(check_id, *, budget=None, seed=SEED, clock=None):
-        subjects = make_subjects()
+        subjects = make_subjects(model=model_for(check_id))
         check = load_check(check_entry(check_id))(SETTINGS)
         before = snapshot(subjects.data), snapshot(subjects.train), subjects.artifact[0].read_bytes()
         reason = check.declines(subjects)
@@ -255,6 +298,7 @@ def unsupported(tmp_path):
         "no model": {"artifact": (path, safe)},
         "unknown label": {"data": foreign},
         "no gradients": {"model": PlainModel()},
+        "no trees": {"model": PlainModel()},
         "no probe": {"model": PlainModel()},
         "same rows": {"train": table(160, 1)},
     }

@@ -22,6 +22,7 @@ UNSUPPORTED = {
     "evasion.gradient": ["unknown label", "no gradients"],
     "evasion.query": ["unknown label"],
     "evasion.certified": ["unknown label", "no gradients"],
+    "evasion.trees": ["unknown label", "no trees"],
     "leakage.membership": ["unknown label", "same rows"],
     "bias.groups": ["unknown label"],
     "robustness.inputs": ["no probe"],
@@ -62,9 +63,10 @@ def test_measures_the_subjects_and_says_so(whole, check_id):
 @every
 def test_measures_images_too(picture_subjects, check_id):
     check = load_check(check_entry(check_id))(Settings(limit=8, eps=(0.02,)))
-    assert check.declines(picture_subjects) is None
+    subjects = picture_subjects(check_id)
+    assert check.declines(subjects) is None
     meter = Meter()
-    evidence = list(check.run(picture_subjects, budget=meter, seed=1))
+    evidence = list(check.run(subjects, budget=meter, seed=1))
     assert evidence
     for item in evidence:
         canonical(to_json(item))

@@ -96,6 +96,14 @@ CHECKS: tuple[CheckEntry, ...] = (
         extra="torch",
     ),
     CheckEntry(
+        id="evasion.trees",
+        path="modelward.threats.evasion.trees.check:TreesCheck",
+        summary="Exact search over the leaves of tree ensembles: smallest changes, and proofs of none.",
+        needs=("model", "trees", "data", "labels"),
+        feeds=("robust-accuracy",),
+        share=4,
+    ),
+    CheckEntry(
         id="leakage.membership",
         path="modelward.threats.leakage.membership:MembershipCheck",
         summary="Tells training rows from others by the model's confidence.",

@@ -10,7 +10,7 @@ from modelward.threats.evasion.arena import arenas, examine, opened
 from modelward.threats.evasion.threat import scope, threats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from modelward.core.budget import Meter
     from modelward.core.canonical import JSON
@@ -37,12 +37,14 @@ class Plan:
         settings: the user's choices.
         attack: the search.
         parameters: the search's own choices, as recorded.
+        proved: what the search proved besides, for the outcome; null for a plain attack.
     """
 
     check: Check
     settings: Settings
     attack: Attack
     parameters: dict[str, JSON]
+    proved: Callable[[Arena], dict[str, JSON]] | None = None
 
 
 def run(plan: Plan, subjects: Subjects, *, budget: Meter, seed: int) -> Iterator[Evidence]:
@@ -70,6 +72,7 @@ def run(plan: Plan, subjects: Subjects, *, budget: Meter, seed: int) -> Iterator
             "broken": numbers(rows[broken]),
             "sizes": [float(size) for size in arena.sizes()],
             "inherited": inherited,
+            **(plan.proved(arena) if plan.proved is not None else {}),
         }
         stored = {"witnesses": subjects.attachments.put(arena.witnesses())} if len(broken) else {}
         yield Evidence(

@@ -1,0 +1,1 @@
+"""Tree ensembles: exact smallest changes, proofs that there are none, and witnesses."""
