@@ -11,7 +11,8 @@ from scipy import stats
 from modelward.core.canonical import canonical
 from modelward.core.claim import Bracket
 from modelward.core.evidence import to_json
-from modelward.threats.evasion.judge import judge_robust_accuracy, sign_test
+from modelward.threats.evasion.findings import sign_test
+from modelward.threats.evasion.judge import judge_robust_accuracy
 
 GOVERN = Path(__file__).resolve().parents[4] / "shared" / "govern"
 
@@ -266,3 +267,13 @@ def test_the_kinds_of_proof_are_told_and_no_point_counts_twice(room):
     (claim,) = judge_robust_accuracy([first, second]).claims
     assert claim.bracket == Bracket(0.4, None)
     assert "proved by interval: 3, branch and bound: 1" in claim.note
+
+
+def test_a_sweep_of_radii_is_one_finding_that_names_each(room):
+    evidence = [attack(room, eps=eps, broken=range(count)) for eps, count in ((0.1, 1), (0.3, 8), (0.2, 3))]
+    (finding,) = judge_robust_accuracy(evidence).findings
+    assert finding.severity == "high"
+    assert "3 (30.0%) have a witness: a Linf change of at most 0.2 box width" in finding.message
+    assert "8 (80.0%) at 0.3" in finding.message
+    assert "0.1 box" not in finding.message
+    assert set(finding.evidence) == {item.digest for item in evidence[1:]}
