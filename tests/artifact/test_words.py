@@ -36,6 +36,9 @@ def levels(data, **options):
     ("acme.calc", "sympify", "f('x')"), ("acme.ops", "load_op_library", "/tmp/x.so"), ("acme.ops", "dlopen", "x.dll"),
     ("acme.io", "unpickle_file", "/tmp/x.pkl"), ("acme.io", "load_pickle", "https://h/x.pkl"), ("acme.net", "download_model", "http://h/x"),
     ("acme.net", "open_url", "ftp://h/x"), ("acme.io", "save_state", "/etc/cron.d/x"), ("acme.io", "dump", "~/.bashrc"),
+    ("acme.io", "Table.to_csv", "/etc/x"), ("acme.io", "open_file", "/tmp/x"), ("acme.io", "read_table", "s3://h/x"),
+    ("acme.plot", "savefig", "/tmp/x"), ("acme.io", "Path.symlink_to", "/etc/x"), ("acme.nn", "Net.from_pretrained", "some/one"),
+    ("acme.ops", "load_ops", "/tmp/x.so"),
 ])  # fmt: skip
 def test_a_name_and_an_argument_that_fits_it_are_dangerous(module, name, argument):
     assert rules.find(module, name) is None
@@ -48,6 +51,8 @@ def test_a_name_and_an_argument_that_fits_it_are_dangerous(module, name, argumen
     ("acme.io", "save_format", "h5"), ("acme.net", "Url", "https://h/x"), ("acme.text", "Tokenizer", "the cat sat"),
     ("acme.ml", "process", "normalise; scale"), ("acme.io", "LibraryVersion", "1.2.so-so"), ("acme.ml", "shelling", "id"),
     ("acme.data", "downloads", "weekly"), ("acme.ml", "importance", "gain.total"), ("acme.ml", "Module", "encoder.layer"),
+    ("acme.io", "OpenFile", "/data/x.csv"), ("acme.io", "Loader", "https://h/x"), ("acme.nn", "Net.from_pretrained", "base"),
+    ("acme.io", "read_table", "x.csv"), ("acme.ml", "to_file_type", "csv"),
 ])  # fmt: skip
 def test_a_name_without_such_an_argument_is_only_unknown(module, name, argument):
     assert levels(P4 + call(module, name, argument) + b".") == {"unproven"}

@@ -427,3 +427,16 @@ def test_a_template_that_is_json_as_well_is_read_as_both():
     text = b"{\"a\": \"{{ x['__cla' 'ss__'] }}\"}"
     assert scan(text, "chat_template.jinja").verdict == "dangerous"
     assert scan(b'{"a": "b"}', "chat_template.jinja").verdict == "inert"
+
+
+@pytest.mark.parametrize(
+    ("component", "verdict"),
+    [
+        (["diffusers", "UNet2DConditionModel", {"repo": "a/b", "subfolder": "unet"}], "inert"),
+        (["diffusers", "UNet2DConditionModel", {"repo": "a/b", "trust_remote_code": True}], "unproven"),
+        (["os", "system", {"repo": "a/b"}], "dangerous"),
+    ],
+)
+def test_components_of_a_modular_pipeline(component, verdict):
+    value = {"_class_name": "ModularPipeline", "_diffusers_version": "0.36.0", "unet": component}
+    assert scan(value, "modular_model_index.json").verdict == verdict

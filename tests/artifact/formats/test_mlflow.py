@@ -253,3 +253,20 @@ def test_merges_of_merges_stay_bounded():
     ]
     (root,) = parse("a0: &a0 {k0: 1}\n" + "\n".join(rows) + "\n")
     assert len(root.get("a899").pairs) <= 1001
+
+
+@pytest.mark.parametrize(
+    ("source", "level"), [("import os\nos.system('true')\n", "dangerous"), ("x = 1\n", "unproven")]
+)
+@pytest.mark.parametrize("path", ["code/sklearn.py", "code/mlflow/__init__.py"])
+def test_a_module_that_takes_the_place_of_a_library_is_run(source, level, path):
+    text = SKLEARN.replace("code: null", "code: code")
+    into = Reading("MLmodel", beside={path: source.encode()}.get)
+    mlflow.read(text.encode(), into)
+    assert {event.level for event in into.events} - {"note"} == {level}
+
+
+def test_other_modules_of_the_code_folder_run_when_something_names_them():
+    into = Reading("MLmodel", beside={"code/own.py": b"import os\nos.system('true')\n"}.get)
+    mlflow.read(SKLEARN.replace("code: null", "code: code").encode(), into)
+    assert {event.level for event in into.events} == {"note"}

@@ -431,3 +431,60 @@ def test_a_bundle_of_usual_expressions_is_inert():
 )  # fmt: skip
 def test_what_known_functions_do_depends_on_what_they_are_given(name, arguments, level):
     assert meaning(name, arguments)[0] == level
+
+
+def test_json_of_very_many_values_is_unproven_in_time(monkeypatch):
+    """Each of them may name code: only so many are looked at, and the rest counts as not read."""
+    from modelward.artifact.formats import object_yaml as module
+
+    text = b'{"a": [' + b", ".join([b'{"type": "os.path"}'] * 2000) + b"]}"
+    assert inspect_bytes(text, "x.json").verdict == "dangerous"
+    monkeypatch.setattr(module, "NODES", 3000)
+    report = inspect_bytes(text, "x.json")
+    assert (report.verdict, report.format) == ("unproven", "object-yaml")
+    assert report.coverage.unread
+
+
+# --- HyperPyYAML --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x: !apply:os.system [id]",
+        "model: !new:os.system\n  command: id",
+        "f: !name:os.system\n  command: id",
+        "x: !applyref:subprocess.run\n  args: [id]",
+        "x: !module:subprocess",
+        "x: [1, !apply:builtins.eval ['1']]",
+        "x: !new:torch.os.system [id]",
+    ],
+)
+def test_a_tag_of_hyperpyyaml_names_what_is_called(text):
+    report = inspect_bytes(text.encode(), "hyperparams.yaml")
+    assert (report.format, report.verdict) == ("object-yaml", "dangerous")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: !apply:torch.manual_seed [1]\nlr: 0.1\n",
+        "model: !new:speechbrain.lobes.models.ECAPA_TDNN.ECAPA_TDNN\n  input_size: !ref <n_mels>\nopt: !name:torch.optim.Adam\n  lr: 0.1\n",
+        "x: !PLACEHOLDER\ny: !include:other.yaml\nz: !Sub a.b\n",
+    ],
+)
+def test_usual_hyperparameters_are_not_flagged(text):
+    assert inspect_bytes(text.encode(), "hyperparams.yaml").verdict in {"inert", None}
+
+
+def test_a_gadget_of_a_package_beside_the_known_ones_is_dangerous_with_code():
+    assert judged("_target_: sympy.sympify\na: __import__('os')\n")[0] == "dangerous"
+    assert judged("_target_: sympy.sympify\na: x + 1\n")[0] == "note"
+    assert judged("_target_: acme.ml.train\na: __import__('os')\n")[0] == "unproven"
+
+
+@pytest.mark.parametrize(
+    "name", ["pathlib.Path.write_text", "pathlib.PosixPath.unlink", "pathlib.Path.write_bytes"]
+)
+def test_a_path_that_writes_is_dangerous(name):
+    assert judged(f"_target_: {name}\n_args_: [x]\n")[0] == "dangerous"

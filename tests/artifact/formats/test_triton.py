@@ -29,6 +29,9 @@ parameters: { key: "tokenizer_dir" value: { string_value: "/srv/models/tokenizer
         ('default_model_filename: "../../x/model.onnx"', "dangerous"),
         ('default_model_filename: "/x/model.onnx"', "dangerous"),
         ('runtime: "../evil.so"', "dangerous"),
+        ('backend: "../../evil"', "dangerous"),
+        ('model_operations { op_library_filename: "ops.so" }', "unproven"),
+        ('model_operations { op_library_filename: [ "/tmp/evil.so" ] }', "dangerous"),
         ('parameters: { key: "EXECUTION_ENV_PATH" value: { string_value: "../../env" } }', "unproven"),
     ],
 )

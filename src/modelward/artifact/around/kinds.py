@@ -37,7 +37,7 @@ _PROSE: Final[frozenset[Format]] = frozenset({"text", "csv", "yaml", "toml"})
 _YAML: Final = r".+\.ya?ml(\.j2|\.tmpl)?"
 _HF: Final = (
     r"(config|tokenizer_config|tokenizer|generation_config|preprocessor_config|processor_config|adapter_config|"
-    r"model_index|special_tokens_map|image_processor_config|video_preprocessor_config|scheduler_config|modules|"
+    r"(?:modular_)?model_index|special_tokens_map|image_processor_config|video_preprocessor_config|scheduler_config|modules|"
     r"feature_extractor_config|config_sentence_transformers|sentence_bert_config|adapter_model_config)\.json"
 )
 

@@ -316,7 +316,7 @@ def template(text: str, into: Reading, where: str) -> None:
 def _pipeline(kind: object, name: str) -> bool:
     """Whether the configuration is that of a pipeline: its lists of two name components."""
     named = not isinstance(kind, str) or kind.endswith("Pipeline")
-    return named or name.lower().replace("\\", "/").rsplit("/", 1)[-1] == "model_index.json"
+    return named or name.lower().replace("\\", "/").rsplit("/", 1)[-1].endswith("model_index.json")
 
 
 def _index(given: object, into: Reading) -> None:
@@ -329,11 +329,13 @@ def _index(given: object, into: Reading) -> None:
         if (
             name.startswith("_")
             or not isinstance(value, list)
-            or len(value) != 2
+            or len(value) not in {2, 3}
             or not isinstance(value[0], str)
         ):
             continue
         library = value[0]
+        if len(value) > 2 and isinstance(value[2], dict) and value[2].get("trust_remote_code") is True:
+            into.unproven("hf-config.trust", f"{name} comes from a repository with trust_remote_code on")
         if library in _DIFFUSERS:
             continue
         level, why = targets.meaning(f"{library}.{value[1]}")

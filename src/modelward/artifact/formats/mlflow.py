@@ -25,6 +25,12 @@ _PATHS: Final = (
     "keras_module_path", "model_data", "env",
 )  # fmt: skip
 """Keys whose value is a path within the model's folder."""
+_IMPORTED: Final = (
+    "mlflow", "sklearn", "numpy", "pandas", "scipy", "joblib", "cloudpickle", "pickle", "yaml", "torch",
+    "keras", "tensorflow", "transformers", "onnx", "onnxruntime", "xgboost", "lightgbm", "catboost",
+    "spacy", "statsmodels", "prophet", "langchain", "openai", "sentence_transformers", "pyspark", "h2o", "fastai", "json", "logging",
+)  # fmt: skip
+"""Modules that the loaders of MLflow import."""
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://|[a-z]+:/", re.IGNORECASE)
 
 
@@ -73,6 +79,7 @@ def _flavor(name: str, flavor: Mapping, into: Reading) -> None:
         if isinstance(place, Scalar) and place.value not in {"", "null", "~"}:
             message = f"{name}: modules in the folder {place.value} can be imported"
             into.note("mlflow.code", message)
+            _shadows(place.value, into)
     script = flavor.text("model_code_path")
     if script is not None and script not in {"null", "~"}:
         _script(script, name, into)
@@ -98,6 +105,17 @@ def _loader(loader: str, flavor: Mapping, into: Reading) -> None:
         return
     said = beside[1] if beside is not None else "is not known, and is imported when the model is loaded"
     into.unproven("mlflow.loader", f"loader_module {loader} {said}", call=call)
+
+
+def _shadows(folder: str, into: Reading) -> None:
+    """The folder stands first in the search path: a module in it takes the place of a library."""
+    from modelward.artifact.formats import shipped
+
+    for name in _IMPORTED:
+        into.spend()
+        for path in (f"{folder}/{name}.py", f"{folder}/{name}/__init__.py"):
+            if (content := into.beside(path)) is not None:
+                shipped.source(into, path, content, f"it takes the place of {name} when the model is loaded")
 
 
 def _script(path: str, name: str, into: Reading) -> None:

@@ -2,6 +2,7 @@
 
 Sources: Hydra 1.3, "Instantiating objects" (`_target_`, `_args_`, `_partial_`); jsonargparse 4 and Lightning,
 "LightningCLI" (`class_path`, `init_args`); PyYAML 6.0, constructor.py (`!!python/object/apply` and its kin);
+HyperPyYAML 1.2, core.py (`!new:`, `!apply:` and their kin);
 jsonpickle 3, tags.py (`py/object`, `py/reduce`); logging.config, "User-defined objects" (`()`), `ext://`.
 """
 
@@ -12,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.formats import interpolate, targets
+from modelward.artifact.pickle import rules
 from modelward.artifact.reading import Malformed
 from modelward.artifact.yaml import Mapping, Node, Scalar, Sequence, parse, walk
 
@@ -29,6 +31,8 @@ _TRIED: Final = 200
 """Longest expression that is looked at, and most that are looked at one by one."""
 """Most notes on names that are kept."""
 
+NODES: Final = 500_000
+"""Most values of a JSON text that makes objects; such a text takes two seconds to read."""
 _TARGETS: Final = ("_target_", "__target__", "class_path", "py/object", "py/function", "py/type")
 """Keys whose value is imported and called."""
 _WEAK: Final = (
@@ -44,8 +48,12 @@ _ACTS: Final = re.compile(
     r"\$(?!\{).*?(?:\bimport\s|\b__\w+__|\b(?:os|subprocess|sys|builtins)\.|\b(?:eval|exec|open|getattr)\()"
 )
 _OWN: Final = frozenset((*_TARGETS, "_partial_", "_recursive_", "_convert_", *_ARGUMENTS))
+_RUNS: Final = ("runs ", "evaluates ", "builds a function", "executes", "compiles")
+"""How the effects begin of gadgets that run what they are given."""
 _TAG: Final = re.compile(r"(?:tag:yaml\.org,2002:|!)?python/([a-z]+(?:/[a-z]+)?)(?::(.*))?$")
 _JAVA: Final = re.compile(r"(?:tag:yaml\.org,2002:|!)((?:javax?|com|org|sun)\.[\w.$]+)")
+_HYPER: Final = re.compile(r"!(new|name|apply|applyref|module):([\w.]+)$")
+"""Tags of HyperPyYAML, which SpeechBrain reads: what they name is imported, and called if no module."""
 _DATA_TAGS: Final = frozenset(
     {"none", "bool", "str", "unicode", "bytes", "int", "long", "float", "complex", "list", "tuple", "dict"}
 )
@@ -81,16 +89,18 @@ def node(value: object) -> Node:
     """A decoded JSON value as nodes.
 
     Raises:
-        Malformed: it is nested too deeply.
+        Malformed: it is nested too deeply, or has more than `NODES` values.
     """
     root = Sequence([], "", 0)
+    count = 0
     stack: list[tuple[object, list[Node] | list[tuple[Node, Node]], Node | None, int]] = [
         (value, root.items, None, 0)
     ]
     while stack:
         item, into, key, depth = stack.pop()
-        if depth > DEPTH:
-            raise Malformed(f"the JSON has more than {DEPTH} levels")
+        count += 1
+        if depth > DEPTH or count > NODES:
+            raise Malformed(f"the JSON has more than {DEPTH} levels or {NODES} values")
         made: Node
         if isinstance(item, dict):
             made = Mapping([], "", 0)
@@ -119,7 +129,7 @@ def names_objects(root: Node) -> bool:
             _INLINE.search(part.value) or _ACTS.match(part.value) or _RESOLVER.match(part.value.strip())
         ):
             return True
-        if part.tag and (_TAG.match(part.tag) or _JAVA.match(part.tag)):
+        if part.tag and (_TAG.match(part.tag) or _JAVA.match(part.tag) or _HYPER.match(part.tag)):
             return True
         if isinstance(part, Mapping):
             if any(part.get(key) is not None for key in (*_TARGETS, "py/repr")):
@@ -144,6 +154,7 @@ def judge(root: Node, into: Reading) -> None:
         if part.tag:
             _tag(part, into, said)
         if isinstance(part, Mapping):
+            into.spend(4)
             _mapping(part, root, into, said)
         elif isinstance(part, Scalar) and "${" in part.value:
             _interpolation(part, into)
@@ -156,7 +167,7 @@ def _expressions(root: Node, into: Reading) -> None:
     from modelward.artifact.around.source import analyse
 
     scalars = (part.value for part in walk(root) if isinstance(part, Scalar))
-    texts = {value[1:] for value in scalars if _EXPRESSION.match(value)}
+    texts = {value[1:] for value in scalars if value[:1] == "$" and _EXPRESSION.match(value)}
     lines = sorted(re.sub(r"@[\w:#]+", "reference", text) for text in texts if len(text) < _LONGEST)
     lines.sort(key=lambda line: not line.lstrip().startswith(("import ", "from ")))
     imports = [line for line in lines if line.lstrip().startswith(("import ", "from "))]
@@ -215,7 +226,9 @@ def _name(name: str, part: Mapping, into: Reading, said: set[str]) -> None:
     if level == "note":
         level, why = targets.beside(name, into) or (level, why)
     if level == "note" and (danger := _suspicious(part)):
-        level, why = "unproven", f"is given the text {danger!r}"
+        module, _, last = name.replace(":", ".").rpartition(".")
+        runs = (rules.gadget(module, last) or "").startswith(_RUNS)
+        level, why = "dangerous" if runs else "unproven", f"is given the text {danger!r}"
     report(level, f"{name} {why}{_at(part)}", into, said, call=_call(name, part))
 
 
@@ -307,12 +320,25 @@ def rules_arguments() -> tuple[str, ...]:
     )
 
 
+def _hyper(part: Node, kind: str, name: str, into: Reading, said: set[str]) -> None:
+    """`!apply:os.system [id]`: as with `_target_`, a name of the user's own adds no danger to its project."""
+    path = f"{name}.x" if kind == "module" else name
+    if isinstance(part, Mapping) and kind != "module":
+        _name(path, part, into, said)
+        return
+    given = Mapping([(Scalar("_args_", "", 0, plain=True), part)], "", part.line)
+    _name(path, given if kind != "module" else Mapping([], "", part.line), into, said)
+
+
 def _tag(part: Node, into: Reading, said: set[str]) -> None:
     java = _JAVA.match(part.tag)
     if java:
         into.dangerous(
             "object-yaml.payload", f"the tag {part.tag} makes a {java[1]} in Java's SnakeYAML{_at(part)}"
         )
+        return
+    if hyper := _HYPER.match(part.tag):
+        _hyper(part, hyper[1], hyper[2], into, said)
         return
     found = _TAG.match(part.tag)
     if found is None or found[1] in _DATA_TAGS:

@@ -209,6 +209,12 @@ def _known(path: str, parts: list[str], given: Mapping[str, str], *, standard: b
         if parts[0] in _HARMLESS_MODULES and (len(parts) < 3 or parts[1] in _HARMLESS_CLASSES):
             return "inert", "only computes"
         effect = rules.gadget(parts[0], ".".join(parts[1:])) or rules.gadget(".".join(parts[:-1]), parts[-1])
+        if (
+            path.startswith("pathlib.")
+            and len(parts) > 2
+            and parts[-1].startswith(("write_", "unlink", "rmdir"))
+        ):
+            return "dangerous", "writes or deletes a file"
         return "unproven", effect or "is a part of the standard library whose effect is unknown"
     last = parts[-1]
     if said := _special(path, last, given):

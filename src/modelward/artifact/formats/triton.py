@@ -30,8 +30,10 @@ _KNOWN: Final = frozenset(
     )
 )  # fmt: skip
 _FIELD: Final = re.compile(
-    r"\b(backend|platform|runtime|default_model_filename|string_value)\s*:\s*[\"']([^\"']*)[\"']"
+    r"\b(backend|platform|runtime|default_model_filename|string_value|op_library_filename)\s*:\s*\[?\s*[\"']([^\"']*)[\"']"
 )
+
+_PATHS: Final = frozenset(("default_model_filename", "runtime", "backend", "op_library_filename"))
 
 
 def read(data: Buffer, into: Reading) -> None:
@@ -40,8 +42,12 @@ def read(data: Buffer, into: Reading) -> None:
     into.facts["framework"] = "triton"
     for field, value in _FIELD.findall(text):
         into.spend()
-        if (why := escapes(value)) is not None and field in {"default_model_filename", "runtime"}:
+        if (why := escapes(value)) is not None and field in _PATHS:
             into.dangerous("triton.path", f"{field} {value[:200]!r} {why}")
+        elif field == "op_library_filename":
+            into.unproven(
+                "triton.library", f"{value[:200]!r} is a native library that the server loads first"
+            )
         elif field == "string_value" and why == "leads out of the folder":
             into.unproven("triton.parameter", f"a parameter {value[:200]!r} {why}")
         elif field == "backend" and value == "python":

@@ -32,7 +32,7 @@ _IMPORT: Final = frozenset((
     "import", "imports", "importer", "locate", "resolve", "symbol", "module", "qualname",
 ))  # fmt: skip
 _NATIVE: Final = frozenset((
-    "dlopen", "cdll", "dll", "lib", "library", "libraries", "plugin", "extension",
+    "dlopen", "cdll", "dll", "lib", "library", "libraries", "plugin", "extension", "ops", "op",
 ))  # fmt: skip
 _LOAD: Final = frozenset((
     "load", "loads", "loader", "read", "open", "register", "from",
@@ -46,8 +46,15 @@ _FETCH: Final = frozenset((
 ))  # fmt: skip
 _WRITE: Final = frozenset((
     "write", "save", "dump", "export", "delete", "remove", "unlink", "rmtree", "copy", "move", "mkdir",
-    "makedirs", "chmod", "extract",
+    "makedirs", "chmod", "extract", "savefig", "imsave", "imwrite", "touch", "symlink", "unzip",
+    "untar", "unpack", "truncate", "rename", "rmdir", "render",
 ))  # fmt: skip
+_READ: Final = frozenset((
+    "open", "load", "read", "imread", "import", "include",
+))  # fmt: skip
+_TABLES: Final = frozenset(
+    ("csv", "json", "parquet", "excel", "html", "hdf", "feather", "sql", "netcdf", "zarr", "file")
+)
 _PROGRAM: Final = re.compile(
     r"(?:/\S*/)?(?:id|sh|bash|zsh|dash|ls|cat|curl|wget|rm|touch|nc|ncat|netcat|echo|chmod|chown|whoami|uname|ping|python[\d.]*|perl|ruby|node|"
     r"pip|kill|ssh|scp|sudo|su|env|xterm|calc|gnome-calculator|powershell|cmd|nslookup|dig|base64|crontab|mkfifo|telnet|java|make|gcc|git|"
@@ -57,6 +64,7 @@ _META: Final = re.compile(r"[;|&`<>]\s*\w|\$\(|\$\{?\w|>\s*/")
 _LINE: Final = re.compile(r"\s--?\w|/|[;|&<>`]")
 _URL: Final = re.compile(r"(?:https?|ftp|file|s3|gs)://\S", re.IGNORECASE)
 _PATH: Final = re.compile(r"(?:/|~/|\.\./|[A-Za-z]:[\\/])[\w.~-]")
+_REPOSITORY: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(?:[.:][A-Za-z_]\w*)+")
 _OBJECT: Final = re.compile(r"\S+\.(?:so(?:\.\d+)*|dll|dylib|pyd)")
 
@@ -76,6 +84,7 @@ def meaning(module: str, name: str, texts: Sequence[str]) -> str | None:
     """
     words = split(name.rpartition(".")[2])
     where = split(".".join([module, *name.split(".")[:-1]]).rpartition(".")[2])
+    function = name.rpartition(".")[2][:1].islower() or name.rpartition(".")[2][:1] == "_"
     shell = words & _SHELL or (words & _RUN and where & _SHELL)
     for text in texts:
         if (shell or words & _RUN) and _command(text, sure=bool(shell)):
@@ -92,6 +101,12 @@ def meaning(module: str, name: str, texts: Sequence[str]) -> str | None:
             return f"loads the native library {text[:60]!r}, by its name"
         if (words & _FETCH or words >= {"open", "url"} or words >= {"get", "url"}) and _URL.match(text):
             return f"opens {text[:60]!r}, by its name"
+        if function and words & _READ and (_PATH.match(text) or _URL.match(text)) and not _META.search(text):
+            return f"opens {text[:60]!r}, by its name"
+        if function and words >= {"from", "pretrained"} and _REPOSITORY.fullmatch(text):
+            return f"fetches and loads {text[:60]!r}, by its name"
+        if function and "to" in words and words & _TABLES and _PATH.match(text):
+            return f"changes the file {text[:60]!r}, by its name"
         if words & _WRITE and _PATH.match(text) and not _META.search(text):
             return f"changes the file {text[:60]!r}, by its name"
     return None

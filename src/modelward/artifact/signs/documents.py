@@ -33,7 +33,7 @@ _JSON_OBJECTS: Final = re.compile(
     + rb")"
 )
 _YAML_HINT: Final = re.compile(
-    rb"_target_|class_path|py/repr|python/|,2002:|%TAG|![\w!:./-]{0,40}%[2-7]|"
+    rb"!(?:new|name|apply|applyref|module):|_target_|class_path|py/repr|python/|,2002:|%TAG|![\w!:./-]{0,40}%[2-7]|"
     rb"!!(?:javax?|com|org|sun)\.|"
     rb"\$\{[ \t]*(?:oc\.)?(?:eval|py|python|exec|lambda|pyeval|evaluate|sh|shell|cmd)[ \t]*:|"
     rb"\$(?=[A-Za-z_(\[])[^\n]{0,200}?"
@@ -49,11 +49,12 @@ _LATE: Final = re.compile(
     + _WEAK
     + rb"""(?=["']?[ \t]{0,9}:[ \t]{0,9}["']?(?:ext://)?"""
     + _REACHED
-    + rb"""))["']?[ \t]{0,9}:|[\s:\-\[{,]!(?:!|<tag:yaml.org,2002:)python/"""
+    + rb"""))["']?[ \t]{0,9}:|[\s:\-\[{,]!(?:(?:!|<tag:yaml.org,2002:)python/|"""
+    rb"(?:new|name|apply|applyref|module):)"
 )
 """What makes YAML that is too large to be parsed worth a report."""
 _NEEDED: Final = (b":", b"!", b"$", b"%", b"/", b"\\", b"_target_", b"class_path", b"class_name")
-"""What one of the two has to contain: numbers alone, as in pickles of protocol 0, are not searched for them."""
+"""What one of the two has to contain: numbers alone, as in protocol 0, are not searched."""
 _ESCAPE: Final = re.compile(
     rb"\\(?:x([0-7][0-9a-fA-F])|u00([0-7][0-9a-fA-F])|U000000([0-7][0-9a-fA-F])|\r?\n[ \t]*)"
 )
