@@ -1,7 +1,7 @@
 """What it costs to bring a point into a leaf, in the norm's own terms.
 
-Costs are kept so that they add up, or for Linf so that the largest counts: c for Linf and L1, c**2 for L2 and 1
-for every change for L0. `total` joins them, `radius` turns a radius into the same terms.
+Costs are kept so that they add up, or for Linf so that the largest counts: c for Linf and L1, c**2 for L2 and
+1 for every change for L0. `total` joins them, `radius` turns a radius into the same terms.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Costs:
         norm = self.reach.threat.norm
         if norm == "l0":
             return np.where(np.isinf(size), np.inf, (size > 0).astype(np.float64))
-        return np.asarray(np.square(size)) if norm == "l2" else size
+        return np.asarray(np.square(size) if norm == "l2" else size)
 
     def total(self, terms: FloatArray) -> FloatArray:
         """Terms of all features of each row, joined: (n, f) to (n,)."""
@@ -65,10 +65,6 @@ class Costs:
     def radius(self, eps: float) -> float:
         """A radius in the terms of totals, a little enlarged."""
         return (eps**2 if self.reach.threat.norm == "l2" else eps) * ROUNDED
-
-    def size(self, total: float) -> float:
-        """A total as a radius."""
-        return float(np.sqrt(total)) if self.reach.threat.norm == "l2" else total
 
     def origin(self, point: int) -> FloatArray:
         """(d,) the unmodified values."""
@@ -146,7 +142,9 @@ class Costs:
             features: (a,) numeric features with a value.
             box: (n, a) lower ends, exclusive, and upper ends, whole where the feature is.
         """
-        size = np.abs(self.nearest(origin, features, box) - origin[features]) / self.scale[features]
+        size: FloatArray = (
+            np.abs(self.nearest(origin, features, box) - origin[features]) / self.scale[features]
+        )
         return self.term(size)
 
     def nearest(
