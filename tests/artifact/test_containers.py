@@ -341,3 +341,20 @@ def test_both_readings_of_an_archive():
         ("b", b"6789", False),
     ]
     assert (found.oddities, found.complete) == ([], True)
+
+
+def test_a_member_that_no_reader_proves_is_unproven(monkeypatch):
+    """Silence of a reader is no proof: the member is named, and the archive is not inert."""
+    from modelward.artifact.formats import table
+
+    header = b'{"w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}'
+    member = len(header).to_bytes(8, "little") + header + b"\0\0"
+    data = archive([("a/w.safetensors", member)])
+    assert inspect_bytes(data, "x.zip").verdict == "inert"
+    monkeypatch.setattr(table, "readers", lambda kind: [])
+    report = inspect_bytes(data, "x.zip")
+    found = [finding for finding in report.findings if finding.rule == "artifact.unproven-member"]
+    assert (report.verdict, [finding.location.member for finding in found]) == (
+        "unproven",
+        ["a/w.safetensors"],
+    )

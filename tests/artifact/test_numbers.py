@@ -27,6 +27,17 @@ def test_numbers_that_a_graph_beside_them_describes(tmp_path, name, partner, con
     assert inspect(tmp_path / name).verdict == "unproven"
 
 
+@pytest.mark.parametrize(("named", "verdict"), [(b"odd name.weights", None), (b"other", "unproven")])
+def test_numbers_that_the_usual_graph_names(tmp_path, named, verdict):
+    onnx = pytest.importorskip("onnx")
+    tensor = onnx.TensorProto(name="w", data_type=1, dims=[4096], data_location=1)
+    tensor.external_data.add(key="location", value=named.decode())
+    graph = onnx.helper.make_graph([], "g", [], [], initializer=[tensor])
+    (tmp_path / "model.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    (tmp_path / "odd name.weights").write_bytes(NUMBERS)
+    assert inspect(tmp_path / "odd name.weights").verdict == verdict
+
+
 def test_a_name_alone_is_no_proof_and_a_pickle_stays_one(tmp_path):
     (tmp_path / "model.xml").write_bytes(NET)
     (tmp_path / "model.bin").write_bytes(b"cos\nsystem\n(Vid\ntR.")

@@ -128,8 +128,8 @@ def _also(into: Collected, data: Buffer, kind: Format, named: tuple[str, str], d
     if _is_zip(data, kind):
         _other_archives(into, data, kind, named, depth)
     else:
-        _appended_zip(into, data, named, depth, usual=kind == "tflite" or kind in TARS)
-    if kind not in TARS and is_header(bytes(data[:512])):
+        _appended_zip(into, data, named, depth, usual=kind == "tflite" or _is_tar(data, kind))
+    if not _is_tar(data, kind) and is_header(bytes(data[:512])):
         from modelward.artifact import tars
 
         into.add(named[0], "tar.polyglot", "the content is a tar archive as well as what it looks like")
@@ -158,7 +158,11 @@ def _other_archives(into: Collected, data: Buffer, kind: Format, named: tuple[st
 
 
 def _is_zip(data: Buffer, kind: Format) -> bool:
-    return kind in ZIPS and (kind not in {"keras", "coreml"} or data[:2] == b"PK")
+    return kind in ZIPS and (kind not in {"keras", "coreml"} or data[:2] == b"PK") and not _is_tar(data, kind)
+
+
+def _is_tar(data: Buffer, kind: Format) -> bool:
+    return kind in TARS or (kind == "mar" and is_header(bytes(data[:512])))
 
 
 def _second_look(into: Collected, data: Buffer, member: str) -> None:
@@ -207,7 +211,7 @@ def _content(into: Collected, data: Buffer, found: Sniffed, member: str, depth: 
         from modelward.artifact.zipread import Archive
 
         zips.walk(into, Archive(data), kind, member, depth)
-    elif kind in TARS:
+    elif _is_tar(data, kind):
         from modelward.artifact import tars
 
         tars.walk(into, data, kind, member, depth)

@@ -56,6 +56,9 @@ def described(found: Sniffed, data: Buffer, name: str, beside: Callable[[str], b
         for partner in [match.expand(each) for each in partners] if match else []:
             if _is(beside(partner), formats):
                 return Sniffed("raw-numbers", f"numbers that {partner} describes")
+    graph = beside("model.onnx") or b""
+    if leaf.encode() in graph and _is(graph, frozenset({"onnx"})):
+        return Sniffed("raw-numbers", "numbers that model.onnx names")
     for pattern, partners, start in _TEXTS:
         match = re.fullmatch(pattern, leaf)
         for partner in [match.expand(each) for each in partners] if match else []:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modelward.artifact.events import Severity
     from modelward.core.canonical import JSON
 
-STEPS: Final = 5_000_000
+STEPS: Final = 3_000_000
 """Most steps (nodes, fields, entries) that a reader may take; more is reported as not read."""
 
 

@@ -152,16 +152,19 @@ def _is_merge(key: Node) -> bool:
 
 
 def walk(root: Node) -> Iterator[Node]:
-    """Every node once, although aliases let it stand in several places."""
+    """Every node once, although aliases let it stand in several places; a text once for each of them."""
     seen: set[int] = set()
     stack = [root]
     while stack:
         node = stack.pop()
+        if isinstance(node, Scalar):
+            yield node
+            continue
         if id(node) in seen:
             continue
         seen.add(id(node))
         yield node
         if isinstance(node, Sequence):
             stack += reversed(node.items)
-        elif isinstance(node, Mapping):
+        else:
             stack += [part for pair in reversed(node.pairs) for part in reversed(pair)]

@@ -361,6 +361,55 @@ def test_pytables_unpickles_object_arrays(made, compression):
     assert made(write(pickle.dumps({"a": [1.5]}, 4))).verdict == "inert"
 
 
+def _in_attribute(file, content):
+    file.create_group("g").attrs["x"] = np.void(content)
+
+
+def _in_array_attribute(file, content):
+    file.attrs["x"] = np.frombuffer(content, "u1")
+
+
+def _in_bytes(file, content):
+    file["g/x"] = np.frombuffer(content, "u1")
+
+
+def _in_opaque(file, content):
+    file["x"] = np.void(content)
+
+
+def _in_text(file, content):
+    file["x"] = np.bytes_(content)
+
+
+def _in_sequence(file, content):
+    file.create_dataset("x", (2,), dtype=h5py.vlen_dtype(np.uint8))[1] = np.frombuffer(content, "u1")
+
+
+def _in_sequence_attribute(file, content):
+    made = np.empty(1, object)
+    made[0] = np.frombuffer(content, "u1")
+    file.attrs.create("x", made, dtype=h5py.vlen_dtype(np.uint8))
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize(
+    "write",
+    [
+        _in_attribute,
+        _in_array_attribute,
+        _in_bytes,
+        _in_opaque,
+        _in_text,
+        _in_sequence,
+        _in_sequence_attribute,
+    ],
+)
+def test_bytes_that_are_a_pickle_are_read_wherever_they_stand(made, write, protocol):
+    assert made(lambda file: write(file, pickle.dumps(Payload(), protocol))).verdict == "dangerous"
+    assert made(lambda file: write(file, pickle.dumps([1, {"a": None}], protocol))).verdict == "inert"
+    assert made(lambda file: write(file, b"\x80\x04 an image that ends so.")).verdict == "inert"
+
+
 def test_hickle_keeps_pickles_in_datasets(made):
     def write(content, chunks=None):
         def inner(file):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 import zipfile
 
 import pytest
@@ -144,3 +145,47 @@ def test_manifests_that_are_damaged_or_ask_for_another_runtime():
 def test_any_manifest_gives_a_verdict(fields, content):
     report = inspect_bytes(mar(fields, **{"handler.py": content, "a.yaml": content}), "m.mar")
     assert report.verdict in {"inert", "unproven", "dangerous"}
+
+
+# --- archives of tar ---------------------------------------------------------------------------------------------
+
+
+def packed(mode="w", handler="h.py", **members):
+    """As `torch-model-archiver --archive-format tgz` writes it."""
+    manifest = {
+        "runtime": "python",
+        "model": {"modelName": "m", "serializedFile": "m.pt", "handler": handler},
+    }
+    content = {"MAR-INF/MANIFEST.json": json.dumps(manifest).encode(), **members}
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode=mode) as archive:
+        for name, data in content.items():
+            entry = tarfile.TarInfo(name.replace("__", "/"))
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return made.getvalue()
+
+
+EVIL = b"import os\nos.system('id')\n"
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_an_archive_of_tar_is_served_as_well(mode):
+    assert inspect_bytes(packed(mode, **{"h.py": EVIL}), "m.tar.gz").verdict == "dangerous"
+    assert inspect_bytes(packed(mode, **{"h.py": b"class H:\n    pass\n"}), "m.tar.gz").verdict == "unproven"
+    assert inspect_bytes(packed(mode, "image_classifier"), "m.tar.gz").verdict == "inert"
+    assert inspect_bytes(packed(mode, "../evil.py"), "m.tar.gz").verdict == "dangerous"
+
+
+def test_a_tar_is_told_by_its_manifest():
+    report = inspect_bytes(packed(**{"h.py": EVIL}), "x")
+    assert (report.format, rules(report)) == ("mar", {"shipped.payload"} | rules(report))
+    assert inspect_bytes(packed().replace(b"MAR-INF/MANIFEST", b"MAR-INF/MANIFESX"), "x").format == "tar"
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_mar_within_a_tar(mode):
+    inner = mar({"handler": "h.py"}, **{"h.py": EVIL.decode()})
+    assert (
+        inspect_bytes(packed(mode, "image_classifier", **{"a__model.mar": inner}), "x").verdict == "dangerous"
+    )

@@ -26,8 +26,8 @@ def graph(*nodes, constants=(), sparse=()):
     )
 
 
-def model(*nodes, constants=(), sparse=(), domains=(), functions=(), **options):
-    sets = [helper.make_opsetid("", 17), *(helper.make_opsetid(domain, 1) for domain in domains)]
+def model(*nodes, constants=(), sparse=(), domains=(), functions=(), version=17, **options):
+    sets = [helper.make_opsetid("", version), *(helper.make_opsetid(domain, 1) for domain in domains)]
     made = graph(*nodes, constants=constants, sparse=sparse)
     return helper.make_model(made, opset_imports=sets, functions=list(functions), **options)
 
@@ -63,7 +63,33 @@ def test_operators_of_the_standard_and_of_the_runtime_are_inert(verdict, domain)
 
 
 def test_an_operator_that_the_standard_will_have_one_day_is_inert(verdict):
-    assert verdict(model(node("NextYearsOperator")).SerializeToString())[0] == "inert"
+    """A model that asks for a set which is newer than the list may use what is not on it; no other may."""
+    assert verdict(model(node("NextYearsOperator"), version=999).SerializeToString())[0] == "inert"
+    now = model(node("NextYearsOperator")).SerializeToString()
+    assert verdict(now) == ("unproven", {"onnx.custom-operator"})
+    own = model(node("Odd", "ai.onnx.ml"), domains=["ai.onnx.ml"]).SerializeToString()
+    assert verdict(own) == ("unproven", {"onnx.custom-operator"})
+
+
+@pytest.mark.parametrize(
+    "name", ["DecodeBbox_TRT", "TRT_FP8QuantizeLinear", "CustomQKVToContextPluginDynamic"]
+)
+def test_plugins_that_tensorrt_brings_are_a_note(name):
+    report = inspect_bytes(model(node(name)).SerializeToString(), "m.onnx")
+    assert (report.verdict, report.findings[0].rule) == ("inert", "onnx.tensorrt")
+
+
+@pytest.mark.parametrize("name", ["AzureTextToText", "AzureTritonInvoker"])
+def test_operators_that_send_their_inputs_away_are_unproven(name):
+    made = model(node(name, "com.microsoft.extensions", model_uri="https://evil.example"))
+    report = inspect_bytes(made.SerializeToString(), "m.onnx")
+    assert (report.verdict, report.findings[0].rule) == ("unproven", "onnx.host-operator")
+    assert report.findings[0].call == f"{name}(https://evil.example)"
+
+
+def test_the_list_of_operators_is_onnxs():
+    assert {"Relu", "If", "Loop", "ImageScaler", "QLinearConv"} <= reader.listed().operators[""]
+    assert reader.listed().versions[""] >= 24
 
 
 @pytest.mark.parametrize(
@@ -235,7 +261,7 @@ def test_external_data_is_found_wherever_tensors_are(verdict):
     sparse = onnx.SparseTensorProto(values=bad, indices=external({"location": "ok"}), dims=[4])
     body = helper.make_node("Constant", [], ["b"])
     body.attribute.append(onnx.AttributeProto(name="value", type=onnx.AttributeProto.TENSOR, t=bad))
-    listed = helper.make_node("Many", ["x"], ["y"])
+    listed = helper.make_node("LSTM", ["x"], ["y"])
     listed.attribute.append(onnx.AttributeProto(name="v", type=onnx.AttributeProto.TENSORS, tensors=[bad]))
     thin = helper.make_node("Constant", [], ["y"])
     thin.attribute.append(

@@ -201,7 +201,7 @@ def test_an_openvino_model_is_inert_and_has_facts():
 @pytest.mark.parametrize(
     ("opset", "kind", "expected"),
     [
-        ("opset16", "Relu", "inert"), ("opset1", "SomethingNew", "inert"), ("", "Convolution", "inert"),
+        ("opset16", "Relu", "inert"), ("opset1", "SomethingNew", "unproven"), ("util", "SomethingNew", "inert"), ("", "Convolution", "inert"),
         ("extension", "BPETokenizer", "inert"), ("extension", "EvilLayer", "unproven"),
         ("evil_ops", "Relu", "unproven"), ("opset1x", "Relu", "unproven"),
     ],
@@ -322,3 +322,17 @@ def test_elements_of_an_entity_are_not_read(verdict):
         {"xml.entity-markup"},
     )
     assert verdict(b'<!DOCTYPE PMML [<!ENTITY e "1.5">]><PMML version="4.4">&e;</PMML>')[0] == "inert"
+
+
+def test_the_list_of_layers_is_openvinos():
+    assert {
+        "Const",
+        "ReLU",
+        "SoftMax",
+        "PReLU",
+        "Parameter",
+        "Result",
+        "Convolution",
+        "If",
+    } <= openvino.known()
+    assert len(openvino.known()) > 190

@@ -11,21 +11,24 @@ CVE-2022-1471).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from modelward.artifact.formats.shipped import payload, source
 from modelward.artifact.names import join, leads_out
 from modelward.artifact.reading import Malformed
+from modelward.artifact.tarread import Trouble, entries, is_header
 from modelward.artifact.zipread import Archive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from modelward.artifact.pickle.values import Buffer
     from modelward.artifact.reading import Reading
-    from modelward.artifact.zipread import Member
+    from modelward.artifact.tarread import Entry
 
 MANIFEST: Final = "MAR-INF/MANIFEST.json"
 _BUILT_IN: Final = frozenset(
@@ -35,6 +38,7 @@ _BUILT_IN: Final = frozenset(
     }
 )  # fmt: skip
 _SOURCE: Final = 4 << 20
+_ENTRIES: Final = 100_000
 _URL: Final = re.compile(r"(?:https?|ftp|file|s3|gs|jar|ldap|rmi)://", re.IGNORECASE)
 _ELSEWHERE: Final = re.compile(
     r"^\s*(?:-e\b|--editable|-i\b|--(?:extra-)?index-url|-f\b|--find-links|--trusted-host|git\+|https?://|file:)"
@@ -48,43 +52,66 @@ _PLAIN_TAGS: Final = frozenset(
 _LOOSE: Final = re.compile(r"!!(?:javax?|com|org|sun|python)[./][\w./:$]+")
 
 
+class _Part(NamedTuple):
+    """A file of the archive: its name, and its content or None when it is too large or cannot be read."""
+
+    name: str
+    content: Callable[[], bytes | None]
+
+
 def read(data: Buffer, into: Reading) -> None:
     """Judge the manifest and what it names."""
-    from modelward.artifact.zips import content
-
-    archive = Archive(data)
-    members = {_unpacked(member): member for member in archive.members}
+    parts = _packed(data) if is_header(bytes(data[:512])) else _zipped(data)
+    members = {_unpacked(part): part for part in parts}
     into.facts["framework"] = "torchserve"
     named: set[str] = set()
-    manifests = [member for member in archive.members if _unpacked(member) == MANIFEST]
-    for member in manifests:
-        raw = content(archive, member, _SOURCE)
+    for part in parts:
+        if _unpacked(part) != MANIFEST:
+            continue
+        raw = part.content()
         if raw is None:
             raise Malformed("the manifest cannot be decompressed")
-        named |= _manifest(into, archive, members, raw)
-    for member in archive.members:
+        named |= _manifest(into, members, raw)
+    for part in parts:
         into.spend()
-        lower = member.name.lower()
+        lower = part.name.lower()
         if not lower.endswith((".py", ".yaml", ".yml")):
             continue
-        raw = content(archive, member, _SOURCE)
+        raw = part.content()
         if raw is None:
-            into.missed(f"{member.name[:200]!r} cannot be read")
+            into.missed(f"{part.name[:200]!r} cannot be read")
         elif not lower.endswith(".py"):
-            _yaml(into, member.name, raw)
-        elif _unpacked(member) in named and raw.strip():
-            source(into, member.name, raw, "the server imports it")
+            _yaml(into, part.name, raw)
+        elif _unpacked(part) in named and raw.strip():
+            source(into, part.name, raw, "the server imports it")
         else:
-            payload(into, member.name, raw, "the handler may import it")
+            payload(into, part.name, raw, "the handler may import it")
     into.proven = True
 
 
-def _unpacked(member: Member) -> str:
+def _zipped(data: Buffer) -> list[_Part]:
+    from modelward.artifact.zips import content
+
+    archive = Archive(data)
+    return [_Part(member.name, partial(content, archive, member, _SOURCE)) for member in archive.members]
+
+
+def _packed(data: Buffer) -> list[_Part]:
+    """Files of a tar archive, as the archiver writes with `--archive-format tgz`."""
+    found = islice((entry for entry in entries(data) if not isinstance(entry, Trouble)), _ENTRIES)
+    return [_Part(entry.name, partial(_file, data, entry)) for entry in found if entry.kind == "file"]
+
+
+def _file(data: Buffer, entry: Entry) -> bytes | None:
+    return bytes(data[entry.start : entry.start + entry.size]) if entry.size <= _SOURCE else None
+
+
+def _unpacked(member: _Part) -> str:
     """Where a member stands once the server has unpacked the archive."""
     return join("", member.name) or member.name
 
 
-def _manifest(into: Reading, archive: Archive, members: dict[str, Member], raw: bytes) -> set[str]:
+def _manifest(into: Reading, members: dict[str, _Part], raw: bytes) -> set[str]:
     """Judge what a manifest says; gives the sources that the server imports."""
     try:
         manifest = msgspec.json.decode(raw)
@@ -113,7 +140,7 @@ def _manifest(into: Reading, archive: Archive, members: dict[str, Member], raw: 
         model = fields.get("modelFile")
         if isinstance(model, str) and model:
             named.add(join("", model) or model)
-        _requirements(into, archive, members, fields.get("requirementsFile"))
+        _requirements(into, members, fields.get("requirementsFile"))
     return named
 
 
@@ -131,7 +158,7 @@ def _texts(into: Reading, fields: dict[str, object]) -> Iterator[tuple[str, str]
             stack += value.items()
 
 
-def _handler(into: Reading, handler: object, members: dict[str, Member]) -> set[str]:
+def _handler(into: Reading, handler: object, members: dict[str, _Part]) -> set[str]:
     if not isinstance(handler, str) or not handler:
         return set()
     path = join("", handler.split(":", 1)[0]) or handler
@@ -148,13 +175,11 @@ def _handler(into: Reading, handler: object, members: dict[str, Member]) -> set[
     return set()
 
 
-def _requirements(into: Reading, archive: Archive, members: dict[str, Member], name: object) -> None:
-    from modelward.artifact.zips import content
-
+def _requirements(into: Reading, members: dict[str, _Part], name: object) -> None:
     member = members.get(name) if isinstance(name, str) else None
     if member is None:
         return
-    text = (content(archive, member, _SOURCE) or b"").decode("utf-8", "backslashreplace")
+    text = (member.content() or b"").decode("utf-8", "backslashreplace")
     into.note("mar.requirements", "the server may install the packages that the archive asks for")
     if found := _ELSEWHERE.search(text):
         line = text[found.start() :].lstrip().split("\n", 1)[0][:200]

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+import msgspec
 
 from modelward.artifact.formats.paths import escapes
 from modelward.artifact.formats.protobuf import Message
@@ -39,8 +43,14 @@ _HOST: Final = {
     "ATenOp": "calls any operator of PyTorch by name",
     "TritonOp": "runs a Triton kernel that Python code provides",
     "ExternalFunctionCall": "calls a function outside the runtime",
+    "Snpe": "runs a graph that is compiled for another runtime",
 }
 """Operators of com.microsoft and org.pytorch.aten that leave the runtime -> what they do."""
+_LIST: Final = Path(__file__).with_name("onnx_ops.json")
+_PLUGIN: Final = re.compile(r"\w+_TRT|TRT_\w+|\w+PluginDynamic|\w+Plugin")
+"""Names of operators that TensorRT's own library of plugins has, which exporters write without a domain."""
+_NETWORK: Final = re.compile(r"Azure\w+")
+"""Operators of onnxruntime-extensions that send their inputs to the address that an attribute names."""
 _EXTENSIONS: Final = frozenset(("ai.onnx.contrib", "com.microsoft.extensions"))
 """Domains of onnxruntime-extensions: operators of one native library that the application registers."""
 _PYTHON: Final = re.compile(r"py[A-Z_]|Py[A-Z]|Python")
@@ -66,18 +76,20 @@ class _Scope(NamedTuple):
         local: domain, name and overload of its functions.
         tally: what is counted.
         outside: the first file that holds tensors, once it is known.
+        versions: domain -> version of its operators.
     """
 
     local: frozenset[tuple[str, str, str]]
     tally: Tally
     outside: list[str]
+    versions: dict[str, int]
 
 
 def read(data: Buffer, into: Reading) -> None:
     """Walk the graph, its subgraphs, the functions and the training part."""
     model = Message(data, ((0, len(data)),), into.spend)
     if onnx_tensor(data):
-        scope = _Scope(frozenset(), Tally(), [])
+        scope = _Scope(frozenset(), Tally(), [], {})
         _tensor(model, scope, into)
         scope.tally.report(into, "onnx")
         into.proven = True
@@ -87,7 +99,12 @@ def read(data: Buffer, into: Reading) -> None:
         into.unproven("onnx.polyglot", "the producer is no text: other loaders may read a model there")
     functions = list(model.each(25))
     names = frozenset((part.text(10), part.text(1), part.text(13)) for part in functions)
-    scope = _Scope(names, Tally(), [])
+    versions = {part.text(1): part.number(2) for part in model.each(8)}
+    versions |= {
+        "": versions.get("", versions.get("ai.onnx", 0)),
+        "ai.onnx": versions.get("ai.onnx", versions.get("", 0)),
+    }
+    scope = _Scope(names, Tally(), [], versions)
     graph = model.only(7)
     graphs: list[Span] = []
     _graph(graph, scope, into, graphs)
@@ -117,7 +134,9 @@ def _nodes(nodes: Iterable[Message], scope: _Scope, into: Reading, graphs: list[
         domain, name = node.text(7), node.text(4)
         scope.tally.operator(name if domain in {"", "ai.onnx"} else f"{domain}.{name}")
         local = (domain, name, node.text(8)) in scope.local
-        operator(domain, name, _given(node), Use(node.spans[0][0], local), into)
+        operator(
+            domain, name, _given(node), Use(node.spans[0][0], local, scope.versions.get(domain, 0)), into
+        )
         for attribute in node.each(5):
             _attribute(attribute, scope, into, graphs)
 
@@ -145,10 +164,12 @@ class Use(NamedTuple):
     Attributes:
         pos: offset of the node.
         local: the model has a function of this name, which the runtime takes for names that it does not know.
+        version: of the operator set that the model asks for; 0 when it is not known.
     """
 
     pos: int
     local: bool = False
+    version: int = 0
 
 
 def operator(domain: str, name: str, given: Mapping[str, str], use: Use, into: Reading) -> None:
@@ -168,6 +189,10 @@ def operator(domain: str, name: str, given: Mapping[str, str], use: Use, into: R
         into.dangerous("onnx.python", message, pos=pos, call=called)
     elif domain in _EXTENSIONS and _PYTHON.search(name):
         into.dangerous("onnx.python", f"the operator {shown} runs Python code of the application", pos=pos)
+    elif domain in _EXTENSIONS and _NETWORK.fullmatch(name):
+        to = given.get("model_uri", "an address that is given later")[:MOST]
+        message = f"the operator {shown} sends what the model is given to {to}"
+        into.unproven("onnx.host-operator", message, pos=pos, call=f"{name}({to})")
     elif domain in _EXTENSIONS:
         into.note(
             "onnx.extensions", f"the operator {shown} needs the library onnxruntime-extensions", pos=pos
@@ -176,9 +201,34 @@ def operator(domain: str, name: str, given: Mapping[str, str], use: Use, into: R
         into.unproven("onnx.host-operator", f"the operator {shown} {_HOST[name]}", pos=pos)
     elif name == "EPContext" and domain == "com.microsoft":
         _compiled(given, pos, into)
-    elif domain not in KNOWN and not use.local:
-        message = f"the operator {shown} is of a custom domain: a native library must run it"
+    elif use.local or (domain in KNOWN and not _unheard(domain, name, use.version)):
+        return
+    elif domain in {"", "ai.onnx", "trt.plugins"} and _PLUGIN.fullmatch(name):
+        into.note("onnx.tensorrt", f"the operator {shown} needs the plugins of TensorRT", pos=pos)
+    else:
+        where = "no operator of this domain" if domain in KNOWN else "of a custom domain"
+        message = f"the operator {shown} is {where}: a native library must run it"
         into.unproven("onnx.custom-operator", message, pos=pos)
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """ONNX's own operators: domain -> newest version of its set, and names."""
+
+    versions: dict[str, int]
+    operators: dict[str, frozenset[str]]
+
+
+@cache
+def listed() -> Listed:
+    """Read the list once."""
+    return msgspec.json.decode(_LIST.read_bytes(), type=Listed)
+
+
+def _unheard(domain: str, name: str, version: int) -> bool:
+    """Whether ONNX's own set has no such operator in the version that the model asks for."""
+    domain = "" if domain == "ai.onnx" else domain
+    names = listed().operators.get(domain)
+    return names is not None and 0 < version <= listed().versions[domain] and name not in names
 
 
 def _compiled(given: Mapping[str, str], pos: int, into: Reading) -> None:

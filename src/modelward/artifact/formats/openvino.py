@@ -1,13 +1,18 @@
 """OpenVINO: the layers of an intermediate representation, and where their weights lie.
 
-Sources: OpenVINO 2026, docs "Intermediate Representation", src/core/include/openvino/opsets/
-(opset1 to opset16), src/frontends/ir; openvino_tokenizers 2026 (operators of the opset "extension").
+Sources: OpenVINO 2026, docs "Intermediate Representation", src/core/include/openvino/opsets/ (opset1 to
+opset17, of which `openvino_ops.json` is written by tools/openvino_ops.py), src/frontends/ir;
+openvino_tokenizers 2026 (operators of the opset "extension").
 """
 
 from __future__ import annotations
 
 import re
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
+
+import msgspec
 
 from modelward.artifact.formats import xml
 from modelward.artifact.formats.tally import MOST, Tally
@@ -31,6 +36,15 @@ _TOKENIZERS: Final = frozenset(
     )
 )  # fmt: skip
 """Operators of openvino_tokenizers, a library that the application registers."""
+_SET: Final = re.compile(r"opset[1-9]\d?")
+_LIST: Final = Path(__file__).with_name("openvino_ops.json")
+
+
+@cache
+def known() -> frozenset[str]:
+    """Types of layers in the operator sets that have a number."""
+    document: dict[str, list[str]] = msgspec.json.decode(_LIST.read_bytes())
+    return frozenset(document["operators"])
 
 
 def read(data: Buffer, into: Reading) -> None:
@@ -90,6 +104,9 @@ class _Layers:
         elif kind == "Result":
             self.outputs.append(self._layer[1])
         if _OPSET.fullmatch(opset):
+            if _SET.fullmatch(opset) and kind not in known():
+                message = f"the layer type {kind[:MOST]} is in no operator set that OpenVINO brings"
+                self._into.unproven("openvino.custom-layer", message)
             return
         if opset == "extension" and kind in _TOKENIZERS:
             self._into.note(

@@ -88,6 +88,10 @@ def tar_kind(data: Buffer) -> Sniffed:
     for count, entry in enumerate(entries(data)):
         if count > _ENTRIES:
             break
-        if not isinstance(entry, Trouble) and entry.name.rsplit("/", 1)[-1] == "model_config.yaml":
+        if isinstance(entry, Trouble):
+            continue
+        if entry.name.rsplit("/", 1)[-1] == "model_config.yaml":
             return Sniffed("nemo", "a tar archive with model_config.yaml")
+        if (join("", entry.name) or entry.name) == "MAR-INF/MANIFEST.json":
+            return Sniffed("mar", "a tar archive with MAR-INF/MANIFEST.json")
     return Sniffed("tar", "has a header of tar")

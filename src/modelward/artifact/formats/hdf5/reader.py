@@ -40,6 +40,9 @@ FLOOR: Final = 1 << 34
 EXPANSION: Final = 1000
 """A dataset that declares more bytes than `FLOOR`, and so many times the file's, exhausts its reader."""
 _CONFIGS: Final = frozenset({"model_config", "training_config"})
+_BYTES: Final = frozenset({"opaque", "uint8", "int8", "string"})
+"""Types of data that may be bytes of anything."""
+_PICKLE: Final = re.compile(rb"\x80[\x02-\x05]|[(\[\]}cNIKVS]")
 _MOST: Final = 1 << 62
 _TOLD: Final = 50
 """Most findings of one kind that are kept."""
@@ -252,6 +255,10 @@ class _Walk:
         for text in texts or ():
             if len(text) > 1 and text.rstrip(b"\0").endswith(b"."):
                 self._pickled(text.rstrip(b"\0"), f"{path}@{name}")
+        if attribute.type is not None and attribute.type.sequence:
+            self.objects = True
+        elif attribute.type is not None and attribute.type.name in _BYTES:
+            self._perhaps(attribute.raw, f"{path}@{name}")
         told = path in {"/", "/model_weights"} and name not in _CONFIGS and len(self.texts) < 30
         if told and texts and len(texts) == 1 and len(texts[0]) <= 200:
             self.texts.setdefault(name[:200], texts[0].decode("utf-8", "backslashreplace").rstrip("\0")[:200])
@@ -328,7 +335,7 @@ class _Walk:
     def _object_array(
         self, kind: Type, place: Layout, path: str, attributes: list[Attribute], size: int
     ) -> None:
-        """Data that a loader unpickles: object arrays of PyTables, pickles of hickle."""
+        """Data that is unpickled: object arrays of PyTables, pickles of hickle, bytes that are a pickle."""
         if _says(attributes, "PSEUDOATOM") == b"object" or (_says(attributes, "FLAVOR") and kind.sequence):
             self.objects = True
         if _says(attributes, "base_type") in {b"pickle", b"b'pickle'"}:
@@ -338,6 +345,20 @@ class _Walk:
                 self.into.spend(size >> 4)
                 content = bytes(self.store.data[place.start : place.start + size])
                 self.into.inner.append(Inner(path.lstrip("/"), content, "pickle"))
+
+        elif kind.sequence or kind.text == "variable":
+            self.objects = True
+        elif place.start is not None and kind.name in _BYTES and size <= LARGEST:
+            head = bytes(self.store.data[place.start : place.start + min(size, 2)])
+            if _PICKLE.match(head):
+                self.into.spend(size >> 4)
+                self._perhaps(bytes(self.store.data[place.start : place.start + size]), path)
+
+    def _perhaps(self, content: bytes, place: str) -> None:
+        """Bytes or a text that a program may unpickle: padded ones end where the pickle does."""
+        content = content.rstrip(b"\0")
+        if _PICKLE.match(content) and content.endswith(b"."):
+            self._pickled(content, place)
 
     def _heaps(self) -> None:
         """The rows of object arrays stand in the global heap, whatever the filters of their dataset."""
@@ -352,8 +373,7 @@ class _Walk:
                     self._missed(f"an object of {size} bytes in the global heap is not read")
                     continue
                 content = bytes(self.store.data[start : start + size])
-                if re.match(rb"\x80[\x02-\x05]|[(\[\]}cNIKVS]", content) and content.endswith(b"."):
-                    self._pickled(content, f"heap{at}/{index}")
+                self._perhaps(content, f"heap{at}/{index}")
             at += 4
 
 
