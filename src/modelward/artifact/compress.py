@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
 
 _CHUNK: Final = 1 << 20
+_TAKEN: Final = 1 << 16
+_MADE: Final = 1 << 17
+"""Compressed bytes given at once, and most that are made of them: pieces so small that memory is used again."""
 IN_MEMORY: Final = 64 << 20
 """Most decompressed bytes kept in memory."""
 BOMB: Final = 256 << 20
@@ -263,10 +266,10 @@ def _into(
 def _member(worker: Decompressor, data: Buffer, pos: int, limit: int, out: Sink) -> int:
     start, before = pos, out.size
     while pos < len(data) and not worker.eof:
-        block = bytes(data[pos : pos + _CHUNK])
+        block = bytes(data[pos : pos + _TAKEN])
         pos += len(block)
         while True:
-            piece = worker.decompress(block, _CHUNK)
+            piece = worker.decompress(block, _MADE)
             if piece:
                 out.write(piece)
             grown = out.size - before
@@ -280,7 +283,7 @@ def _member(worker: Decompressor, data: Buffer, pos: int, limit: int, out: Sink)
 
 def _waits(worker: Decompressor, piece: bytes) -> bool:
     """Whether the worker holds no more output of what it was given."""
-    return worker.eof or bool(getattr(worker, "needs_input", len(piece) < _CHUNK))
+    return worker.eof or bool(getattr(worker, "needs_input", len(piece) < _MADE))
 
 
 def first_bytes(data: Buffer, codec: str, count: int) -> bytes | None:

@@ -10,6 +10,7 @@ from modelward.artifact.format import Sniffed
 from modelward.artifact.pickle.judge import Judge
 from modelward.artifact.pickle.machine import walk
 from modelward.artifact.pickle.opcodes import VALID
+from modelward.artifact.pickle.values import holds
 from modelward.artifact.zipread import Archive
 from modelward.errors import FileDamaged
 
@@ -194,7 +195,7 @@ def _pickle(data: Buffer, head: bytes) -> Sniffed | None:
 
 def _far_wrapper(data: Buffer) -> bool:
     """Whether the wrapper's name stands beyond the prefix; one search, at memory speed."""
-    return len(data) > PREFIX and data.find(b"joblib.numpy_pickle", PREFIX) >= 0
+    return len(data) > PREFIX and holds(data, (b"joblib.numpy_pickle",), PREFIX)
 
 
 _PROTOCOL0: Final = re.compile(

@@ -80,11 +80,12 @@ class Rows:
         known: expressions of many rows, and of one, by shape.
         plain: shapes of rows that were read ahead, by what they go into.
         skip: nothing is matched before this position, since a match there could not be used.
+        fed: the container that is given its items one by one.
         patience: how far to walk after a try in vain.
     """
 
     __slots__ = (
-        "again", "depth", "findings", "height", "known", "patience", "plain", "shape", "skip", "start",
+        "again", "depth", "fed", "findings", "height", "known", "patience", "plain", "shape", "skip", "start",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -93,6 +94,7 @@ class Rows:
         self.shape: Shape | None = None
         self.plain: dict[str, Shapes] = {}
         self.skip = 0
+        self.fed: Value | None = None
         self.known: dict[Shape, tuple[re.Pattern[bytes], re.Pattern[bytes]]] = {}
         self.patience = SHORT
 

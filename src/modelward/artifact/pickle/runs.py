@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from modelward.artifact.pickle import rows
-from modelward.artifact.pickle.rows import LONG, SHORT
+from modelward.artifact.pickle.rows import SHORT
 from modelward.artifact.pickle.shapes import AHEAD, Ahead, Shapes, sized
 from modelward.artifact.pickle.values import KEPT, KEYS_KEPT, Inert, Map, Obj, Seq
 
@@ -83,9 +83,12 @@ def jump(state: State, pos: int) -> int:
         return pos
     if (into := _below(state, pos)) is not None and (end := _fed(state, memo, pos, into)) > pos:
         return end
+    if state.meta and state.meta[-1] and state.meta[-1][-1] is state.rows.fed:
+        return pos  # inside a row of it
     kind = _kind(state)
     if kind is None:
-        if into is None and not state.meta and state.data[pos : pos + 1] != b"(":
+        fed = len(state.stack) > 1 and takes(state.stack[-2]) is not None
+        if into is None and not fed and not state.meta and state.data[pos : pos + 1] != b"(":
             state.next_jump = pos + rows.LEAST  # no items follow
         return pos
     found = _items(state, memo, pos, kind)
@@ -121,7 +124,10 @@ def _below(state: State, pos: int) -> str | None:
     if isinstance(target, Seq) and len(target.items) < KEPT:
         return None
     kind = takes(target)
-    return kind if kind in {"list", "dict"} else None
+    if kind not in {"list", "dict"}:
+        return None
+    state.rows.fed = target
+    return kind
 
 
 def _fed(state: State, memo: list[Value], pos: int, into: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ _ONE: Final = {0x61: ("list", 1), 0x73: ("dict", 2)}
 _PUTS: Final = {"r": r"r(<put>.{4})", "p": r"p(<put>[0-9]++)\n"}
 
 
+_NOTHING: Final = re.compile(b"(?!)")
+
+
 class _End(Exception):
     """The opcode is none that a plain row has."""
 
@@ -94,7 +97,7 @@ class Ahead:
             pass
         starts = [start for start, _ in self._frames[0][::values]]
         bounds = self._ends if into else starts[:-2]  # the last values may go into a tuple
-        self.rows: list[Row] = [self._row(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        self.rows: list[Row] = [self._row(*pair) for pair in pairwise(bounds)]
 
     def _row(self, start: int, end: int) -> Row:
         return tuple(self._ops[start:end]), [part for part in self._choices[start:end] if part is not None]
@@ -214,8 +217,8 @@ class Shapes:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], list[Choice]] = {}
-        self._many: re.Pattern[bytes] | None = None
-        self._one: re.Pattern[bytes] | None = None
+        self._many: re.Pattern[bytes] = _NOTHING
+        self._one: re.Pattern[bytes] = _NOTHING
         self._block: re.Pattern[bytes] | None = None
         self._memos: list[int] = []
         self._full = False
@@ -278,21 +281,21 @@ class Shapes:
 
     def match(self, data: Buffer, pos: int, limit: int) -> int:
         """Where the rows of known shapes that start here end."""
-        found = None if self._many is None else self._many.match(data, pos, limit)
+        found = self._many.match(data, pos, limit)
         return pos if found is None else found.end()
 
     def before(self, data: Buffer, pos: int, end: int, count: int) -> int:
         """Where the last rows of a stretch start."""
-        assert self._one is not None
         starts = [found.start() for found in self._one.finditer(data, pos, end)]
         return starts[-count] if len(starts) >= count else pos
 
     def entries(self, data: Buffer, pos: int, end: int, base: int) -> int | None:
         """How many memo entries the rows make; None when they are not numbered in turn from `base` on."""
-        assert self._one is not None
         if self.numbering in _PUTS:
             found = self._one.findall(data, pos, end)
-            puts: list[bytes] = list(filter(None, chain.from_iterable(found) if self._several else found))
+            puts: list[bytes] = list(
+                filter(None, chain.from_iterable(found) if self._one.groups > 1 else found)
+            )
             if self.numbering == "p":
                 wanted = " ".join(map(str, range(base, base + len(puts)))).encode()
                 return len(puts) if b" ".join(puts) == wanted else None
@@ -307,10 +310,6 @@ class Shapes:
         while block := self._block.match(data, pos, end):
             pos, count = block.end(), count + BLOCK
         return self._memos[0] * (count + len(self._one.findall(data, pos, end)))
-
-    @property
-    def _several(self) -> bool:
-        return self._one is not None and self._one.groups > 1
 
 
 def _keys(part: Choice) -> set[int]:

@@ -28,6 +28,8 @@ KEPT: Final = 64
 KEYS_KEPT: Final = 4096
 """How many entries of a dictionary are kept before its keys count as unknown."""
 
+_PIECE: Final = 1 << 17
+
 Constant: TypeAlias = bool | int | float | str | bytes | bytearray | None
 Kind: TypeAlias = Literal["none", "bool", "int", "float", "str", "bytes", "bytearray"]
 
@@ -177,7 +179,7 @@ class Inert:
 
     __slots__ = ("base", "fed", "first", "made", "memo", "refs", "span", "state")
 
-    def __init__(  # noqa: PLR0913 (fed is by name)
+    def __init__(
         self,
         state: State,
         span: tuple[int, int],
@@ -244,6 +246,18 @@ _PREFIX: Final[dict[int, struct.Struct]] = {
 _FIXED: Final[dict[int, Constant]] = {0x4E: None, 0x88: True, 0x89: False}
 _BOOL_LINES: Final[dict[bytes, bool]] = {b"00": False, b"01": True}
 PYTHON2_STRINGS: Final = frozenset(b"STU")
+
+
+def holds(data: Buffer, words: tuple[bytes, ...], start: int = 0) -> bool:
+    """Whether one of the words stands in a buffer from `start` on; by pieces, since a map searches slowly."""
+    if isinstance(data, bytes):
+        return any(data.find(word, start) >= 0 for word in words)
+    more = max(map(len, words)) - 1
+    for pos in range(start, len(data), _PIECE):
+        piece = data[pos : pos + _PIECE + more]
+        if any(word in piece for word in words):
+            return True
+    return False
 
 
 def kind(data: Buffer, pos: int) -> Kind:
