@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import allowlist_networks as networks
 import allowlist_reviewed as reviewed
 
 from modelward.artifact.pickle import rules
@@ -33,8 +34,6 @@ TRUSTED = ("builtins", "collections", "datetime", "decimal", "fractions", "funct
 NEVER = (
     "scipy.spatial._ckdtree.",
     "scipy.spatial._kdtree.",
-    "scipy.spatial.ckdtree.",
-    "scipy.spatial.kdtree.",
     "torch.utils.data.datapipes",
     "inspect.Signature",
     "inspect.Parameter",
@@ -57,16 +56,18 @@ CLASSES = {short(path): fields for path, fields in reviewed.CLASSES.items()}
 def refused(path: str, fact: Fields, *, seen: bool) -> str | None:
     """Why a class may not be instantiated and given a state."""
     native = seen or any(path.startswith(prefix) for prefix in reviewed.CALLED)
+    setter = fact.get("setstate")
     for hook, owner in fact.get("hooks", {}).items():
         if not owner.startswith("py:") and native:
             continue
-        if hook == "__setattr__" and not fact.get("setstate"):
+        if hook == "__getattr__" and setter and short(setter) == "torch:Module":
+            continue  # not asked, see allowlist_networks.ASKED
+        if hook == "__setattr__" and not setter:
             continue  # the default state goes into the dictionary, see `made` for slots
         if hook in ("__setitem__", "append", "extend", "add", "update"):
             continue  # these only keep items out, see `made`
         if (hook, short(owner)) not in reviewed.READ_HOOKS:
             return f"its {hook} of {owner.removeprefix('py:')} was not read"
-    setter = fact.get("setstate")
     if setter and short(setter) not in SETSTATE and short(setter) not in ("numpy:generic", "torch:Tensor"):
         return f"its __setstate__ of {setter.removeprefix('py:')} was not read"
     return None
@@ -79,11 +80,15 @@ def made(path: str, fact: Fields) -> Fields:
     # pandas gives its instances to functions that call their methods, so their attributes must be data
     fields: Fields = {"kind": "class", "state": "fields" if top == "pandas" else "dict"}
     if setter:
-        fields["state"] = SETSTATE.get(short(setter), "none")
+        fields["state"] = reviewed.SETSTATE.get(setter.removeprefix("py:")) or SETSTATE.get(short(setter), "none")
     hooks = fact.get("hooks", {})
+    if short(hooks.get("__setitem__", "")) in reviewed.OUTPUTS:
+        return {"kind": "class", "state": "fields", "items": "dict:names", "call": [["data*"]]}
     if fact.get("items") and not any(owner for hook, owner in hooks.items() if hook in ("__setitem__", "append", "extend", "add")
                                      and short(owner) not in reviewed.ITEMS):  # fmt: skip
         fields["items"] = fact["items"]
+    if short(hooks.get("__getattr__", "")) in networks.KEYED:
+        fields["items"] = "dict:keys"
     for prefix, schemas in reviewed.CALLED.items():
         if path.startswith(prefix):
             fields["call"] = schemas
@@ -91,11 +96,16 @@ def made(path: str, fact: Fields) -> Fields:
         fields["call"] = reviewed.EXCEPTIONS_CALL
     if fact.get("builtin") and top != "builtins" and "__new__" not in hooks:
         fields["new"] = [["data*"]]
+    if fields["state"] == "metric" and "__new__" not in hooks:
+        fields["new"] = [["str*"]]  # the letters of its name, by Metric.__getnewargs__; object.__new__ takes them
     if fact.get("named"):
         fields["new"] = fields["call"] = [["any*"]]
-    if fact.get("slots") and "__setattr__" not in hooks and fields["state"] == "dict":
+    plainly = short(hooks.get("__setattr__", "")) in reviewed.ATTRIBUTES
+    if fact.get("slots") and ("__setattr__" not in hooks or plainly) and fields["state"] == "dict":
         fields["slots"] = [
-            name for name in fact["slots"] if not (name.startswith("__") and name.endswith("__"))
+            name
+            for name in fact["slots"]
+            if not (name.startswith("__") and name.endswith("__")) and (name[0] == "_" or not plainly)
         ]
     setter = hooks.get("__setattr__")  # of a subclass that the file makes, slots are set by it
     unread = setter is not None and ("__setattr__", short(setter)) not in reviewed.READ_HOOKS
@@ -104,6 +114,7 @@ def made(path: str, fact: Fields) -> Fields:
         and set(hooks) <= {"__getattr__", "__setattr__"}
         and subclassed(fact)
         and not unread
+        and short(fact.get("setstate", "")) not in networks.NO_BASES
     ):
         fields["base"] = True
     return fields
@@ -118,15 +129,24 @@ def decide(path: str, fact: Fields, *, seen: bool) -> Fields | str:
     """Entry of a name by the facts of one release, or why it may only be referred to."""
     if fact["kind"] != "class":
         return {"kind": "value"}
-    if fact.get("enum"):
+    if fact.get("enum") or (fact.get("meta") == "enum.EnumType" and short(path) in reviewed.ENUMS):
         return {"kind": "enum", "call": [["const"]]}
     return refused(path, fact, seen=seen) or made(path, fact)
+
+
+def unsaved(module: str) -> bool:
+    """Whether a module of a library of networks brings nothing that people save."""
+    top, *parts = module.split(".")
+    known = top in networks.LIBRARIES or top == "transformers"
+    return known and (bool(networks.LEFT_PARTS & set(parts)) or any(part.startswith(networks.LEFT) for part in parts))
 
 
 def listed(module: str, name: str, fact: Fields, *, seen: bool) -> bool:
     """Whether a name may be referred to."""
     path = f"{module}.{name}"
     if path.split(".", 1)[0].lstrip("_") not in TRUSTED or path.startswith(NEVER) or path in FUNCTIONS:
+        return False
+    if not seen and unsaved(module):
         return False
     if rules.payload(module, name):
         return fact.get("enum", False)  # a constant of a module whose functions are payloads
@@ -216,7 +236,7 @@ def reviewed_names(modules: dict[str, dict[str, Fields]]) -> None:
     for name in ("UntypedStorage", "TypedStorage", "_UntypedStorage", "_TypedStorage"):
         modules.setdefault("torch.storage", {})[name] = {"kind": "class", "returns": "torch.storage"}
     for name in reviewed.DTYPES:
-        modules.setdefault("torch", {})[name] = {"kind": "class"}
+        modules.setdefault("torch", {})[name] = {"kind": "class", "pure": True}  # calling one is an error
     for module, olds in reviewed.OLD_MODULES.items():
         for old in olds:
             for name, fields in modules.get(module, {}).items():
@@ -241,7 +261,9 @@ def shortened(fields: Fields) -> Fields | str:
     if kept == {"kind": "value"}:
         return "value"
     state = kept.get("state")
-    return state if state and kept == {"kind": "class", "state": state, "base": True} else kept
+    if state and kept == {"kind": "class", "state": state, "base": True}:
+        return state
+    return f"-{state}" if state and kept == {"kind": "class", "state": state} else kept
 
 
 def written(modules: dict[str, dict[str, Fields]], libraries: dict[str, list[str]]) -> str:

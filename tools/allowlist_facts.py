@@ -1,11 +1,13 @@
 """What the libraries installed here say about the names that pickles of their objects refer to.
 
-    python tools/allowlist_facts.py OUT.json [PACKAGE ...]
+    python tools/allowlist_facts.py OUT.json [@FOLDER] [PACKAGE ...]
 
 Runs in the environment of one release (standard library and the release only). It pickles and loads the objects of
 the corpus and records every name looked up; of each PACKAGE it also imports every module and looks at all its
 classes. Per class it states which code of the class loading would run: `__new__`, `__setstate__`, `__getattr__`,
 `__del__` and so on, and who defines it. `allowlist.py` decides from these facts; nothing is decided here.
+
+With @FOLDER, the pickles in a folder stand in the place of the corpus: they must be our own, since they are loaded.
 """
 
 from __future__ import annotations
@@ -139,6 +141,15 @@ def record(sources: list[Any], names: dict[str, dict[str, Facts]]) -> None:
             print(f"{source.__name__} ends early: {error!r:.200}", file=sys.stderr)
 
 
+def record_files(folder: Path, names: dict[str, dict[str, Facts]]) -> None:
+    """Load every pickle of a folder of our own making, and record the names it looks up."""
+    for file in sorted(folder.glob("*.pkl")):
+        try:
+            Recorder(io.BytesIO(file.read_bytes()), names).load()
+        except Exception as error:  # noqa: BLE001 - objects of some releases do not load again; each is printed
+            print(f"{file.name} does not load: {error!r:.200}", file=sys.stderr)
+
+
 def walk(package: str, names: dict[str, dict[str, Facts]]) -> None:
     """Describe the classes and public functions of all modules of a package, where they are defined."""
     for module in modules(package):
@@ -193,9 +204,14 @@ def main() -> int:
     """Write the facts."""
     warnings.simplefilter("ignore")
     names: dict[str, dict[str, Facts]] = {}
-    record(corpora(), names)
+    folders = [Path(text[1:]) for text in sys.argv[2:] if text[0] == "@"]
+    for folder in folders:
+        record_files(folder, names)
+    if not folders:
+        record(corpora(), names)
     for package in sys.argv[2:]:
-        walk(package, names)
+        if package[0] != "@":
+            walk(package, names)
     versions = {"python": sys.version.split()[0]}
     tops = {module.split(".")[0] for module in names}
     for top, distributions in importlib.metadata.packages_distributions().items():

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import allowlist_networks as networks
+import allowlist_tables as tables
+
 from modelward.artifact.pickle import closures
 
 Fields = dict[str, Any]
@@ -931,3 +934,18 @@ EXCEPTIONS_CALL = [["const*"]]
 
 STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "ComplexFloat", "ComplexDouble",
             "QInt8", "QUInt8", "QInt32", "QUInt4x2", "QUInt2x4")  # fmt: skip
+
+# --- taken in from the modules beside this one -------------------------------------------------------------
+ENUMS: set[str] = set()
+OUTPUTS: set[str] = set()
+ATTRIBUTES = tables.ATTRIBUTES
+for part in (networks, tables):
+    LIBRARIES += part.LIBRARIES
+    VALUES += part.VALUES
+    SETSTATE |= part.SETSTATE
+    READ_HOOKS |= part.READ_HOOKS
+    ITEMS |= part.ITEMS
+    ENUMS |= part.ENUMS
+    OUTPUTS |= part.OUTPUTS
+    FUNCTIONS |= part.FUNCTIONS
+    CLASSES |= part.CLASSES

@@ -101,7 +101,7 @@ DANGEROUS = {
     + b"s\x86bK\x01b.",
     # callables that take callables
     "partial": P4 + name("functools", "partial") + name("os", "getpid") + b"\x85R)R.",
-    "map": P4 + name("builtins", "map") + name("builtins", "len") + b"]\x86R.",
+    "map": P4 + name("builtins", "map") + name("os", "getpid") + b"]\x86R.",
     "reduce of functools": P4 + name("functools", "reduce") + name("builtins", "int") + b"]\x86R.",
     "defaultdict": P4 + name("collections", "defaultdict") + name("os", "getpid") + b"\x85R.",
     "reconstructor": P4

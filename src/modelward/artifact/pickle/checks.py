@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from modelward.artifact.pickle.state import layout, shape_of
+from modelward.artifact.pickle.tables import CHECKS as TABLES
 from modelward.artifact.pickle.values import Global, Inert, Map, Obj, Seq, children
 
 if TYPE_CHECKING:
@@ -37,8 +38,22 @@ _TEMPLATE: Final = re.compile(
 _ABSENT: Final = Seq("tuple", [])
 """Stands for an attribute that the state does not give."""
 _SYSTEMS: Final = frozenset({"crs", "_crs", "srs"})
-_OWN_NAMES: Final = frozenset({"__immutable__", "__deprecated_keys__", "__renamed_keys__", "__new_allowed__"})
-"""Attributes of yacs.config.CfgNode, which mean nothing to the interpreter."""
+_PACKED: Final = frozenset(
+    f"__torch__.torch.classes.{name}"
+    for name in (
+        "quantized.LinearPackedParamsBase",
+        "quantized.Conv2dPackedParamsBase",
+        "quantized.Conv3dPackedParamsBase",
+        "quantized.EmbeddingPackedParamsBase",
+        "sparse.LinearPackedParamsBase",
+        "rnn.CellParamsBase",
+    )
+)
+"""Native classes that hold quantised weights."""
+_OWN_NAMES: Final = frozenset(
+    {"__immutable__", "__deprecated_keys__", "__renamed_keys__", "__new_allowed__", "__networkx_cache__"}
+)
+"""Attributes of yacs.config.CfgNode and networkx graphs, which mean nothing to the interpreter."""
 _INERT_NAMES: Final = frozenset({"__doc__", "__name__", "__qualname__", "__module__", "__version__"})
 """Attributes of an instance that nothing but documentation asks for."""
 _WRAPPER: Final = {
@@ -48,8 +63,10 @@ _WRAPPER: Final = {
     "numpy_array_alignment_bytes": "none|int",
 }  # fmt: skip
 _CONTAINERS: Final = frozenset({"_parameters", "_modules", "_buffers", "_non_persistent_buffers_set"})
-_RNN: Final = frozenset({"bias", "bidirectional", "num_layers", "proj_size"})
-"""Attributes that `torch.nn.RNNBase.__setstate__` computes with."""
+_RNN: Final = frozenset({"bias", "bidirectional", "num_layers", "proj_size", "head_dim", "num_heads"})
+"""Attributes that `torch.nn.RNNBase.__setstate__` and that of an attention of ultralytics compute with."""
+_METRIC: Final = frozenset({"update", "compute", "_update_signature", "_wrap_update", "_wrap_compute"})
+"""Attributes of its own that `torchmetrics.Metric.__setstate__` looks at, calls, or wraps."""
 _BITS: Final = {"pos": 624, "buffer_pos": 4}
 """Positions in the buffers of MT19937 and Philox, which native code does not check."""
 
@@ -185,6 +202,13 @@ def check_module(match: Matcher, target: Obj, state: Value) -> str | None:
     return check_dict(match, target, state)
 
 
+def check_metric(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`torchmetrics.Metric.__setstate__` asks for the signature of its own `update`, and wraps it."""
+    if replaced := _METRIC & _fields(match, state).keys():
+        return f"the state replaces {min(replaced)}, which is looked at and wrapped at once"
+    return check_module(match, target, state)
+
+
 def _container(value: Value) -> bool:
     if isinstance(value, Obj):
         return value.tag in {"collections.OrderedDict", "builtins.set"} and not value.loose
@@ -199,13 +223,29 @@ def check_hook(match: Matcher, target: Obj, state: Value) -> str | None:
 def check_plain(match: Matcher, target: Obj, state: Value) -> str | None:
     """A native `__setstate__` that takes constants and containers of constants only."""
     del target
-    return None if match.plain(state) else "the state holds more than plain data"
+    return (
+        None
+        if match.plain(state) or match.matches_one("bytes", state)
+        else "the state holds more than plain data"
+    )
 
 
 def check_data(match: Matcher, target: Obj, state: Value) -> str | None:
     """A `__setstate__` that takes data: constants, containers and instances, but no callable."""
     del target
     return None if match.matches_one("data", state) else "the state is not data"
+
+
+def check_packed(match: Matcher, target: Obj, state: Value) -> str | None:
+    """`torch.ScriptObject.__setstate__` makes the native class that the text names: only packed weights.
+
+    Source: torch/csrc/jit/python/script_init.cpp, 2.13: `(state, qualified name)`.
+    """
+    del target
+    items = state.items if isinstance(state, Seq) else []
+    if len(items) == 2 and match.text(items[1]) in _PACKED and match.matches_one("data", items[0]):
+        return None
+    return "the state of a script object is not that of packed weights"
 
 
 def check_bits(match: Matcher, target: Obj, state: Value) -> str | None:
@@ -325,9 +365,11 @@ CHECKS: Final[dict[str, Check]] = {
     "estimator": check_estimator,
     "isotonic": check_isotonic,
     "module": check_module,
+    "metric": check_metric,
     "hook": check_hook,
     "plain": check_plain,
     "data": check_data,
+    "packed": check_packed,
     "bits": check_bits,
     "tree": check_tree,
     "distribution": check_distribution,
@@ -337,10 +379,24 @@ CHECKS: Final[dict[str, Check]] = {
     "handle": check_handle,
     "partial": check_partial,
     "wrapper": check_wrapper,
+    **TABLES,
     "dtype": check_dtype,
     "ndarray": check_array,
 }
 LOOSE: Final = frozenset(
-    {"dict", "estimator", "isotonic", "module", "hook", "partial", "spec", "config", "distribution"}
+    {
+        "dict",
+        "estimator",
+        "isotonic",
+        "module",
+        "metric",
+        "hook",
+        "partial",
+        "spec",
+        "config",
+        "distribution",
+        "itself",
+        "similarity",
+    }
 )
 """Checks that accept callables among the attributes."""

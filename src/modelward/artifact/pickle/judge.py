@@ -55,6 +55,7 @@ class Judge:
         second_bytes: work spent on second readings of array bodies.
         journal: what a second reading changed, while there is one.
         jumps: plain data may be jumped over.
+        inside: how many pickles this one is inside of.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Judge:
         "embedded",
         "events",
         "findings",
+        "inside",
         "journal",
         "jumps",
         "levels",
@@ -79,7 +81,7 @@ class Judge:
         self.match = Matcher(data)
         self.events: dict[tuple[str, str], Event] = {}
         self.dropped = self.findings = 0
-        self.second_bytes = 0
+        self.second_bytes = self.inside = 0
         self.levels: set[Level] = set()
         self.embedded: list[bytes] = []
         self.journal: Journal | None = None
@@ -313,7 +315,8 @@ class Judge:
         if isinstance(target, Obj) and target.built is not None:
             closures.give_state(self, target, state, pos)
             return
-        self._injection(target, state, pos)
+        if not (isinstance(target, Obj) and target.entry is not None and target.entry.state == "pydantic"):
+            self._injection(target, state, pos)  # a model of pydantic is given __dict__ by its own method
         if isinstance(target, Global):
             text = f"{target.path} <- {render(self.data, state)}"
             message = f"attributes of {target.path} itself are overwritten"
@@ -375,7 +378,10 @@ class Judge:
             and target.entry is not None
             and target.entry.items.partition(":")[0] == kind
             and not target.loose
-            and (":" not in target.entry.items or self._plainly(items))
+            and (
+                ":" not in target.entry.items
+                or self._plainly(items, data=target.entry.items.endswith(":names"))
+            )
         ):
             target.held += [item for item in items if type(item) is not int]
         elif isinstance(target, Obj) and not target.tainted and target.entry is None and target.tag == "":
@@ -389,11 +395,11 @@ class Judge:
         elif not (kind == "list" and self.match.matches_one("bytearray", target)):
             self.record(Event("pickle.items", "unproven", "items are added to a value that takes none", pos))
 
-    def _plainly(self, items: Sequence[Value]) -> bool:
+    def _plainly(self, items: Sequence[Value], *, data: bool) -> bool:
         """Whether keys in turn with values are ordinary names and data: they become attributes."""
         names = [self.match.text(key) for key in items[0::2]]
-        return all(name is not None and not name.startswith("__") for name in names) and all(
-            self.match.matches_one("data", value) for value in items[1::2]
+        return all(name is not None and not name.startswith("__") for name in names) and (
+            not data or all(self.match.matches_one("data", value) for value in items[1::2])
         )
 
     def keys(self, items: Sequence[Value], pos: int) -> None:

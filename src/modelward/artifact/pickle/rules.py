@@ -26,7 +26,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         new: argument schemas of `cls.__new__(cls, ...)`; None allows only an empty argument list.
         state: what BUILD may give an instance, once: a named check of `checks.CHECKS`, or `none`.
         items: which item opcodes an instance takes: `list`, `dict`, `set` or ""; `dict:names` stands for a
-            class that makes attributes of its items, so that keys are ordinary names and values are data.
+            class that makes attributes of its items, so that keys are ordinary names and values are data;
+            `dict:attributes` for one whose values may be anything, since nothing calls them.
         returns: tag of the result; "" means the name's own path.
         pure: it may be called by other code at load time with any argument, without effect.
         slots: attributes of an instance that BUILD may set through setattr: no code stands behind them.
@@ -115,7 +116,7 @@ def names(module: str) -> dict[str, Entry]:
     """Allow-list entries of a module by qualified name.
 
     A text instead of an entry stands for a reference (`value`), or for a class that takes a state of this
-    kind and may be a base.
+    kind and may be a base; after a minus, one that may not.
     """
     raw = allowlist().modules.get(module)
     if raw is None:
@@ -126,7 +127,9 @@ def names(module: str) -> dict[str, Entry]:
 
 @lru_cache(maxsize=64)
 def _shared(kind: str) -> Entry:
-    return Entry("value") if kind == "value" else Entry("class", state=kind, base=True)
+    if kind == "value":
+        return Entry("value")
+    return Entry("class", state=kind.removeprefix("-"), base=kind[0] != "-")
 
 
 def _written_out(entry: Entry | str) -> Entry:

@@ -33,7 +33,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, final
 
-from modelward.artifact.pickle.values import Global, Inert, Map, Obj, Seq, children, constant, flat, kind
+from modelward.artifact.pickle.values import (
+    Global,
+    Inert,
+    Map,
+    Obj,
+    Seq,
+    children,
+    constant,
+    flat,
+    holds,
+    kind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,9 +62,11 @@ CALLABLE_TAGS: Final = frozenset(
         "operator.methodcaller",
         "numpy.ufunc",
         "builtins.getattr",
+        "builtins.map",
+        "builtins.filter",
     }
 )
-"""Instances that are themselves callables, which `data` does not cover."""
+"""Instances that are callables, or call one when they are walked, which `data` does not cover."""
 BYTES_TAGS: Final = frozenset({"builtins.bytes", "builtins.bytearray"})
 """Results that hold bytes: below protocol 3 pickle writes bytes as `_codecs.encode(text, 'latin1')`."""
 TENSOR_TAGS: Final = frozenset({"torch.Tensor", "torch.storage"})
@@ -67,6 +80,8 @@ _CRS: Final = re.compile(r"(?:EPSG|epsg|OGC|ESRI|IGNF):\w{1,12}")
 _TEXT: Final = frozenset(b"SUTVX\x8c\x8d")
 _ESCAPED: Final = frozenset(b"SV")
 """Opcodes that push text, and those that write it with escapes."""
+_ENCODINGS: Final = frozenset({"latin1", "latin-1", "utf-8", "ascii"})
+"""Encodings of texts that stand for bytes, as `_codecs.encode` may be given them."""
 _ZONE_FILES: Final = ("dateutil/", "tzlocal()")
 """Text with which pandas makes dateutil open a file of the given name as a time zone."""
 
@@ -316,7 +331,7 @@ class Matcher:
 
     def _names_zones(self) -> bool:
         if self._zones is None:
-            self._zones = any(self.data.find(word.encode()) >= 0 for word in _ZONE_FILES)
+            self._zones = holds(self.data, tuple(word.encode() for word in _ZONE_FILES))
         return self._zones
 
     def text(self, value: Value) -> str | None:
@@ -330,13 +345,9 @@ class Matcher:
             first = value.args[0]
             self.decoded = max(self.decoded, first if isinstance(first, int) else -1)
             text = constant(self.data, first, len(self.data)) if isinstance(first, int) else self.raw(first)
-            return (
-                text.encode("latin-1", "replace")
-                if isinstance(text, str)
-                else bytes(text)
-                if isinstance(text, bytes)
-                else None
-            )
+            if isinstance(text, str):
+                return self._encoded(text, value.args[1:])
+            return bytes(text) if isinstance(text, bytes) else None
         if not isinstance(value, int) or not self._constant_is("bytes", value):
             return None
         self.decoded = max(self.decoded, value)
@@ -348,6 +359,16 @@ class Matcher:
             if isinstance(found, bytes | bytearray)
             else None
         )
+
+    def _encoded(self, text: str, given: Sequence[Value]) -> bytes | None:
+        """A text as bytes by the encoding that the call names; None when loading would fail."""
+        name = self.text(given[0]) if len(given) == 1 else None
+        if name not in _ENCODINGS:
+            return None
+        try:
+            return text.encode(name)
+        except UnicodeEncodeError:
+            return None
 
     def integer(self, value: Value) -> int | None:
         """The integer a value is (True is not one), or None."""

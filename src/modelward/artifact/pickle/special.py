@@ -89,9 +89,17 @@ def _method(owner: Value | None, name: str) -> bool:
     """Whether an attribute is a method of a built-in value, or listed: reading it calls nothing."""
     if isinstance(owner, Obj):
         module, _, qualname = (owner.callee.path if isinstance(owner.callee, Global) else "").rpartition(".")
+        if owner.entry is not None and owner.entry.state == "module" and name in _KEPT:
+            return True
         found = rules.find(module, f"{qualname}.{name}")
         return owner.entry is not None and found is not None and found.kind == "value"
     return owner is not None and not isinstance(owner, Global) and name.isidentifier() and name[0] != "_"
+
+
+_KEPT: Final = frozenset(
+    {"prepare_inputs_for_generation", "_prepare_encoder_decoder_kwargs_for_generation", "load_hook"}
+)
+"""Methods of a module of torch that wrappers of transformers and peft keep; none of their classes has a property so named."""
 
 
 def _getter(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
@@ -135,7 +143,19 @@ _TEXT_METHODS: Final = frozenset(
     )
 )
 """Methods of text that a tokenizer may call by name."""
-_TENSORS: Final = "=torch.Tensor|=torch.nn.parameter.Parameter|=torch.nn.parameter.Buffer|=torch.nn.Parameter"
+_TENSORS: Final = "|".join(
+    f"={name}"
+    for name in (
+        "torch.Tensor",
+        "torch.nn.parameter.Parameter",
+        "torch.nn.parameter.Buffer",
+        "torch.nn.Parameter",
+        "torchvision.tv_tensors._image.Image",
+        "torchvision.tv_tensors._mask.Mask",
+        "torchvision.tv_tensors._video.Video",
+        "torchvision.tv_tensors._bounding_boxes.BoundingBoxes",
+    )
+)
 
 
 def _rebuild_from_type(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
@@ -151,6 +171,23 @@ def _rebuild_from_type(judge: Judge, callee: Global, args: Sequence[Value], pos:
     return _outside(judge, callee, args, pos)
 
 
+def _jax_array(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`jax._src.array._reconstruct_array(f, args, state, aval)`: an array of numpy, then its copy on a device."""
+    known = (
+        len(args) == 4
+        and isinstance(args[0], Global)
+        and args[0].path.startswith("numpy.")
+        and args[0].name == "_reconstruct"
+    )
+    if known and judge.match.matches_one("@dict", args[3]):
+        made = judge.call(args[0], args[1], pos)
+        judge.build(made, args[2], pos)
+        result = Obj("jax.Array", pos, callee, args)
+        result.held.append(made)
+        return result
+    return _outside(judge, callee, args, pos)
+
+
 def _load_from_bytes(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
     """`torch.storage._load_from_bytes(b)` is torch.load of a constant, which can be walked in its turn."""
     inner = judge.match.raw(args[0]) if len(args) == 1 else None
@@ -158,6 +195,68 @@ def _load_from_bytes(judge: Judge, callee: Global, args: Sequence[Value], pos: i
         judge.embedded.append(inner)
         return Obj("torch.storage", pos)
     return _outside(judge, callee, args, pos)
+
+
+def _vocabulary(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`spacy.vocab.unpickle_vocab(strings, vectors, features, _, pickled getters, lookups, function)`.
+
+    Source: spacy/vocab.pyx, 3.8: sets attributes of a new vocabulary; the getters are a pickle inside.
+    """
+    raw = judge.match.raw(args[4]) if len(args) == 7 else None
+    if raw is None or not judge.match.matches(_VOCABULARY, [*args[:4], *args[5:]]):
+        return _outside(judge, callee, args, pos)
+    _inner(judge, raw, callee, pos)
+    result = Obj("spacy.vocab.Vocab", pos, callee, args)
+    result.loose = True
+    return result
+
+
+_VOCABULARY: Final = (
+    (
+        "#spacy.strings.StringStore",
+        "#spacy.vectors.Vectors",
+        "#spacy.morphology.Morphology",
+        "plain",
+        "none|#spacy.lookups.Lookups",
+        "none|value",
+    ),
+)
+
+
+def _document(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
+    """`spacy.tokens.doc.unpickle_doc(vocabulary, pickled hooks, bytes)` gives the hooks to `dict.update`."""
+    raw = judge.match.raw(args[1]) if len(args) == 3 else None
+    if raw is None:
+        return _outside(judge, callee, args, pos)
+    _inner(judge, raw, callee, pos)
+    message = f"{callee.path} merges what a pickle inside holds, in a way that is not followed"
+    judge.record(Event("pickle.arguments", "unproven", message, pos), callee.path)
+    return judge.unknown(pos)
+
+
+def _inner(judge: Judge, raw: bytes, callee: Global, pos: int) -> None:
+    """Walk a pickle that a call unpickles while the one around it is loaded."""
+    from modelward.artifact.pickle.streams import walked
+
+    if judge.inside >= INSIDE:
+        message = f"more than {INSIDE} pickles are inside each other"
+        judge.record(Event("pickle.budget", "unproven", message, pos), callee.path)
+        return
+    inner = type(judge)(raw, jumps=False)
+    inner.inside = judge.inside + 1
+    found = walked(raw, inner)
+    if not found.streams and not found.events:
+        message = f"what {callee.path} unpickles is no pickle"
+        judge.record(Event("pickle.arguments", "unproven", message, pos), callee.path)
+    for event in found.events:
+        message = f"in the pickle that {callee.path} loads: {event.message}"
+        judge.record(
+            Event(event.rule, event.level, message, pos, event.call), f"{callee.path} {event.message}"
+        )
+
+
+INSIDE: Final = 4
+"""Most pickles inside each other that are walked."""
 
 
 def _outside(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Obj:
@@ -180,6 +279,9 @@ SPECIAL: Final = {
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
     "torch._tensor._rebuild_from_type": _rebuild_from_type,
     "torch.storage._load_from_bytes": _load_from_bytes,
+    "jax._src.array._reconstruct_array": _jax_array,
+    "spacy.vocab.unpickle_vocab": _vocabulary,
+    "spacy.tokens.doc.unpickle_doc": _document,
     **closures.SPECIAL,
 }
 """Callables whose arguments are themselves called or instantiated."""
