@@ -289,3 +289,24 @@ def test_names_of_methods_are_not_mistaken_for_builtins(level):
     assert level(P4 + function(compiled) + b".") == "note"
     assert level(P4 + function(evaluated) + b".") == "note"
     assert level(P4 + function(direct) + b".") == "unproven"
+
+
+@pytest.mark.parametrize("body", [harmless, payload])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda made: call(call(name("functools", "partial"), made)),
+        lambda made: call(name("builtins", "list"), call(name("builtins", "map"), made, b"](K\x01e")),
+        lambda made: call(name("builtins", "tuple"), call(name("builtins", "filter"), made, b"](K\x01e")),
+        lambda made: call(name("collections", "deque"), call(name("builtins", "map"), made, b"](K\x01e")),
+    ],
+)
+def test_a_function_that_another_call_runs_is_called_by_loading(body, wrap):
+    assert "dangerous" in {event.level for event in scan(P4 + wrap(function(body)) + b".").events}
+
+
+def test_a_function_that_is_only_bound_is_not_called():
+    bound = call(name("functools", "partial"), function())
+    assert "dangerous" not in {event.level for event in scan(P4 + bound + b".").events}
+    kept = call(name("collections", "defaultdict"), function())
+    assert "dangerous" not in {event.level for event in scan(P4 + kept + b".").events}

@@ -28,7 +28,8 @@ _PATHS: Final = (
 _IMPORTED: Final = (
     "mlflow", "sklearn", "numpy", "pandas", "scipy", "joblib", "cloudpickle", "pickle", "yaml", "torch",
     "keras", "tensorflow", "transformers", "onnx", "onnxruntime", "xgboost", "lightgbm", "catboost",
-    "spacy", "statsmodels", "prophet", "langchain", "openai", "sentence_transformers", "pyspark", "h2o", "fastai", "json", "logging",
+    "spacy", "statsmodels", "prophet", "langchain", "openai", "sentence_transformers", "pyspark",
+    "h2o", "fastai", "json", "logging",
 )  # fmt: skip
 """Modules that the loaders of MLflow import."""
 _URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://|[a-z]+:/", re.IGNORECASE)

@@ -58,6 +58,13 @@ def make(kind: Kind, pos: int, args: Iterable[Value], word: str | None = None) -
     return result
 
 
+def carries_function(value: Obj) -> bool:
+    """Whether a value is the result of a call that was given a function of the file: `partial(f)`."""
+    return isinstance(value.callee, Global) and any(
+        built(arg, "function") is not None for arg in value.args or ()
+    )
+
+
 def runs(judge: Judge, what: str, word: str | None, pos: int, *, call: str | None = None) -> None:
     """Loading runs code of the file: what it does is unknown, or its names tell."""
     tail = f", and that code holds {word!r}" if word else ""

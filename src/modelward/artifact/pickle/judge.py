@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from modelward.artifact.events import Broken, Event, Level
 from modelward.artifact.pickle import classes, closures, rules
+from modelward.artifact.pickle.built import carries_function
 from modelward.artifact.pickle.checks import CHECKS, LOOSE
 from modelward.artifact.pickle.schema import Matcher
 from modelward.artifact.pickle.special import SPECIAL
@@ -30,6 +31,11 @@ EVENTS: Final = 200
 """Distinct events kept; further ones are counted."""
 LONGEST: Final = 1000
 """Longest name to import, in characters; real ones have fewer than 200."""
+_CONSUMERS: Final = frozenset(
+    f"builtins.{name}"
+    for name in ("list", "tuple", "set", "frozenset", "dict", "bytes", "bytearray", "all", "any")
+) | {"collections.deque", "collections.Counter", "collections.OrderedDict"}
+"""What runs through the iterator that it is given."""
 INJECTED: Final = frozenset(
     f"__{name}__"
     for name in (
@@ -197,7 +203,7 @@ class Judge:
         if callee.built is not None:
             return classes.call(self, callee, args, pos)
         result = Obj("", pos, callee, args)
-        result.tainted = callee.tainted or self._imported(callee)
+        result.tainted = callee.tainted or self._imported(callee) or carries_function(callee)
         level: Level = "dangerous" if result.tainted or self._suspicious(args) else "unproven"
         text = call_text(self.data, callee, args)
         self.record(Event("pickle.computed-call", level, "the result of another call is called", pos, text))
@@ -232,7 +238,12 @@ class Judge:
 
     def _unproven_call(self, callee: Global, args: Sequence[Value] | None, pos: int, text: str) -> None:
         path = callee.path
-        if word := self._suspicious(args):
+        if any(isinstance(arg, Obj) and carries_function(arg) for arg in args or ()) and path in _CONSUMERS:
+            message = (
+                f"{path} takes what an iterator gives, which calls a function built from code in the file"
+            )
+            self.record(Event("pickle.built-call", "dangerous", message, pos, text), path)
+        elif word := self._suspicious(args):
             message = f"{path} is called with {word!r} in an argument"
             self.record(Event("pickle.payload-argument", "dangerous", message, pos, text), path)
         elif callee.entry is None and (why := _meaning(callee, self.texts(args))):
