@@ -36,7 +36,7 @@ def test_a_symbol_is_inert_and_has_facts():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("operator", ["_Native", "_NDArray", "_CustomFunction"])
+@pytest.mark.parametrize("operator", ["_Native", "_NDArray", "_CustomFunction", "_backward_CustomFunction"])
 def test_operators_with_addresses_are_dangerous(verdict, operator):
     assert verdict(symbol(FC, (operator, {"info": "0x7fff0000"}))) == ("dangerous", {"mxnet.pointer"})
 
@@ -245,3 +245,12 @@ def test_a_picture_that_is_read(verdict, path, expected):
     found, rules = verdict(json.dumps({**BAD, "nodes": [node]}).encode())
     assert found == expected
     assert rules == ({"mxnet.path"} if expected == "unproven" else set())
+
+
+@pytest.mark.parametrize(
+    ("operator", "rule"),
+    [("_npi_Custom", "mxnet.custom"), ("_backward_Custom", "mxnet.custom"), ("_TensorRT", "mxnet.engine")],
+)
+def test_operators_that_leave_the_graph(operator, rule):
+    report = inspect_bytes(symbol((operator, {"op_type": "evil_op"})), "m")
+    assert (report.verdict, report.findings[0].rule) == ("unproven", rule)

@@ -226,3 +226,8 @@ def test_a_program_is_known_wherever_its_keys_are(verdict, text):
 def test_operators_that_meet_other_machines_are_not_clean(verdict, name):
     data = json.dumps({"base_code": BASE, "program": CALL}).replace("py_func", name)
     assert verdict(data.encode())[0] == "dangerous"
+
+
+@pytest.mark.parametrize("name", ["send", "send_and_recv", "distributed_lookup_table", "push_dense"])
+def test_servers_of_parameters_are_unproven(op, program, verdict, name):
+    assert verdict(program([op("relu"), op(name)])) == ("unproven", {"paddle.operator"})

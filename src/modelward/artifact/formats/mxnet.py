@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 
 _LIST: Final = Path(__file__).with_name("mxnet_ops.json")
 _LONGEST: Final = 1 << 26
-_POINTERS: Final = frozenset(("_Native", "_NDArray", "_CustomFunction"))
+_POINTERS: Final = frozenset(
+    ("_Native", "_NDArray", "_CustomFunction", "_backward_CustomFunction", "_backward__Native")
+)
 """Operators whose attributes are addresses in the memory of the process."""
+_CUSTOM: Final = frozenset(("Custom", "_npi_Custom", "_backward_Custom"))
+"""Operators that run a class of Python which the application registered by a name."""
+_ENGINES: Final = frozenset(("TensorRT", "_TensorRT"))
 _LIBRARY: Final = re.compile(r"\.(?:so(?:\.\d+)*|dll|dylib)$", re.IGNORECASE)
 _TYPES: Final = {
     0: ("float32", 4), 1: ("float64", 8), 2: ("float16", 2), 3: ("uint8", 1), 4: ("int32", 4), 5: ("int8", 1),
@@ -106,9 +111,11 @@ def _node(node: dict[str, JSON], tally: Tally, into: Reading) -> list[JSON]:
 def _operator(name: str, attributes: dict[str, JSON], into: Reading) -> None:
     if name in _POINTERS:
         into.dangerous("mxnet.pointer", f"the operator {name} calls an address in the memory of the process")
-    elif name == "Custom":
+    elif name in _ENGINES:
+        into.unproven("mxnet.engine", "a part of the graph is compiled for TensorRT and cannot be read")
+    elif name in _CUSTOM:
         kind = str(attributes.get("op_type"))[:MOST]
-        into.unproven("mxnet.custom", f"the operator Custom runs the Python class registered as {kind!r}")
+        into.unproven("mxnet.custom", f"the operator {name} runs the Python class registered as {kind!r}")
     elif name.endswith("_cvimread"):
         reason = escapes(str(attributes.get("filename", "")))
         if reason is not None:

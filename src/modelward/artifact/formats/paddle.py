@@ -40,6 +40,14 @@ _DANGEROUS: Final = {
     "c_gen_xccl_id": "connects to other machines",
     "gen_nccl_id": "connects to other machines",
 }
+_REMOTE: Final = frozenset(
+    (
+        "send", "recv", "recv_save", "send_and_recv", "send_barrier", "fetch_barrier", "prefetch",
+        "distributed_lookup_table", "distributed_push_sparse", "push_dense", "checkpoint_notify",
+        "heter_send_recv",
+    )
+)  # fmt: skip
+"""Operators that talk to parameter servers at addresses that their attributes name; inference has none."""
 _FILES: Final = frozenset(("save", "save_combine", "load", "load_combine"))
 _PATHS: Final = frozenset(("file_path", "filename", "file_name"))
 _ENGINES: Final = frozenset(("tensorrt_engine", "lite_engine", "openvino_engine", "dlnne_engine"))
@@ -117,7 +125,7 @@ def _operator(operator: Message, name: str, into: Reading) -> None:
         return
     strings = {part.text(1): part.text(5) for part in operator.each(4) if part.places(5)}
     paths = [text for key, text in strings.items() if key in _PATHS]
-    if name in _DANGEROUS or name in _FILES:
+    if name in _DANGEROUS or name in _FILES or name in _REMOTE:
         _acts(name, paths, into, pos)
     elif name not in known():
         into.unproven(
@@ -132,6 +140,10 @@ def _acts(name: str, paths: list[str], into: Reading, pos: int = -1) -> None:
     call = f"{name}({', '.join(repr(path[:MOST]) for path in paths)})"
     if name in _DANGEROUS:
         into.dangerous("paddle.operator", f"the operator {name} {_DANGEROUS[name]}", pos=pos, call=call)
+        return
+    if name in _REMOTE:
+        message = f"the operator {name} talks to servers that the program names"
+        into.unproven("paddle.operator", message, pos=pos, call=call)
         return
     reason = next((why for path in paths if (why := escapes(path)) is not None), None)
     if reason is not None:
@@ -180,7 +192,7 @@ def _json_operator(name: str, node: dict[str, JSON], kept: tuple[Tally, list[str
     strings = _strings(node.get("A"))
     if dialect in {"1", "pd_op"} and short == "data":
         inputs.append(strings.get("name", ""))
-    if short in _DANGEROUS or short in _FILES:
+    if short in _DANGEROUS or short in _FILES or short in _REMOTE:
         _acts(short, [text for key, text in strings.items() if key in _PATHS], into)
     elif dialect not in _DIALECTS:
         into.unproven(
