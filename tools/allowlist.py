@@ -80,7 +80,9 @@ def made(path: str, fact: Fields) -> Fields:
     # pandas gives its instances to functions that call their methods, so their attributes must be data
     fields: Fields = {"kind": "class", "state": "fields" if top == "pandas" else "dict"}
     if setter:
-        fields["state"] = reviewed.SETSTATE.get(setter.removeprefix("py:")) or SETSTATE.get(short(setter), "none")
+        fields["state"] = reviewed.SETSTATE.get(setter.removeprefix("py:")) or SETSTATE.get(
+            short(setter), "none"
+        )
     hooks = fact.get("hooks", {})
     if short(hooks.get("__setitem__", "")) in reviewed.OUTPUTS:
         return {"kind": "class", "state": "fields", "items": "dict:names", "call": [["data*"]]}
@@ -97,7 +99,9 @@ def made(path: str, fact: Fields) -> Fields:
     if fact.get("builtin") and top != "builtins" and "__new__" not in hooks:
         fields["new"] = [["data*"]]
     if fields["state"] == "metric" and "__new__" not in hooks:
-        fields["new"] = [["str*"]]  # the letters of its name, by Metric.__getnewargs__; object.__new__ takes them
+        fields["new"] = [
+            ["str*"]
+        ]  # the letters of its name, by Metric.__getnewargs__; object.__new__ takes them
     if fact.get("named"):
         fields["new"] = fields["call"] = [["any*"]]
     plainly = short(hooks.get("__setattr__", "")) in reviewed.ATTRIBUTES
@@ -138,7 +142,9 @@ def unsaved(module: str) -> bool:
     """Whether a module of a library of networks brings nothing that people save."""
     top, *parts = module.split(".")
     known = top in networks.LIBRARIES or top == "transformers"
-    return known and (bool(networks.LEFT_PARTS & set(parts)) or any(part.startswith(networks.LEFT) for part in parts))
+    return known and (
+        bool(networks.LEFT_PARTS & set(parts)) or any(part.startswith(networks.LEFT) for part in parts)
+    )
 
 
 def listed(module: str, name: str, fact: Fields, *, seen: bool) -> bool:

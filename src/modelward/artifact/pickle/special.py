@@ -99,7 +99,7 @@ def _method(owner: Value | None, name: str) -> bool:
 _KEPT: Final = frozenset(
     {"prepare_inputs_for_generation", "_prepare_encoder_decoder_kwargs_for_generation", "load_hook"}
 )
-"""Methods of a module of torch that wrappers of transformers and peft keep; none of their classes has a property so named."""
+"""Methods of a torch module that wrappers of transformers and peft keep; no class has a property so named."""
 
 
 def _getter(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:

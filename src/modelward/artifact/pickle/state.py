@@ -71,6 +71,8 @@ def _described(match: Matcher, value: Obj) -> Layout | None:
 def _scalar_type(value: Global) -> Layout | None:
     if value.path in {"numpy.object_", "builtins.object"}:
         return Layout(8, objects=True)
+    if value.path == "ml_dtypes.bfloat16":
+        return Layout(2, objects=False)
     if value.path in {"numpy.record", "numpy.void"}:
         return Layout(0, objects=False)
     digits = re.fullmatch(r"numpy\.(u?int|float|complex|bool|datetime|timedelta)(\d*)_?", value.path)
