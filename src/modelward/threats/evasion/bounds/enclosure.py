@@ -14,7 +14,7 @@ of these products (Winograd or FFT convolution, TF32) are outside this statement
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 import numpy as np
@@ -25,6 +25,8 @@ from modelward.numeric.rounding import gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from modelward.threats.evasion.bounds.steps import Step
 
 U: Final = 2.0**-24
 """Unit roundoff of float32."""
@@ -122,17 +124,19 @@ Form: TypeAlias = Ball | Affine | Softmax
 @final
 @dataclass(frozen=True, eq=False, slots=True)
 class Enclosure:
-    """Every value lies in [lower, upper]; `form`, where known, says more.
+    """Every value lies in [lower, upper]; `form` and `step`, where known, say more.
 
     Attributes:
         lower: (n, ...) float64.
         upper: same shape, >= lower.
         form: a tighter description, or null.
+        step: how the values depend on those that they were computed from, or null: nothing but the interval.
     """
 
     lower: Tensor
     upper: Tensor
     form: Form | None = None
+    step: Step | None = None
 
     @property
     def shape(self) -> torch.Size:
@@ -160,16 +164,6 @@ class Enclosure:
         """
         return widened(function(self.lower), function(self.upper), ulps=ulps)
 
-    def rearranged(self, function: Callable[[Tensor], Tensor], *, repeats: bool = False) -> Enclosure:
-        """The image under a function that only moves, drops or repeats entries.
-
-        Args:
-            function: applied to both ends.
-            repeats: an entry may appear twice; a ball does not survive that, its radius is spent only once.
-        """
-        form = self.form.map(function) if isinstance(self.form, Ball) and not repeats else None
-        return Enclosure(function(self.lower), function(self.upper), form)
-
 
 def widened(
     lower: Tensor, upper: Tensor, *, ulps: float, scale: Tensor | None = None, form: Form | None = None
@@ -193,34 +187,4 @@ def widened(
 
 def intersected(one: Enclosure, lower: Tensor, upper: Tensor) -> Enclosure:
     """Both enclosures hold, so their intersection does."""
-    return Enclosure(torch.maximum(one.lower, lower), torch.minimum(one.upper, upper), one.form)
-
-
-def products(
-    x: Enclosure, apply: Callable[[Tensor, Tensor], Tensor], weight: Tensor, bias: Tensor | None, count: int
-) -> Enclosure:
-    """Sums of products with constant weights: linear layers and convolutions of any kind.
-
-    With centre c and half width r the exact values lie in W c + b +- |W| r. Where the input is a Euclidean
-    ball, they also lie in W c + b +- radius * (row norms of W diag(scale)), by the Cauchy-Schwarz inequality.
-
-    Args:
-        x: the input.
-        apply: apply(values, weights) computes the sums without a bias, linear in each argument.
-        weight: float64.
-        bias: float64, shaped to broadcast against the result, or null.
-        count: products in one sum, bias included.
-    """
-    size = weight.abs()
-    offset = torch.zeros((), dtype=torch.float64) if bias is None else bias
-    centre, half = (x.lower + x.upper) / 2, (x.upper - x.lower) / 2
-    slack = rounding(apply(x.largest, size) + offset.abs(), count)
-    middle, reach = apply(centre, weight) + offset, apply(half, size) + slack
-    result = Enclosure(middle - reach, middle + reach)
-    if isinstance(x.form, Ball):
-        ball = x.form
-        norm = apply(ball.scale.square(), weight.square()).clamp_min(0).sqrt()
-        reach = ball.radius * norm * (1 + 4 * U) + apply(ball.blur, size) + slack
-        middle = apply(ball.centre, weight) + offset
-        result = intersected(result, middle - reach, middle + reach)
-    return result
+    return replace(one, lower=torch.maximum(one.lower, lower), upper=torch.minimum(one.upper, upper))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final, final
+
 import torch
 from torch import Tensor
 
 from modelward.threats.evasion.bounds.enclosure import Affine, Ball, Enclosure, Softmax, U, rounding
+
+_SEARCH: Final = 60
+"""Bisections between 0 and 1e4."""
 
 
 def lower_margins(scores: Enclosure, target: Tensor) -> Tensor:
@@ -23,18 +28,40 @@ def lower_margins(scores: Enclosure, target: Tensor) -> Tensor:
     Returns:
         (n, k) float64; infinite in the target's own column, -infinite elsewhere where a score has no bound.
     """
+    value = base(scores)
     rows = torch.arange(len(target))
-    form = scores.form
-    if isinstance(form, Affine):
-        bounds = _folded(form, target)
-    elif isinstance(form, Softmax):
-        bounds = _through_softmax(form, target)
+    if isinstance(value.form, Affine):
+        bounds = _folded(value.form, target)
     else:
-        bounds = scores.lower[rows, target][:, None] - scores.upper
-    bounded = (scores.lower.isfinite() & scores.upper.isfinite()).all(dim=1, keepdim=True)
+        bounds = value.lower[rows, target][:, None] - value.upper
+    bounded = (value.lower.isfinite() & value.upper.isfinite()).all(dim=1, keepdim=True)
     bounds = torch.where(bounded, bounds, -torch.inf)
     bounds[rows, target] = torch.inf
-    return bounds
+    return answered(scores, bounds, target)
+
+
+def base(scores: Enclosure) -> Enclosure:
+    """The scores that a softmax was taken of, or the scores themselves."""
+    while isinstance(scores.form, Softmax):
+        scores = scores.form.source
+    return scores
+
+
+def answered(scores: Enclosure, margins: Tensor, target: Tensor) -> Tensor:
+    """Margins of the scores from those of their base.
+
+    Args:
+        scores: (n, k).
+        margins: (n, k) float64 lower bounds for the base, infinite in the target's own column.
+        target: (n,) int64.
+    """
+    if isinstance(scores.form, Softmax):
+        margins = _through_softmax(scores.form, answered(scores.form.source, margins, target))
+    rows = torch.arange(len(target))
+    bounded = (scores.lower.isfinite() & scores.upper.isfinite()).all(dim=1, keepdim=True)
+    margins = torch.where(bounded, margins, -torch.inf)
+    margins[rows, target] = torch.inf
+    return margins
 
 
 def _folded(form: Affine, target: Tensor) -> Tensor:
@@ -57,8 +84,7 @@ def _folded(form: Affine, target: Tensor) -> Tensor:
     return bounds
 
 
-def _through_softmax(form: Softmax, target: Tensor) -> Tensor:
-    margins = lower_margins(form.source, target)
+def _through_softmax(form: Softmax, margins: Tensor) -> Tensor:
     if form.logarithm:  # s_j - logsumexp(s): one rounding of each, of at most the size of the larger part
         largest = (
             form.source.largest.amax(dim=1, keepdim=True) + 1 + torch.tensor(float(margins.shape[1])).log()
@@ -67,3 +93,62 @@ def _through_softmax(form: Softmax, target: Tensor) -> Tensor:
     likely = 1 / (1 + torch.exp(-margins).sum(dim=1, keepdim=True))  # the 1 is the target's own exp(0)
     certain = likely * -torch.expm1(-margins)
     return torch.where(margins > 0, certain, -1.0) - (2 * margins.shape[1] + 16) * U
+
+
+@final
+class Margins:
+    """What is known about the margins of some points, and which of them are still open.
+
+    Args:
+        scores: (n, k) of the points.
+        target: (n,) int64 columns of their labels.
+        tolerance: how far the runtime's scores may lie from these, in units of max(1, |score|).
+
+    Attributes:
+        scores: as given.
+        value: the scores without a softmax, whose differences are bounded.
+        target: as given.
+        lower: (n, k) float64 best bounds on the differences of `value`, infinite in the target's own column.
+    """
+
+    def __init__(self, scores: Enclosure, target: Tensor, tolerance: float) -> None:
+        self.scores, self.target, self.value = scores, target, base(scores)
+        # True score and rival may each be off by one tolerance in the original runtime.
+        self._wanted = 2 * tolerance * scores.largest.amax(dim=1).clamp_min(1.0)
+        self.lower = lower_margins(self.value, target)
+
+    @property
+    def certified(self) -> Tensor:
+        """(n,) whether every margin of the runtime is proved to be positive."""
+        worst = answered(self.scores, self.lower, self.target).amin(dim=1)
+        return worst > self._wanted
+
+    @property
+    def needed(self) -> Tensor:
+        """(n,) bounds on `value` that are enough for a certificate once all rivals exceed them."""
+        rivals = torch.ones_like(self.lower)
+        low, high = torch.zeros(len(rivals), dtype=torch.float64), torch.full((len(rivals),), 1e4).double()
+        for _ in range(_SEARCH):
+            middle = (low + high) / 2
+            enough = answered(self.scores, rivals * middle[:, None], self.target).amin(dim=1) > self._wanted
+            low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+        return high
+
+    def open(self) -> Tensor:
+        """(m, 2) points without a certificate and rivals that are not excluded."""
+        left = ~self.certified[:, None] & (self.lower <= self.needed[:, None])
+        return left.nonzero()
+
+    def improve(self, pairs: Tensor, bounds: Tensor) -> None:
+        """Take over lower bounds, (m,) float64, of pairs as `open` gives them."""
+        point, rival = pairs.T
+        self.lower[point, rival] = torch.maximum(self.lower[point, rival], bounds)
+
+    def differences(self, pairs: Tensor, dtype: torch.dtype) -> Tensor:
+        """(m, k) coefficients of the target's score minus the rival's."""
+        point, rival = pairs.T
+        rows = torch.arange(len(pairs))
+        a = torch.zeros((len(pairs), self.lower.shape[1]), dtype=dtype)
+        a[rows, self.target[point]] = 1.0
+        a[rows, rival] = -1.0
+        return a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -11,14 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modelward.threats.evasion.bounds import rules
-from modelward.threats.evasion.bounds.enclosure import widened
-from modelward.threats.evasion.bounds.rules import LIBRARY_ULPS, refused
+from modelward.threats.evasion.bounds.enclosure import Ball, Enclosure
+from modelward.threats.evasion.bounds.rules import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modelward.threats.evasion.bounds.enclosure import Enclosure
-    from modelward.threats.evasion.bounds.rules import Rule
+    from modelward.threats.evasion.bounds.rules import Bend, Rule
 
 
 def _same(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
@@ -39,7 +39,16 @@ def _moved(
     kept = moved.dim() >= 1 and len(moved) == len(numbers)
     if not kept or (moved != numbers.reshape(-1, *[1] * (moved.dim() - 1))).any():
         raise refused("a rearrangement across the batch")
-    return x.rearranged(lambda part: function(part, *args, **kwargs), repeats=repeats)
+
+    def apply(part: Tensor) -> Tensor:
+        return function(part, *args, **kwargs)
+
+    shape = tuple(moved.shape[1:])
+    places = torch.arange(math.prod(x.shape[1:])).reshape(1, *x.shape[1:]).expand(x.shape)
+    step = rules.moved(x, apply(places)[0].flatten(), shape)
+    # A ball does not survive repeated entries: its radius is spent only once.
+    form = x.form.map(apply) if isinstance(x.form, Ball) and not repeats else None
+    return Enclosure(apply(x.lower), apply(x.upper), form, step)
 
 
 def _item(x: Enclosure, index: object) -> Enclosure:
@@ -63,18 +72,46 @@ def _stack(tensors: tuple[Enclosure, ...], dim: int = 0) -> Enclosure:
     return rules.concatenate(tuple(_moved(torch.unsqueeze, part, axis) for part in tensors), axis)
 
 
-def _rising(function: Callable[[Tensor], Tensor], ulps: float) -> Rule:
-    """A monotone function of one argument; `inplace` means nothing here."""
+def _rising(function: Callable[[Tensor], Tensor], bend: Bend) -> Rule:
+    """A smooth function that never decreases."""
 
-    def rule(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
-        del inplace
-        return x.monotone(function, ulps=ulps)
+    def rule(x: Enclosure) -> Enclosure:
+        return rules.rising(x, function, bend)
 
     return rule
 
 
+def _kinked(function: Callable[[Tensor], Tensor], kinks: tuple[float, ...], ulps: float) -> Rule:
+    """A piecewise linear function that never decreases; `inplace` means nothing here."""
+
+    def rule(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
+        del inplace
+        return rules.kinked(x.monotone(function, ulps=ulps), x, function, kinks, ulps)
+
+    return rule
+
+
+def _relu(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
+    del inplace
+    return rules.rectified(x)
+
+
+def _pooled(pool: Callable[[Tensor], Tensor], x: Enclosure) -> Enclosure:
+    """Maxima over windows, whose entries are told by pooling: in a batch in which each sample marks one entry."""
+    found = x.monotone(pool)
+    count = math.prod(x.shape[1:])
+    if count > _POOL_ENTRIES:
+        return found
+    marks = pool(torch.eye(count).reshape(count, *x.shape[1:]) - 0.5).flatten(1) > 0
+    width = int(marks.sum(dim=0).max())
+    order = marks.T.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
+    return rules.largest_of(x, found, order.where(marks.T.gather(1, order), -1))
+
+
 def _max_pool(function: Callable[..., Tensor], x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
-    return x.monotone(lambda end: function(end, *args, **kwargs))
+    if kwargs.get("return_indices"):
+        raise refused("max pooling that returns indices")
+    return _pooled(lambda end: function(end, *args, **kwargs), x)
 
 
 def _avg_pool(function: Callable[..., Tensor], x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
@@ -87,11 +124,16 @@ def _softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclo
     """Beyond the threshold torch returns x itself, which is 3e-9 below; far within the error granted."""
     if beta != 1 or threshold < 20:
         raise refused("a softplus with beta or a low threshold")
-    low, high = (functional.softplus(end, threshold=1e9) for end in (x.lower, x.upper))
-    return widened(low, high, ulps=LIBRARY_ULPS, scale=x.largest + 1)
+    return rules.rising(x, partial(functional.softplus, threshold=1e9), 0.2501, scale=x.largest + 1)
 
 
 _AXES: Final = (1, 2, 3)
+_POOL_ENTRIES: Final = 4096
+"""Larger arguments of a maximum get no linear rule: finding its windows would take too much memory."""
+_SIGMOID: Final = _rising(torch.sigmoid, 0.0963)
+_TANH: Final = _rising(torch.tanh, 0.7699)
+_HARDSIGMOID: Final = _kinked(functional.hardsigmoid, (-3.0, 3.0), rules.LIBRARY_ULPS)
+_RELU6: Final = _kinked(functional.relu6, (0.0, 6.0), 0)
 
 FUNCTIONS: Final[dict[object, Rule]] = {
     functional.linear: rules.linear,
@@ -128,16 +170,16 @@ FUNCTIONS: Final[dict[object, Rule]] = {
     torch.cat: rules.concatenate,
     torch.concat: rules.concatenate,
     torch.stack: _stack,
-    functional.relu: _rising(torch.relu, 0),
-    torch.relu: _rising(torch.relu, 0),
-    functional.relu6: _rising(functional.relu6, 0),
-    torch.sigmoid: _rising(torch.sigmoid, LIBRARY_ULPS),
-    functional.sigmoid: _rising(torch.sigmoid, LIBRARY_ULPS),
-    torch.tanh: _rising(torch.tanh, LIBRARY_ULPS),
-    functional.tanh: _rising(torch.tanh, LIBRARY_ULPS),
-    torch.exp: _rising(torch.exp, LIBRARY_ULPS),
-    torch.erf: _rising(torch.erf, LIBRARY_ULPS),
-    functional.hardsigmoid: _rising(functional.hardsigmoid, LIBRARY_ULPS),
+    functional.relu: _relu,
+    torch.relu: _relu,
+    functional.relu6: _RELU6,
+    torch.sigmoid: _SIGMOID,
+    functional.sigmoid: _SIGMOID,
+    torch.tanh: _TANH,
+    functional.tanh: _TANH,
+    torch.exp: _rising(torch.exp, lambda lower, upper: upper.exp() + 0 * lower),
+    torch.erf: _rising(torch.erf, 0.9679),
+    functional.hardsigmoid: _HARDSIGMOID,
     functional.leaky_relu: rules.leaky_relu,
     functional.elu: rules.elu,
     functional.gelu: rules.gelu,
@@ -234,12 +276,12 @@ LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
     nn.Linear: lambda layer, x: rules.linear(x, layer.weight, layer.bias),
     **{getattr(nn, f"Conv{i}d"): partial(_convolution, axes=i) for i in _AXES},
     **{getattr(nn, f"BatchNorm{i}d"): _batch_norm for i in _AXES},
-    **{getattr(nn, f"MaxPool{i}d"): lambda layer, x: x.monotone(layer) for i in _AXES},
-    **{getattr(nn, f"AdaptiveMaxPool{i}d"): lambda layer, x: x.monotone(layer) for i in _AXES},
+    **{getattr(nn, f"MaxPool{i}d"): _pooled for i in _AXES},
+    **{getattr(nn, f"AdaptiveMaxPool{i}d"): _pooled for i in _AXES},
     **{getattr(nn, f"AvgPool{i}d"): lambda layer, x: rules.average_pool(x, layer) for i in _AXES},
     **{getattr(nn, f"AdaptiveAvgPool{i}d"): lambda layer, x: rules.average_pool(x, layer) for i in _AXES},
     nn.ReLU: _plain(FUNCTIONS[torch.relu]),
-    nn.ReLU6: lambda layer, x: x.monotone(layer),
+    nn.ReLU6: _plain(_RELU6),
     nn.Hardtanh: lambda layer, x: rules.clamp(x, layer.min_val, layer.max_val),
     nn.LeakyReLU: lambda layer, x: rules.leaky_relu(x, layer.negative_slope),
     nn.ELU: lambda layer, x: rules.elu(x, layer.alpha),
@@ -274,3 +316,25 @@ VIEWS: Final[frozenset[object]] = frozenset(
     }
 )
 """Functions, methods and layers whose result may share its memory with their first argument."""
+
+_CURVES: Final = (
+    *("sigmoid", "tanh", "exp", "erf", "gelu", "silu", "softplus", "elu", "leaky_relu", "hardtanh", "clamp"),
+    *("clip", "pow", "square", "sqrt", "abs", "softmax", "relu6", "hardsigmoid", "hardswish", "log_softmax"),
+)
+
+BENT: Final[dict[object, str]] = {
+    **dict.fromkeys((functional.relu, torch.relu, "relu", nn.ReLU), "relu"),
+    **dict.fromkeys((*_CURVES, "max_pool1d", "max_pool2d", "max_pool3d", "amax", "amin"), "curve"),
+    **{getattr(place, name): "curve" for place in (torch, functional) for name in _CURVES if hasattr(place, name)},
+    **{getattr(functional, f"max_pool{i}d"): "curve" for i in _AXES},
+    **{getattr(nn, f"{name}MaxPool{i}d"): "curve" for name in ("", "Adaptive") for i in _AXES},
+    **dict.fromkeys(
+        (
+            *(nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.Softplus, nn.ELU, nn.LeakyReLU, nn.Hardtanh, nn.ReLU6),
+            *(nn.Softmax, torch.maximum, torch.minimum, "maximum", "minimum", operator.pow),
+        ),
+        "curve",
+    ),
+    **dict.fromkeys((operator.mul, torch.mul, operator.matmul, torch.matmul, "mul", "matmul"), "product"),
+}
+"""Operations that are not linear, whose arguments are worth tight bounds: how they bend."""

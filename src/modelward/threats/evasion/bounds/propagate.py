@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import operator
 import random
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -16,12 +17,14 @@ from torch import fx, nn
 
 from modelward.errors import OperatorUnsupported
 from modelward.threats.evasion.bounds.enclosure import Enclosure
-from modelward.threats.evasion.bounds.operators import FUNCTIONS, LAYERS, METHODS, VIEWS
+from modelward.threats.evasion.bounds.operators import BENT, FUNCTIONS, LAYERS, METHODS, VIEWS
 from modelward.threats.evasion.bounds.rules import refused
 from modelward.threats.evasion.modules import as_evaluated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    Refine: TypeAlias = Callable[[Enclosure, bool], Enclosure]
 
 
 def traced(module: nn.Module) -> fx.GraphModule:
@@ -56,12 +59,13 @@ def _random_state() -> tuple[object, ...]:
     return torch.get_rng_state().numpy().tobytes(), random.getstate(), str(np.random.get_state())  # noqa: NPY002 - the shared generator is what is looked at
 
 
-def propagate(graph: fx.GraphModule, x: Enclosure) -> Enclosure:
+def propagate(graph: fx.GraphModule, x: Enclosure, refine: Refine | None = None) -> Enclosure:
     """Enclose the scores of everything enclosed; without bounds where an intermediate value may overflow.
 
     Args:
         graph: takes one input; in evaluation mode.
         x: (n, *shape) the inputs.
+        refine: tightens the arguments of operations that are not linear, before these are bounded.
 
     Returns:
         (n, k).
@@ -72,6 +76,8 @@ def propagate(graph: fx.GraphModule, x: Enclosure) -> Enclosure:
     values: dict[fx.Node, Any] = {}  # whatever the graph computes
     held = x.held
     for node in graph.graph.nodes:
+        if refine is not None and node.op not in {"output", "placeholder", "get_attr"}:
+            _refine(graph, node, values, refine)
         args = fx.node.map_arg(node.args, values.__getitem__)
         kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)
         if node.op == "output":
@@ -86,7 +92,7 @@ def propagate(graph: fx.GraphModule, x: Enclosure) -> Enclosure:
                 end.where(held[:, None], -sign * torch.inf)
                 for end, sign in ((result.lower, 1), (result.upper, -1))
             )
-            return Enclosure(low, high, result.form)
+            return replace(result, lower=low, upper=high)
         if node.op == "placeholder":
             if values:
                 raise refused("a model with several inputs")
@@ -98,6 +104,16 @@ def propagate(graph: fx.GraphModule, x: Enclosure) -> Enclosure:
                     raise refused("a value whose first axis is not that of the points")
                 held = held & value.held
     raise refused("a graph without an output")
+
+
+def _refine(graph: fx.GraphModule, node: fx.Node, values: dict[fx.Node, Any], refine: Refine) -> None:
+    kind = type(graph.get_submodule(str(node.target))) if node.op == "call_module" else node.target
+    bent = BENT.get(kind)
+    arguments = [a for a in node.all_input_nodes if isinstance(values.get(a), Enclosure)]
+    if bent is None or (bent == "product" and len(arguments) < 2):
+        return
+    for argument in arguments:
+        values[argument] = refine(values[argument], bent == "relu")
 
 
 def _value(

@@ -1,0 +1,158 @@
+"""From cheap to dear: intervals, linear relaxation, optimised relaxation, branch and bound; open points only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, final
+
+import torch
+
+from modelward.threats.evasion.bounds.backward import least
+from modelward.threats.evasion.bounds.branch import Effort, Search
+from modelward.threats.evasion.bounds.margins import Margins
+from modelward.threats.evasion.bounds.propagate import propagate
+from modelward.threats.evasion.bounds.refine import refiner
+from modelward.threats.evasion.bounds.rows import Rows
+from modelward.threats.evasion.bounds.slopes import ascend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, fx
+
+    from modelward.core.check import Preset
+    from modelward.threats.evasion.bounds.enclosure import Enclosure
+
+KINDS: Final = ("interval", "linear relaxation", "optimised relaxation", "branch and bound")
+_ROUNDS: Final = (6, 8, 10)
+"""Steps of ascent between two looks at which points are proved."""
+_ROWS: Final = 256
+
+
+class Spend(Protocol):
+    """Books samples before they are used; false when the budget refuses."""
+
+    def __call__(self, *, forward: int = 0, backward: int = 0) -> bool:
+        """See `Share.take`."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How to bound.
+
+    Attributes:
+        graph: the traced network.
+        tolerance: see `Differentiable.tolerance`.
+        preset: quick stops after linear relaxation, standard after optimised relaxation.
+        spend: asked before every expense.
+    """
+
+    graph: fx.GraphModule
+    tolerance: float
+    preset: Preset
+    spend: Spend
+
+    def backward(self, samples: int) -> bool:
+        """Book backward samples."""
+        return self.spend(backward=samples)
+
+
+@final
+class Cascade:
+    """The proofs of one batch of points.
+
+    Args:
+        method: how to bound.
+        enclose: the admissible inputs of points at given positions in the batch.
+        target: (n,) int64 columns of their labels.
+
+    Attributes:
+        proved: (n,) int64 index into `KINDS` of each point's proof, -1 for none.
+        bounded: (n,) whether a point was bounded at all.
+    """
+
+    def __init__(self, method: Method, enclose: Callable[[Tensor], Enclosure], target: Tensor) -> None:
+        self._method, self._enclose, self._target = method, enclose, target
+        self.proved = torch.full((len(target),), -1)
+        self.bounded = torch.zeros(len(target), dtype=torch.bool)
+
+    def cheap(self, index: Tensor) -> bool:
+        """Intervals, and a backward pass for the margins that these leave open.
+
+        Args:
+            index: (m,) positions of points.
+
+        Returns:
+            Whether the budget allowed it.
+        """
+        if not self._method.spend(forward=2 * len(index)):
+            return False
+        self.bounded[index] = True
+        margins = self._margins(propagate(self._method.graph, self._enclose(index)), index)
+        self._settle(margins, index, 0)
+        return self._relax(margins, index)
+
+    def dear(self, index: Tensor) -> Margins | None:
+        """Backward bounds of all intermediate values, then slopes; the margins, or null at the budget's end."""
+        if not self._method.spend(forward=2 * len(index)):
+            return None
+        refine = refiner(self._method.backward)
+        margins = self._margins(propagate(self._method.graph, self._enclose(index), refine), index)
+        if not self._relax(margins, index):
+            return None
+        if self._method.preset != "quick" and not self._optimise(margins, index):
+            return None
+        return margins
+
+    def search(self, margins: Margins, index: Tensor, effort: Effort) -> list[tuple[int, Tensor]]:
+        """Branch and bound; returns positions and inputs that the graph gets wrong."""
+        found = []
+        for tree in Search(margins, effort, self._method.backward).run():
+            if tree.closed:
+                self.proved[index[tree.point]] = 3
+            elif tree.margin <= 0 and tree.input is not None:
+                found.append((int(index[tree.point]), tree.input))
+        return found
+
+    def _margins(self, scores: Enclosure, index: Tensor) -> Margins:
+        return Margins(scores, self._target[index], self._method.tolerance)
+
+    def _settle(self, margins: Margins, index: Tensor, kind: int) -> None:
+        fresh = margins.certified & (self.proved[index] < 0)
+        self.proved[index[fresh]] = kind
+
+    def _relax(self, margins: Margins, index: Tensor) -> bool:
+        pairs = margins.open()
+        if not self._method.backward(len(pairs)):
+            return False
+        for part in pairs.split(_ROWS):
+            rows = Rows(part[:, 0], torch.float32)
+            margins.improve(part, least(margins.value, margins.differences(part, torch.float32), rows))
+        self._settle(margins, index, 1)
+        return True
+
+    def _optimise(self, margins: Margins, index: Tensor) -> bool:
+        pairs = margins.open()
+        # A point needs all its rivals, so the rows of a point stay together.
+        for part in pairs.split(_ROWS):
+            rows: Rows | None = None
+            kept = part
+            for steps in _ROUNDS:
+                if not self._method.backward((2 * steps + 1) * len(kept)):
+                    return False
+                alpha = {} if rows is None else rows.alpha
+                rows = Rows(kept[:, 0], torch.float32, alpha=alpha)
+                a = margins.differences(kept, torch.float32)
+                ascend(margins.value, a, rows, steps)
+                margins.improve(kept, least(margins.value, a, rows))
+                point, rival = kept.T
+                left = ~margins.certified[point] & (margins.lower[point, rival] <= margins.needed[point])
+                kept = kept[left]
+                if not len(kept):
+                    break
+                for step, slope in list(rows.alpha.items()):
+                    rows.alpha[step] = slope[left]
+        self._settle(margins, index, 2)
+        return True
