@@ -70,7 +70,7 @@ def _frame() -> object:
 def write(folder: Path, wanted: set[str]) -> None:
     """Write the files of the wanted shapes (all, when none is named)."""
     for name, make in values(random.Random(SEED)).items():
-        protocols = (0, 1, 2, 4, 5) if name == "tuples" else (2, 4) if name == "dictionaries" else (4,)
+        protocols = {"tuples": (0, 1, 2, 4, 5), "dictionaries": (0, 2, 4), "text": (0, 4)}.get(name, (4,))
         for protocol in protocols:
             path = folder / f"{name}-{protocol}.pkl"
             if not wanted or path.stem in wanted:

@@ -1,6 +1,6 @@
 """Bounded decompression of the codecs that model files and archives use.
 
-Output beyond `IN_MEMORY` goes to an unnamed temporary file that is mapped, so that a large member costs disk
+Output beyond 16 MiB goes to an unnamed temporary file that is mapped, so that a large member costs disk
 and not memory. All codecs but zstd (`compression.zstd`, or its backport before Python 3.14) and lz4
 (`lz4.py`) are in the standard library.
 """
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 20
 _TAKEN: Final = 1 << 16
 _MADE: Final = 1 << 17
-"""Compressed bytes given at once, and most that are made of them: pieces so small that memory is used again."""
+"""Compressed bytes given at once, and most that are made of them: so few that memory is used again."""
+_SPILL: Final = 16 << 20
+"""Bytes beyond which pieces go to a file, which saves the second copy that joining them costs."""
 IN_MEMORY: Final = 64 << 20
-"""Most decompressed bytes kept in memory."""
+"""Most bytes of some content that are copied in memory."""
 BOMB: Final = 256 << 20
 RATIO: Final = 250
 """Content that grows beyond `BOMB` bytes at more than `RATIO` to one is no model."""
@@ -76,7 +78,7 @@ class Sink:
             self._file.write(piece)
             return
         self._pieces.append(piece)
-        if self.size > IN_MEMORY:
+        if self.size > min(_SPILL, IN_MEMORY):
             import tempfile
 
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives until the content was read)
