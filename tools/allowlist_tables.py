@@ -5,7 +5,7 @@ their state by the default mechanism, so that what is left to decide is who else
 
 Left out on purpose: `sklearn_crfsuite.FileResource` (its `__del__` deletes the file that it names, so no CRF of that
 library is inert), `lmfit.Parameters` (evaluates expressions), `spacy.Doc` (gives hooks of an inner pickle to
-`dict.update`), `regex` patterns (native code of the file), `mne.Info` (its checks of items call methods of the items),
+`dict.update`), settings of tsfresh (their keys are pickles inside), `regex` patterns (native code of the file), `mne.Info` (its checks of items call methods of the items),
 sympy and astropy (every class has a `__new__` that computes).
 """
 
@@ -19,13 +19,14 @@ LIBRARIES: tuple[str, ...] = (
     "Bio", "PIL", "arch", "boruta", "cmdstanpy", "coreforecast", "darts", "dask_ml", "deap", "econml", "formulaic", "gplearn", "hmmlearn", "interpret",
     "kmodes", "langchain_community", "langchain_core", "mapie", "mlforecast", "ngboost", "optbinning", "pgmpy", "pycaret", "pycrfsuite", "rank_bm25",
     "shap", "sktime", "skbase", "sklearn_pandas", "slicer", "spacy", "sparse", "statsforecast", "textblob", "thinc", "tsfresh", "tslearn", "utilsforecast",
-    "vaderSentiment", "xarray", "pynndescent", "confection",
+    "stanio", "vaderSentiment", "xarray", "pynndescent", "confection",
 )  # fmt: skip
 VALUES: tuple[str, ...] = ()
 
 SETSTATE: dict[str, str] = {
     "nltk.tokenize.punkt.PunktLanguageVars": "plain",  # punkt.py: read; does nothing with the number it writes
     "implicit.nearest_neighbours.ItemItemRecommender": "similarity",  # nearest_neighbours.py: read; a native scorer of a sparse matrix
+    "scipy.interpolate._rbfinterp.RBFInterpolator": "data",  # _rbfinterp.py: read; stores arrays, looks for their kind
     "PIL.Image.Image": "data",  # Image.py: read; the native raw decoder of bytes
     "sparse.numba_backend._coo.core.COO": "data",  # _coo/core.py: read; stores four values
     "ngboost.ngboost.NGBoost": "boosted",  # ngboost.py: read; derives a class from two classes of its own
@@ -41,6 +42,7 @@ READ_HOOKS: set[tuple[str, str]] = {
     ("__getattr__", "slicer:Slicer"),  # AttributeError for a name with _
     ("__getattr__", "xarray:AttrAccessMixin"), ("__setattr__", "xarray:AttrAccessMixin"),  # AttributeError for __setstate__; object.__setattr__
     ("__getattr__", "pydantic:BaseModel"), ("__setattr__", "pydantic:BaseModel"),  # not asked: it has a __setstate__
+    ("__getattr__", "econml:SingleModelSelector"), ("__getattr__", "econml:_PairedEstimatorWrapper"),  # AttributeError but for a few names
     ("__new__", "Bio:ExactPosition"),  # int.__new__
 }  # fmt: skip
 ATTRIBUTES: set[str] = {"formulaic:Structured", "xarray:AttrAccessMixin"}
@@ -57,7 +59,10 @@ _TREE: Fields = {"kind": "class", "state": "kdtree"}
 LEXICAL = ("lower", "prefix", "suffix", "is_alpha", "is_digit", "is_lower", "is_space", "is_title", "is_upper", "is_stop", "like_email", "like_num", "is_punct",
            "is_ascii", "word_shape", "is_bracket", "is_quote", "is_left_punct", "is_right_punct", "is_currency", "like_url", "get_lang", "is_oov", "get_prob", "cluster")  # fmt: skip
 """spacy/lang/lex_attrs.py: functions of text."""
-SPOKEN = "af am ar az bn bo ca cs da de dsb el en es et eu fa fi fr ga grc he hi hr hsb hu hy id is it ja kmr kn ko ky la lb lt lv mk ml mr ms nb ne nl pl pt ro ru sa sk sl sq sr sv ta te th ti tl tn tr tt uk ur vi xx yo zh"
+SPOKEN = (
+    "af am ar az bn bo ca cs da de dsb el en es et eu fa fi fr ga grc he hi hr hsb hu hy id is it ja kmr kn ko ky "
+    "la lb lt lv mk ml mr ms nb ne nl pl pt ro ru sa sk sl sq sr sv ta te th ti tl tn tr tt uk ur vi xx yo zh"
+)
 """Languages of spaCy whose lexical functions and noun chunks may be referred to."""
 
 FUNCTIONS: dict[str, Fields] = {
@@ -65,6 +70,12 @@ FUNCTIONS: dict[str, Fields] = {
     **{f"spacy.lang.{code}.lex_attrs:like_num": {"kind": "value"} for code in SPOKEN.split()},
     **{f"spacy.lang.{code}.syntax_iterators:noun_chunks": {"kind": "value"} for code in SPOKEN.split()},
     "spacy.util:_get_attr_unless_lookup": {"kind": "value"},
+    # enumerations inside classes of formulaic, with the _missing_ of every enumeration
+    **{
+        f"formulaic.parser.types.{name}": {"kind": "enum", "call": [["const"]]}
+        for name in ("factor:Factor.EvalMethod", "factor:Factor.Kind", "token:Token.Kind")
+    },
+    "numba.core.registry:CPUDispatcher": {"kind": "value"},  # named in the pickles of compiled functions, which stay unproven
     # walked by whoever uses them, which loading never does: see schema.CALLABLE_TAGS
     "builtins.map": {"kind": "class", "call": [["pure|value|class|function", _WALKED]]},
     "builtins.filter": {"kind": "class", "call": [["none|pure|value|class|function", _WALKED.removesuffix("*")]]},

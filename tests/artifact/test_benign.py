@@ -182,7 +182,7 @@ def test_the_two_lists_agree():
     assert both <= {f"torch.jit._pickle.{name}" for name in (
         "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "build_tensor_from_id", "restore_type_tag")} | {
         "functools.reduce", "_functools.reduce", "operator.attrgetter", "operator.methodcaller", "joblib.memory.Memory",
-        "http.cookies.SimpleCookie", "http.cookies.Morsel", "numba.core.serialize.custom_rebuild", "builtins.__dict__", "dill._dill", "inspect.Signature", "inspect.Parameter", "inspect._empty", "string.Formatter", "os.stat_result", *(f"{module}.{name}" for module in closures.CLOUDPICKLE for name in (
+        "http.cookies.SimpleCookie", "http.cookies.Morsel", "numba.core.serialize.custom_rebuild", "numba.core.registry.CPUDispatcher", "builtins.__dict__", "dill._dill", "inspect.Signature", "inspect.Parameter", "inspect._empty", "string.Formatter", "os.stat_result", *(f"{module}.{name}" for module in closures.CLOUDPICKLE for name in (
             "_make_dict_keys", "_gen_ellipsis", "_gen_not_implemented", "_get_dataclass_field_type_sentinel", "_make_typevar"))}  # fmt: skip
 
 

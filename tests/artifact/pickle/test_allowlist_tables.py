@@ -346,6 +346,7 @@ def test_the_message_says_which_pickle_it_was():
 @pytest.mark.parametrize(
     ("module", "qualname"),
     [
+        ("tsfresh.feature_extraction.settings", "MinimalFCParameters"),  # unpickles its keys
         (
             "sklearn_crfsuite._fileresource",
             "FileResource",

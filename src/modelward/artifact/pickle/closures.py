@@ -331,7 +331,7 @@ _DILL: Final = {
 }  # fmt: skip
 CLOUDPICKLE: Final = tuple(
     f"{home}{module}"
-    for home in ("", "joblib.externals.", "pyspark.", "ray.")
+    for home in ("", "joblib.externals.", "pyspark.", "ray.", "numba.")
     for module in ("cloudpickle.cloudpickle", "cloudpickle.cloudpickle_fast", "cloudpickle")
 )
 """Modules in which releases, and packages that ship a copy, have cloudpickle's functions."""

@@ -157,7 +157,7 @@ def check_boosted(match: Matcher, target: Obj, state: Value) -> str | None:
         own = (
             isinstance(value, Global)
             and value.module.startswith("ngboost.")
-            and match.matches_one("class", value)
+            and match.matches_one("class|value", value)
         )
         if (name in {"Score", "Dist"} and not own) or (
             name == "K" and not match.matches_one("int|float", value)
