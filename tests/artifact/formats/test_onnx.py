@@ -441,3 +441,14 @@ def test_ort_truncations_and_loops_raise_nothing(survives, converted):
 @given(EDITS)
 def test_ort_mutations_raise_nothing(survives, mutated, converted, edits):
     survives(ort.read, mutated(converted, edits))
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "expected"),
+    [("0", "8", "inert"), ("8", "8", "unproven"), ("99999999999", "8", "unproven")],
+)
+def test_external_data_lies_within_its_file(offset, length, expected):
+    made = model(node(), constants=[external({"location": "w.bin", "offset": offset, "length": length})])
+    for content, verdict in ((b"\0" * 12, expected), (None, "inert")):
+        beside = {"w.bin": content}.get
+        assert inspect_bytes(made.SerializeToString(), "m.onnx", beside=beside).verdict == verdict

@@ -54,6 +54,8 @@ _NETWORK: Final = re.compile(r"Azure\w+")
 _EXTENSIONS: Final = frozenset(("ai.onnx.contrib", "com.microsoft.extensions"))
 """Domains of onnxruntime-extensions: operators of one native library that the application registers."""
 _PYTHON: Final = re.compile(r"py[A-Z_]|Py[A-Z]|Python")
+_FILES: Final = 16
+"""Most files of external data whose sizes are asked for."""
 INT: Final = 2
 """AttributeProto.INT; ONNX Runtime's own format has the same numbers."""
 _MEMORY: Final = "_ORT_MEM_ADDR_"
@@ -77,19 +79,21 @@ class _Scope(NamedTuple):
         tally: what is counted.
         outside: the first file that holds tensors, once it is known.
         versions: domain -> version of its operators.
+        sizes: file that holds tensors -> its bytes, None when it is not at hand.
     """
 
     local: frozenset[tuple[str, str, str]]
     tally: Tally
     outside: list[str]
     versions: dict[str, int]
+    sizes: dict[str, int | None]
 
 
 def read(data: Buffer, into: Reading) -> None:
     """Walk the graph, its subgraphs, the functions and the training part."""
     model = Message(data, ((0, len(data)),), into.spend)
     if onnx_tensor(data):
-        scope = _Scope(frozenset(), Tally(), [], {})
+        scope = _Scope(frozenset(), Tally(), [], {}, {})
         _tensor(model, scope, into)
         scope.tally.report(into, "onnx")
         into.proven = True
@@ -104,7 +108,7 @@ def read(data: Buffer, into: Reading) -> None:
         "": versions.get("", versions.get("ai.onnx", 0)),
         "ai.onnx": versions.get("ai.onnx", versions.get("", 0)),
     }
-    scope = _Scope(names, Tally(), [], versions)
+    scope = _Scope(names, Tally(), [], versions, {})
     graph = model.only(7)
     graphs: list[Span] = []
     _graph(graph, scope, into, graphs)
@@ -265,6 +269,23 @@ def _tensor(tensor: Message, scope: _Scope, into: Reading) -> None:
                 f"the tensor {place.name!r} is read from another file with {key} {value[:MOST]!r}",
                 pos=place.pos,
             )
+    _extent(dict(entries), place, scope, into)
+
+
+def _extent(given: dict[str, str], place: External, scope: _Scope, into: Reading) -> None:
+    """Where the file is at hand, the tensor must lie within it."""
+    path = given.get("location", "")
+    if path not in scope.sizes and len(scope.sizes) < _FILES:
+        content = into.beside(path) if path and escapes(path) is None else None
+        scope.sizes[path] = None if content is None else len(content)
+    size = scope.sizes.get(path)
+    numbers = [given.get(key, "0").strip()[:20] for key in ("offset", "length")]
+    if size is not None and all(map(str.isdecimal, numbers)) and sum(map(int, numbers)) > size:
+        into.unproven(
+            "onnx.external-bounds",
+            f"the tensor {place.name!r} lies outside the {size} bytes of {path[:MOST]!r}",
+            pos=place.pos,
+        )
 
 
 @final
