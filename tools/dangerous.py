@@ -1,23 +1,30 @@
 """Generate src/modelward/artifact/pickle/gadgets.json: callables through whose call a sink is reached.
 
-    python tools/dangerous.py [--check] STDLIB SITE_PACKAGES:PACKAGE,PACKAGE ...
+    python tools/dangerous.py [--check] [--add] STDLIB SITE_PACKAGES:PACKAGE,PACKAGE ...
 
 Parses every module below the given directories (site-packages, the standard library) without importing any. A
 function, a method or a class (by its constructor) is a gadget when an argument of its own flows into a sink: it runs
 source text or a program, imports a module, unpickles, loads native code, opens a connection or a file; directly, or
 through at most three calls that can be resolved by name. Flow is followed through assignments, containers, formatted
 text and attributes of `self`, not through results of calls that are unknown. Only a call of a gadget is dangerous,
-never a reference, and the allow-list comes first. `--check` says whether the file holds what these directories give.
+never a reference, and the allow-list comes first. `--check` says whether the file holds what these directories give; `--add`
+keeps what the file holds of modules that are not below them.
 """
 
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import sys
+from multiprocessing import Pool
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from types import UnionType
 
 OUT = Path(__file__).parents[1] / "src/modelward/artifact/pickle/gadgets.json"
 ROUNDS = 3
@@ -34,44 +41,87 @@ SINKS: dict[str, str] = {
                      "os.spawnve", "os.spawnl", "os.spawnlp", "os.posix_spawn", "os.startfile", "os.kill", "pty.spawn", "subprocess.run", "subprocess.call",
                      "subprocess.Popen", "subprocess.check_call", "subprocess.check_output", "subprocess.getoutput", "subprocess.getstatusoutput",
                      "asyncio.create_subprocess_exec", "asyncio.create_subprocess_shell", "webbrowser.open", "_posixsubprocess.fork_exec",
-                     "_winapi.CreateProcess", "multiprocessing.Process", "distutils.spawn.spawn"), PROGRAM),
+                     "_winapi.CreateProcess", "multiprocessing.Process", "distutils.spawn.spawn", "psutil.Popen",
+                     "torch.utils.cpp_extension.load", "torch.utils.cpp_extension.load_inline", "pexpect.spawn", "os.killpg"), PROGRAM),
     **dict.fromkeys(("__import__", "importlib.import_module", "importlib.util.spec_from_file_location", "importlib.__import__", "imp.load_source",
                      "imp.load_module", "importlib.reload", "pkgutil.resolve_name", "importlib.util.find_spec"), IMPORT),
     **dict.fromkeys(("pickle.load", "pickle.loads", "pickle.Unpickler", "_pickle.loads", "marshal.load", "marshal.loads", "shelve.open", "dill.load",
                      "dill.loads", "cloudpickle.load", "cloudpickle.loads", "joblib.load", "torch.load", "numpy.load", "pandas.read_pickle",
-                     "yaml.load", "yaml.unsafe_load", "yaml.full_load"), PICKLE),
+                     "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pickle._Unpickler", "_pickle.load", "_pickle.Unpickler", "tensorflow.saved_model.load",
+                     "keras.models.load_model", "tensorflow.keras.models.load_model", "catboost.CatBoost.load_model", "paddle.load"), PICKLE),
     **dict.fromkeys(("ctypes.CDLL", "ctypes.WinDLL", "ctypes.PyDLL", "ctypes.cdll.LoadLibrary", "ctypes.util.find_library", "_ctypes.dlopen",
                      "torch.ops.load_library", "torch.classes.load_library", "ctypes.string_at", "ctypes.memmove"), NATIVE),
     **dict.fromkeys(("socket.socket", "socket.create_connection", "urllib.request.urlopen", "urllib.request.urlretrieve", "urllib.request.Request",
                      "http.client.HTTPConnection", "http.client.HTTPSConnection", "smtplib.SMTP", "ftplib.FTP", "requests.get", "requests.post",
-                     "requests.request", "requests.head", "requests.Session", "socket.getaddrinfo", "socket.gethostbyname", "urllib.request.build_opener"), NET),
+                     "requests.request", "requests.head", "requests.Session", "socket.getaddrinfo", "socket.gethostbyname", "urllib.request.build_opener",
+                     "httpx.get", "httpx.post", "httpx.request", "httpx.stream", "httpx.Client", "aiohttp.ClientSession", "urllib3.PoolManager", "urllib3.request",
+                     "requests.put", "requests.delete", "requests.sessions.Session", "smtplib.SMTP_SSL", "xmlrpc.client.ServerProxy", "paramiko.SSHClient",
+                     "asyncio.open_connection", "asyncio.start_server", "socketserver.TCPServer", "http.server.HTTPServer", "websockets.connect",
+                     "huggingface_hub.hf_hub_download", "huggingface_hub.snapshot_download", "huggingface_hub.cached_download",
+                     "torch.hub.load_state_dict_from_url", "torch.hub.download_url_to_file", "boto3.client", "boto3.resource", "ssl.get_server_certificate"), NET),
     **dict.fromkeys(("os.remove", "os.unlink", "os.rmdir", "os.rename", "os.replace", "os.mkdir", "os.makedirs", "os.chmod", "os.symlink", "os.link",
                      "shutil.rmtree", "shutil.move", "shutil.copy", "shutil.copyfile", "shutil.copy2", "shutil.copytree", "shutil.unpack_archive",
-                     "os.removedirs", "os.renames", "os.truncate", "os.putenv", "tarfile.open", "zipfile.ZipFile", "os.chdir"), WRITE),
+                     "os.removedirs", "os.renames", "os.truncate", "os.putenv", "tarfile.open", "zipfile.ZipFile", "os.chdir",
+                     "numpy.save", "numpy.savez", "numpy.savez_compressed", "numpy.savetxt", "torch.save", "joblib.dump", "sqlite3.connect", "h5py.File",
+                     "os.chown", "os.utime", "os.mkfifo", "os.mknod", "os.environ.update", "os.environ.setdefault", "sys.path.append", "sys.path.insert",
+                     "site.addsitedir", "tables.open_file", "shutil.make_archive", "logging.FileHandler"), WRITE),
     **dict.fromkeys(("open", "io.open", "codecs.open", "io.FileIO", "os.open", "gzip.open", "bz2.open", "lzma.open", "tokenize.open", "os.listdir",
-                     "os.scandir", "os.walk", "linecache.getlines", "linecache.getline", "mmap.mmap", "os.fdopen", "builtins.open"), READ),
+                     "os.scandir", "os.walk", "linecache.getlines", "linecache.getline", "mmap.mmap", "os.fdopen", "builtins.open",
+                     "numpy.fromfile", "numpy.memmap", "numpy.loadtxt", "numpy.genfromtxt", "numpy.fromregex", "pandas.read_csv", "pandas.read_parquet",
+                     "pandas.read_json", "pandas.read_table", "pandas.read_excel", "pandas.read_hdf", "fsspec.open", "fsspec.core.url_to_fs", "PIL.Image.open",
+                     "glob.glob", "glob.iglob", "safetensors.safe_open", "safetensors.torch.load_file", "onnx.load", "onnxruntime.InferenceSession",
+                     "pyarrow.memory_map", "pyarrow.OSFile", "pyarrow.parquet.read_table", "smart_open.open", "imageio.imread", "cv2.imread",
+                     "lxml.etree.parse", "xml.etree.ElementTree.parse", "xml.etree.cElementTree.parse", "xml.dom.minidom.parse", "fileinput.input",
+                     "tensorflow.io.gfile.GFile", "tensorflow.io.read_file", "torchvision.io.read_image", "torchaudio.load", "soundfile.read",
+                     "configparser.ConfigParser.read", "netrc.netrc", "zipfile.Path", "ossaudiodev.open"), READ),
 }  # fmt: skip
 """Callable by its full name -> what it does."""
+METHODS: dict[str, str] = {
+    **dict.fromkeys(("write_text", "write_bytes", "unlink", "rmdir", "touch", "symlink_to", "hardlink_to", "mkdir", "extractall", "rmtree"), WRITE),
+    **dict.fromkeys(("read_text", "read_bytes", "iterdir", "rglob"), READ),
+    **dict.fromkeys(("from_pretrained", "urlopen", "create_connection"), NET),
+    **dict.fromkeys(("import_module", "exec_module", "load_module", "load_entry_point"), IMPORT),
+    **dict.fromkeys(("load_library", "LoadLibrary"), NATIVE),
+    **dict.fromkeys(("run_cell", "runcode", "runsource", "compile_expression"), SOURCE),
+    **dict.fromkeys(("exec_command", "check_output", "check_call"), PROGRAM),
+}  # fmt: skip
+"""Method -> what it does, when its object or an argument of it comes from a parameter."""
+
+
+SKIPPED = frozenset(("site-packages", "tests", "test", "idle_test"))
+DEFINED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 class Function(msgspec.Struct):
     """A function, method or constructor.
 
     Attributes:
-        params: its parameters; `self` and `cls` are not among them.
-        calls: full name of what it calls -> whether an argument carries one of the parameters.
+        calls: full names of what it calls with an argument that carries one of its parameters. The object
+            of a method counts, as a file gives it any attribute; that of a constructor does not.
+        why: what a method of such an object does, whatever its class.
     """
 
-    params: set[str]
     calls: set[str]
+    why: str = ""
 
 
 class Module(msgspec.Struct):
-    """A parsed module: its functions by qualified name, and what its names stand for."""
+    """A parsed module: its functions by qualified name, and what its names stand for.
+
+    Attributes:
+        exported: names that its top level imports.
+        stars: modules of which it imports everything.
+        bases: full names of the parents of each class.
+        reducers: names that a `__reduce__` of the module refers to: what benign files call.
+    """
 
     functions: dict[str, Function] = {}
     names: dict[str, str] = {}
     package: bool = False
+    exported: set[str] = set()
+    stars: list[str] = []
+    bases: dict[str, list[str]] = {}
+    reducers: set[str] = set()
 
 
 def dotted(node: ast.expr) -> str | None:
@@ -110,25 +160,34 @@ def analyse(
         for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, (args.vararg, args.kwarg)))
     ]
     first = listed[0] if owner and listed else ""
-    tainted = {name for name in listed if name != first}
-    params = set(tainted)
+    bound = node.name in ("__init__", "__new__", "__post_init__") or any(
+        isinstance(mark, ast.Name) and mark.id == "classmethod" for mark in node.decorator_list
+    )
+    tainted = {name for name in listed if not bound or name != first}
     if not tainted:
-        return Function(params, set())
+        return Function(set())
     flows: list[tuple[set[str], set[str]]] = []
-    called: list[tuple[str, set[str]]] = []
+    called: list[tuple[str, set[str], set[str]]] = []
     for statement in node.body:
         for part in ast.walk(statement):
             if (flow := assigned(part)) is not None:
                 flows.append(flow)
-            elif isinstance(part, ast.Call) and (name := dotted(part.func)) is not None:
+            elif isinstance(part, ast.Call):
                 given = (*part.args, *(word.value for word in part.keywords))
-                called.append((name, set().union(*map(uses, given))))
+                owned = uses(part.func.value) if isinstance(part.func, ast.Attribute) else set()
+                name = dotted(part.func) or (part.func.attr if isinstance(part.func, ast.Attribute) else "")
+                called.append((name, set().union(*map(uses, given)), owned))
     for _ in range(2):
         for targets, sources in flows:
             if sources & tainted:
                 tainted |= targets
-    calls = {resolved(name, names, owner, first, home) for name, given in called if given & tainted}
-    return Function(params, calls)
+    calls = {
+        resolved(name, names, owner, first, home)
+        for name, given, owned in called
+        if given & tainted or (first and first in owned & tainted)
+    }
+    last = {name.rpartition(".")[2] for name, given, owned in called if (given | owned) & tainted and owned}
+    return Function(calls, next((METHODS[name] for name in sorted(last) if name in METHODS), ""))
 
 
 def assigned(part: ast.AST) -> tuple[set[str], set[str]] | None:
@@ -171,11 +230,25 @@ def parse(path: Path, home: str) -> Module | None:
     module = Module({}, {}, package=path.name == "__init__.py")
     for node in ast.walk(tree):
         imports(node, home, module)
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            module.names[node.name] = f"{home}.{node.name}"
+        if isinstance(node, ast.FunctionDef) and node.name in ("__reduce__", "__reduce_ex__"):
+            module.reducers |= {
+                name for part in ast.walk(node) if isinstance(part, ast.expr) and (name := dotted(part))
+            }
+    local = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    top = Module({}, {}, package=module.package)
+    for node in definitions(tree.body, ast.Import | ast.ImportFrom):
+        imports(node, home, top)
+    module.exported, module.stars = set(top.names) - local, top.stars
+    module.names |= {name: f"{home}.{name}" for name in local}
+    module.reducers = {resolved(name, module.names, "", "", home) for name in module.reducers}
     for node in definitions(tree.body):
         if isinstance(node, ast.ClassDef):
+            parents = [name for base in node.bases if (name := dotted(base))]
+            module.bases[node.name] = [resolved(name, module.names, "", "", home) for name in parents]
             for inner in definitions(node.body):
                 if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
                     static = any(
@@ -186,6 +259,7 @@ def parse(path: Path, home: str) -> Module | None:
                     if inner.name in ("__init__", "__new__", "__post_init__"):
                         known = module.functions.setdefault(node.name, made)
                         known.calls |= made.calls
+                        known.why = known.why or made.why
                     else:
                         module.functions[f"{node.name}.{inner.name}"] = made
         else:
@@ -193,18 +267,17 @@ def parse(path: Path, home: str) -> Module | None:
     return module
 
 
-def definitions(body: list[ast.stmt]) -> list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
-    """Functions and classes of a body, also below `if` and `try`."""
-    found: list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef] = []
+def definitions(body: list[ast.stmt], kinds: UnionType = DEFINED) -> list[ast.stmt]:
+    """Statements of these kinds in a body, also below `if` and `try`; functions and classes if not said."""
+    found: list[ast.stmt] = []
     for node in body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if isinstance(node, kinds):
             found.append(node)
         elif isinstance(node, ast.If):
-            found += definitions([*node.body, *node.orelse])
+            found += definitions([*node.body, *node.orelse], kinds)
         elif isinstance(node, ast.Try):
-            found += definitions(
-                [*node.body, *node.orelse, *(inner for handler in node.handlers for inner in handler.body)]
-            )
+            handled = [inner for handler in node.handlers for inner in handler.body]
+            found += definitions([*node.body, *node.orelse, *handled], kinds)
     return found
 
 
@@ -220,29 +293,34 @@ def imports(node: ast.AST, home: str, module: Module) -> None:
         base = base[: len(base) - node.level + 1] if node.level else []
         parent = ".".join([*base, *([node.module] if node.module else [])])
         for alias in node.names:
-            module.names[alias.asname or alias.name] = f"{parent}.{alias.name}"
+            if alias.name == "*":
+                module.stars.append(parent)
+            else:
+                module.names[alias.asname or alias.name] = f"{parent}.{alias.name}"
 
 
 def modules(root: Path, packages: list[str]) -> dict[str, Module]:
     """The modules of these packages below a directory, or all of them, by name."""
-    found = {}
     paths = (
-        [path for name in packages for path in (root / name).rglob("*.py")]
+        [
+            path
+            for name in packages
+            for path in ([root / name] if name.endswith(".py") else (root / name).rglob("*.py"))
+        ]
         if packages
         else root.rglob("*.py")
     )
+    homes: list[tuple[Path, str]] = []
     for path in sorted(paths):
         parts = path.relative_to(root).with_suffix("").parts
-        if any(
-            part in ("site-packages", "tests", "test", "idle_test") or not part.isidentifier()
-            for part in parts
-        ):
+        if any(part in SKIPPED or not part.isidentifier() for part in parts):
             continue
         home = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        module = parse(path, home) if home else None
-        if module is not None:
-            found[home] = module
-    return found
+        if home:
+            homes.append((path, home))
+    with Pool(initializer=gc.disable) as pool:
+        found = pool.starmap(parse, homes, chunksize=64)
+    return {home: module for (_, home), module in zip(homes, found, strict=True) if module is not None}
 
 
 def reach(found: dict[str, Module]) -> dict[str, str]:
@@ -250,25 +328,75 @@ def reach(found: dict[str, Module]) -> dict[str, str]:
     exported = {
         f"{home}.{name}": target for home, module in found.items() for name, target in module.names.items()
     }
+    for home, module in found.items():
+        for star in module.stars:
+            for name in public(found, star):
+                exported.setdefault(f"{home}.{name}", f"{star}.{name}")
+                module.exported.add(name)
+                module.names.setdefault(name, f"{star}.{name}")
     known = dict(SINKS)
     for _ in range(ROUNDS + 1):
         new = {}
         for home, module in found.items():
             for name, function in module.functions.items():
                 path = f"{home}.{name}"
-                if path in known or not function.params:
-                    continue
-                why = next(
-                    (why for call in sorted(function.calls) if (why := reached(call, known, exported))), None
-                )
-                if why is not None:
+                if path not in known and (why := does(function, known, exported)):
                     new[path] = why
-        known |= new
-    return {path: why for path, why in known.items() if path not in SINKS}
+        known |= new | inherited(found, known | new, exported)
+    reducers = {end(name, exported) for module in found.values() for name in module.reducers}
+    return {
+        path: why for path, why in known.items() if path not in reducers or why in (SOURCE, PROGRAM)
+    }
+
+
+def public(found: dict[str, Module], star: str, depth: int = 3) -> set[str]:
+    """What importing everything of a module gives."""
+    module = found.get(star)
+    if module is None or not depth:
+        return set()
+    names = {name for name in (*module.names, *module.functions) if name[0] != "_" and "." not in name}
+    return names.union(*(public(found, inner, depth - 1) for inner in module.stars))
+
+
+def does(function: Function, known: dict[str, str], exported: dict[str, str]) -> str | None:
+    """What a function reaches: the first of its calls in alphabetical order that is known."""
+    calls = (reached(call, known, exported) for call in sorted(function.calls))
+    return next(filter(None, calls), function.why or None)
+
+
+def inherited(found: dict[str, Module], known: dict[str, str], exported: dict[str, str]) -> dict[str, str]:
+    """Constructors and methods that a class has from a parent."""
+    new = {}
+    methods: dict[str, list[str]] = {}
+    for home, module in found.items():
+        for name in module.functions:
+            owner, dot, method = name.rpartition(".")
+            if dot:
+                methods.setdefault(f"{home}.{owner}", []).append(method)
+    for home, module in found.items():
+        for name, bases in module.bases.items():
+            for base in (end(base, exported) for base in bases):
+                if name not in module.functions and (why := known.get(base)):
+                    new[f"{home}.{name}"] = why
+                for method in methods.get(base, ()):
+                    path = f"{home}.{name}.{method}"
+                    if f"{name}.{method}" not in module.functions and (why := known.get(f"{base}.{method}")):
+                        new[path] = why
+    return {path: why for path, why in new.items() if path not in known}
+
+
+def end(name: str, exported: dict[str, str]) -> str:
+    """Where a name is defined, through at most four re-exports."""
+    for _ in range(5):
+        if exported.get(name, name) == name:
+            break
+        name = exported[name]
+    return name
 
 
 def reached(call: str, known: dict[str, str], exported: dict[str, str]) -> str | None:
     """What a call reaches, through at most four re-exports."""
+    call = call.removesuffix(".__init__")
     for _ in range(5):
         if why := known.get(call):
             return why
@@ -279,14 +407,24 @@ def reached(call: str, known: dict[str, str], exported: dict[str, str]) -> str |
 
 
 def listed(found: dict[str, Module], gadgets: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Module -> reason -> names, with the names that packages re-export."""
+    """Module -> reason -> names, with the names that modules re-export."""
     table: dict[str, dict[str, set[str]]] = {}
+    exported = {
+        f"{home}.{name}": target for home, module in found.items() for name, target in module.names.items()
+    }
+    owned: dict[str, list[str]] = {}
+    for path in gadgets:
+        home, _, name = path.rpartition(".")
+        owned.setdefault(home, []).append(name)
     for home, module in found.items():
-        for name in module.functions:
-            if why := gadgets.get(f"{home}.{name}"):
-                table.setdefault(home, {}).setdefault(why, set()).add(name)
-        for name, target in module.names.items() if module.package else ():
-            if target != f"{home}.{name}" and (why := gadgets.get(target)):
+        for path in owned.get(home, ()):
+            table.setdefault(home, {}).setdefault(gadgets[f"{home}.{path}"], set()).add(path)
+        for name in {*module.bases, *(known.partition(".")[0] for known in module.functions if "." in known)}:
+            for method in owned.get(f"{home}.{name}", ()):
+                why = gadgets[f"{home}.{name}.{method}"]
+                table.setdefault(home, {}).setdefault(why, set()).add(f"{name}.{method}")
+        for name in module.exported:
+            if why := gadgets.get(end(f"{home}.{name}", exported)):
                 table.setdefault(home, {}).setdefault(why, set()).add(name)
     return {
         home: {why: " ".join(sorted(names)) for why, names in sorted(reasons.items())}
@@ -306,7 +444,20 @@ def releases(root: Path, packages: list[str]) -> list[str]:
     return found
 
 
-PACKAGES = {"scikit_learn": "sklearn", "xgboost_cpu": "xgboost"}
+PACKAGES = {
+    "scikit_learn": "sklearn",
+    "xgboost_cpu": "xgboost",
+    "pillow": "PIL",
+    "attrs": "attr",
+    "hydra_core": "hydra",
+    "pyro_ppl": "pyro",
+    "zope_dottedname": "zope",
+    "pyyaml": "yaml",
+    "tensorflow_cpu": "tensorflow",
+    "paddlepaddle": "paddle",
+    "orbax_checkpoint": "orbax",
+    "autogluon_core": "autogluon",
+}
 
 
 def main() -> int:
@@ -315,13 +466,23 @@ def main() -> int:
     libraries: list[str] = []
     for argument in sys.argv[1:]:
         root, _, names = argument.partition(":")
-        if argument != "--check":
+        if argument not in {"--check", "--add"}:
             packages = names.split(",") if names else []
             found |= {
                 home: module for home, module in modules(Path(root), packages).items() if home not in found
             }
             libraries += releases(Path(root), packages)
     table = listed(found, reach(found))
+    if "--add" in sys.argv:
+        known = json.loads(OUT.read_text())
+        libraries = list(dict.fromkeys([*known["libraries"], *libraries]))
+        for home, reasons in known["modules"].items():
+            new = table.setdefault(home, {})
+            said = {name for names in new.values() for name in names.split()}
+            for why, names in reasons.items():
+                kept = set(names.split()) - said | set(new.get(why, "").split())
+                new.update({why: " ".join(sorted(kept))} if kept else {})
+        table = dict(sorted(table.items()))
     lines = ",\n".join(
         f"  {json.dumps(home)}: {json.dumps(reasons, separators=(',', ':'))}"
         for home, reasons in table.items()

@@ -380,3 +380,40 @@ def test_objects_inside_a_joblib_array_are_known_to_what_takes_it(level):
 
     assert written(["x", None, {"a": 1}]) in {"inert", "note"}
     assert written(["x", functools.partial(max, 1)]) == "unproven"
+
+
+# --- callables that reach something, by hand and by reading sources ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "matplotlib:use", "matplotlib.pyplot:switch_backend", "matplotlib.dviread:find_tex_file", "PIL.ImageMath:unsafe_eval", "PIL.Image:open",
+        "PIL.ImageShow:Viewer.show_file", "PIL.PngImagePlugin:PngImageFile", "psutil:Process.kill", "psutil:Popen", "fcntl:flock", "winreg:CreateKey",
+        "mailbox:Maildir", "datasets:load_dataset", "huggingface_hub:snapshot_download", "accelerate.commands.launch:simple_launcher",
+        "lark:Lark.load", "polars:LazyFrame.deserialize", "attr:make_class", "pathlib:Path.write_text", "builtins:str.format",
+        "ultralytics.utils.checks:check_requirements", "h5py:File", "fsspec:open_files", "numpy:ndarray.tofile", "wandb:init",
+        "keras.config:enable_unsafe_deserialization", "torch.distributed:init_process_group", "pandas.compat.pickle_compat:load",
+        "logging.handlers:BaseRotatingHandler", "zipfile:Path", "invoke.runners:Local.start", "spacy.util:load_model", "fastai.learner:load_learner",
+    ],
+)  # fmt: skip
+def test_calling_what_reaches_a_program_source_a_file_or_a_connection_is_dangerous(path):
+    module, qualname = path.split(":")
+    data = P4 + name(module, qualname) + b"(" + text("x") + b"tR."
+    assert "dangerous" in {event.level for event in scan(data).events}, path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "psutil._common:svmem",
+        "wandb.sdk.lib.config:Config",
+        "gradio.data_classes:FileData",
+        "PIL.Image:Image",
+        "spacy.vocab:Vocab",
+    ],
+)
+def test_making_an_object_of_such_a_library_is_not(path):
+    module, qualname = path.split(":")
+    data = P4 + name(module, qualname) + b")\x81."
+    assert "dangerous" not in {event.level for event in scan(data).events}, path
