@@ -181,6 +181,15 @@ def test_memory_views_may_be_referred_to_and_not_made(level):
     assert level(P4 + name("builtins", "memoryview") + raw(b"x") + b"\x85R.") == "unproven"
 
 
+def test_a_listed_function_may_be_bound_and_not_called(level):
+    binder = name("cloudpickle.cloudpickle", "_builtin_type") + text("MethodType") + b"\x85R"
+    bound = binder + name("json", "dumps") + b"]\x86R"
+    assert level(P4 + bound + b".") == "inert"
+    assert level(P4 + bound + b")R.") == "dangerous"
+    assert level(P4 + binder + SYSTEM + text("id") + b"\x86R.") == "dangerous"
+    assert level(P4 + binder + name("x", "y") + b"]\x86R.") == "dangerous"
+
+
 # --- dictionaries that are their own attributes ----------------------------------------------------------------
 
 BUNCH = made("statsmodels.tools.tools", "Bunch")

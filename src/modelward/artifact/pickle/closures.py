@@ -144,7 +144,9 @@ def _cell(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Valu
 
 
 def _method(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
-    """`types.MethodType(function, owner)`."""
+    """`types.MethodType(function, owner)`: of the file's functions, or of one that may be referred to."""
+    if len(args) == 2 and judge.match.matches_one("value", args[0]):
+        return make("function", pos, args)
     inner = built(args[0], "function") if len(args) == 2 else None
     return make("function", pos, args, inner.word) if inner is not None else outside(judge, callee, args, pos)
 
