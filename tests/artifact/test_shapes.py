@@ -284,6 +284,14 @@ def test_a_word_is_found_wherever_pieces_meet(tmp_path):
             assert not holds(data, (b"word",), at + 1)
 
 
+def test_marks_in_rows_count_for_the_bound_of_the_machine(eager):
+    """With 4,000 marks open, rows that open a hundred more are broken, jumped over or not."""
+    row = b"(" * 100 + b"K\x01" + b"t" * 100
+    head = b"\x80\x04" + b"(" * 4000 + b"]\x94(" + b"K\x01" * 70
+    found = same(head + row * 20 + b"e" + b"t" * 4000 + b".")
+    assert [rule for _, rule, *_ in found[0]] == ["pickle.broken"]
+
+
 HOSTILE = {
     "taken": b"\x80\x04]\x94(" + (b"K\x01K\x02\x86\x94" * 40 + b"K\x01\x87") * 4000,
     "dropped": b"\x80\x04]\x94(" + (b"K\x01K\x02\x86\x94" * 40 + b"2") * 4000,

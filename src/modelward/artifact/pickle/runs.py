@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 24
 """Bytes of text inside a stretch; longer text ends it."""
+DEEPEST: Final = 3000
+"""Marks open beyond which everything is walked, since the machine bounds them and a row may open more."""
 SMALL: Final = 1 << 20
 """Bytes of a buffer that is not worth compiling the expressions for."""
 _DEEPER: Final = frozenset(b"]}()\x8f\x86\x87")
@@ -79,7 +81,7 @@ def jump(state: State, pos: int) -> int:
     asks how many it has.
     """
     memo = state.memo
-    if not isinstance(memo, list) or pos < state.rows.skip:
+    if not isinstance(memo, list) or pos < state.rows.skip or len(state.meta) > DEEPEST:
         return pos
     if (into := _below(state, pos)) is not None and (end := _fed(state, memo, pos, into)) > pos:
         return end

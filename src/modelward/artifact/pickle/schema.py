@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 STEPS: Final = 2_000_000
 """Values that all checks of one buffer may visit besides two per byte; beyond it an argument is not plain."""
+READ: Final = 256
+"""Texts that are kept once they were decoded."""
 CALLABLE_TAGS: Final = frozenset(
     {
         "functools.partial",
@@ -90,7 +92,7 @@ _ZONE_FILES: Final = ("dateutil/", "tzlocal()")
 class Matcher:
     """Matches values of one buffer against patterns, with a shared bound on the work."""
 
-    __slots__ = ("_zones", "data", "decoded", "layouts", "steps")
+    __slots__ = ("_read", "_zones", "data", "decoded", "layouts", "steps")
 
     def __init__(self, data: Buffer) -> None:
         self.data = data
@@ -98,6 +100,7 @@ class Matcher:
         self.layouts: dict[int, tuple[Obj, Layout | None]] = {}
         self._zones: bool | None = None
         self.decoded = -1
+        self._read: dict[int, str] = {}
 
     def matches(self, schemas: tuple[tuple[str, ...], ...], args: Sequence[Value]) -> bool:
         """Whether the arguments satisfy one of the schemas."""
@@ -379,11 +382,16 @@ class Matcher:
         """The constant a value is; the value itself when it is none, or is malformed."""
         if not isinstance(value, int):
             return value
+        if (known := self._read.get(value)) is not None:
+            return known
         self.decoded = max(self.decoded, value)
         try:
-            return constant(self.data, value)
+            found = constant(self.data, value)
         except ValueError:
             return value_error
+        if isinstance(found, str) and len(self._read) < READ:
+            self._read[value] = found  # names of attributes are read again with each object
+        return found
 
 
 value_error: Final = object()
