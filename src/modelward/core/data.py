@@ -28,6 +28,8 @@ class Column:
         immutable: an attacker cannot change it.
         sensitive: groups are formed by it.
         onehot: name of the one-hot group it belongs to, or null.
+        direction: an attacker can make a number larger only (``up``), smaller only (``down``), or both.
+        cost: a change counts this many times as much as it would by its size, > 0; not for counts (L0).
     """
 
     name: str
@@ -39,6 +41,25 @@ class Column:
     immutable: bool = False
     sensitive: bool = False
     onehot: str | None = None
+    direction: Literal["any", "up", "down"] = "any"
+    cost: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """What columns of numbers always satisfy: a weighted sum that equals a bound, or is at most it.
+
+    Attributes:
+        text: as the user wrote it.
+        terms: column name and weight; the first column of an equality follows from the others.
+        equal: ``=`` and not ``<=``.
+        bound: the constant.
+    """
+
+    text: str
+    terms: tuple[tuple[str, float], ...]
+    equal: bool
+    bound: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +120,7 @@ class Dataset:
         columns: one per feature of a table; empty for images.
         box: where inputs may lie.
         groupings: the sensitive columns, features or not.
+        relations: what columns satisfy together, and still do after an attacker changed them.
     """
 
     subject: Subject
@@ -110,6 +132,7 @@ class Dataset:
     columns: tuple[Column, ...] = ()
     box: Box
     groupings: tuple[Grouping, ...] = field(default=())
+    relations: tuple[Relation, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)

@@ -195,7 +195,11 @@ def _open(
 ) -> tuple[Subjects, Mapping[Need, str]]:
     """Everything to look at, and why what checks may need is not there."""
     stated = DataOptions(
-        label=options.label, sensitive=options.sensitive, immutable=options.immutable, bounds=options.bounds
+        label=options.label,
+        sensitive=options.sensitive,
+        immutable=options.immutable,
+        bounds=options.bounds,
+        constraints=options.constraints,
     )
     model_options = ModelOptions(
         factory=options.factory,
@@ -260,6 +264,7 @@ def _identity(subjects: Subjects, plan: Plan, settings: Settings, options: Audit
         "sensitive": list(options.sensitive),
         "immutable": list(options.immutable),
         "bounds": None if options.bounds is None else list(options.bounds),
+        "constraints": msgspec.to_builtins(options.constraints),
         "factory": options.factory,
         "factory_source": None if options.factory is None else factory_digest(options.factory, folder),
         "outputs": options.outputs,

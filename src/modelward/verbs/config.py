@@ -11,6 +11,7 @@ from typing import TypeVar, get_type_hints
 
 import msgspec
 
+from modelward.adapters.data.options import Constraints
 from modelward.adapters.outputs import Statement
 from modelward.core.check import Norm, Preset
 from modelward.core.policy import Policy, Threshold
@@ -41,6 +42,7 @@ class DataTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sensitive: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
+    constraints: Constraints = Constraints()
 
 
 class AuditTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +97,7 @@ def read_config(path: Path) -> Plan:
         sensitive=data.sensitive,
         immutable=data.immutable,
         bounds=data.bounds,
+        constraints=data.constraints,
         factory=model.factory,
         import_from=folder,
         outputs=model.outputs,

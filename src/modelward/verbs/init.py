@@ -33,6 +33,11 @@ _TEMPLATE = """\
 # immutable = []                       # columns that an attacker cannot change
 # bounds = [0.0, 1.0]                  # the box of inputs, the same for every feature; inferred
 
+# [data.constraints]                   # what an attacker cannot do to a row of a table
+# up = ["age"]                         # can only grow; likewise down
+# cost = {{ income = 2.0 }}              # a change counts twice
+# relations = ["total = a + b"]        # also <=; a name that is no word stands in backquotes
+
 [audit]
 # checks = []                          # dotted prefixes such as "evasion"; empty runs all
 # norm = ["linf", "l2"]                # also l1, l0 (pixels or features), patch (share of the area)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from modelward.adapters.data.options import Constraints
 from modelward.adapters.outputs import Statement
 from modelward.core.check import Norm, Preset
 from modelward.core.policy import Policy
@@ -24,6 +25,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
         sensitive: columns that groups are formed by.
         immutable: columns that an attacker cannot change.
         bounds: the box of inputs, the same for every feature.
+        constraints: what an attacker cannot do to a row: directions, costs, relations between columns.
         factory: ``package.module:function`` that builds the torch module for a weights file.
         outputs: meaning of the model's outputs; null detects it.
         classes: class labels in the order of the outputs; empty detects them.
@@ -46,6 +48,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     sensitive: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
+    constraints: Constraints = Constraints()
     factory: str | None = None
     import_from: Path | None = None
     outputs: Statement | None = None

@@ -13,6 +13,7 @@ from modelward.adapters.data.groupings import groupings
 from modelward.adapters.data.labels import labels_of_array
 from modelward.adapters.data.limits import EXACT, LARGEST
 from modelward.adapters.data.options import require_columns
+from modelward.adapters.data.relations import relation
 from modelward.adapters.data.sample import sample_rows
 from modelward.adapters.data.schema import disjoint, mark, number_column, onehot_candidates, onehot_groups
 from modelward.core.data import Dataset
@@ -95,6 +96,7 @@ def open_arrays(
         columns=columns,
         box=box,
         groupings=groupings(columns, held) if columns else (),
+        relations=tuple(relation(text, columns) for text in options.constraints.relations),
     )
 
 

@@ -68,6 +68,7 @@ def from_arrays(
             immutable=options.immutable,
             bounds=options.bounds,
             rows=options.rows,
+            constraints=options.constraints,
         )
     from modelward.adapters.data.parquet_source import TableSource
     from modelward.adapters.data.tables import open_table

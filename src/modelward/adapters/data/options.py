@@ -14,6 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an attacker cannot do to a row of a table; the table ``[data.constraints]``.
+
+        Constraints(up=("age",), cost={"income": 2.0}, relations=("total = a + b", "a <= b"))
+
+    Attributes:
+        up: columns of numbers that can only grow.
+        down: columns of numbers that can only shrink.
+        cost: column to how many times a change counts, > 0.
+        relations: equations and inequalities between columns; a name that is no word stands in backquotes.
+    """
+
+    up: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
+    cost: dict[str, float] = {}
+    relations: tuple[str, ...] = ()
+
+
 class DataOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the user may say about a data set.
 
@@ -23,6 +41,7 @@ class DataOptions(msgspec.Struct, frozen=True, kw_only=True):
         immutable: columns that an attacker cannot change.
         bounds: (lower, upper), finite: states one global box.
         rows: at most this many rows are held, at least 1; a uniform deterministic sample of longer files.
+        constraints: what else an attacker cannot do.
     """
 
     label: str | None = None
@@ -30,6 +49,7 @@ class DataOptions(msgspec.Struct, frozen=True, kw_only=True):
     immutable: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
     rows: int = 1_000_000
+    constraints: Constraints = Constraints()
 
 
 def require_valid(options: DataOptions) -> None:
@@ -38,6 +58,12 @@ def require_valid(options: DataOptions) -> None:
     Raises:
         ConfigInvalid: the bounds are not finite and increasing, or fewer than one row is to be held.
     """
+    limits = options.constraints
+    if both := set(limits.up) & set(limits.down):
+        raise ConfigInvalid(f"column {min(both)!r} can go up only and down only: make it immutable")
+    for name, cost in limits.cost.items():
+        if not 0 < cost < math.inf:
+            raise ConfigInvalid(f"the cost of column {name!r} is {cost}, and must be positive and finite")
     if options.rows < 1:
         raise ConfigInvalid(f"at least 1 row must be held, not {options.rows}")
     if options.bounds is not None:
@@ -58,7 +84,13 @@ def require_columns(options: DataOptions, names: Sequence[str], label: str | Non
         ColumnMissing: one is not in the table; the sentence names the nearest.
         InputError: one is the label column.
     """
-    for role, wanted in (("sensitive", options.sensitive), ("immutable", options.immutable)):
+    limits = options.constraints
+    roles = (
+        ("sensitive", options.sensitive),
+        ("immutable", options.immutable),
+        ("constrained", (*limits.up, *limits.down, *limits.cost)),
+    )
+    for role, wanted in roles:
         for name in wanted:
             if name == label:
                 raise InputError(

@@ -129,12 +129,15 @@ def mark(
 ) -> tuple[Column, ...]:
     """The columns with what the user said of them and their one-hot groups."""
     member = {place: prefix for prefix, places in groups for place in places}
+    limits = options.constraints
     return tuple(
         replace(
             column,
             immutable=column.name in options.immutable,
             sensitive=column.name in options.sensitive,
             onehot=member.get(place),
+            direction="up" if column.name in limits.up else "down" if column.name in limits.down else "any",
+            cost=limits.cost.get(column.name, 1.0),
         )
         for place, column in enumerate(columns)
     )

@@ -11,6 +11,7 @@ from modelward.adapters.data.details import describe
 from modelward.adapters.data.groupings import groupings
 from modelward.adapters.data.labels import labels_of_column
 from modelward.adapters.data.options import require_column, require_columns
+from modelward.adapters.data.relations import relation
 from modelward.adapters.data.scan import profile
 from modelward.adapters.data.schema import disjoint, finish, mark, onehot_candidates, onehot_groups
 from modelward.core.data import Dataset
@@ -77,6 +78,7 @@ def open_table(source: Source, options: DataOptions) -> Dataset:
         columns=columns,
         box=box,
         groupings=groupings(columns, x),
+        relations=tuple(relation(text, columns) for text in options.constraints.relations),
     )
 
 

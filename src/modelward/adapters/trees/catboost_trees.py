@@ -23,31 +23,31 @@ if TYPE_CHECKING:
 _DEEPEST = 16
 
 
-class _Split(msgspec.Struct):
+class _Split(msgspec.Struct, frozen=True):
     split_type: str
     border: float = 0.0
     float_feature_index: int = -1
 
 
-class _Oblivious(msgspec.Struct):
+class _Oblivious(msgspec.Struct, frozen=True):
     leaf_values: list[float]
     splits: list[_Split] | None = None
 
 
-class _FloatFeature(msgspec.Struct):
+class _FloatFeature(msgspec.Struct, frozen=True):
     feature_index: int
     flat_feature_index: int
     nan_value_treatment: str = "AsIs"
 
 
-class _Features(msgspec.Struct):
+class _Features(msgspec.Struct, frozen=True):
     float_features: list[_FloatFeature] = []
     categorical_features: list[msgspec.Raw] = []
     text_features: list[msgspec.Raw] = []
     embedding_features: list[msgspec.Raw] = []
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, frozen=True):
     features_info: _Features
     scale_and_bias: tuple[float, list[float]]
     oblivious_trees: list[_Oblivious] | None = None

@@ -24,7 +24,7 @@ _LEAF: Final = -1
 _MOST_CODES: Final = 1 << 16
 
 
-class _Tree(msgspec.Struct):
+class _Tree(msgspec.Struct, frozen=True):
     left_children: list[int]
     right_children: list[int]
     split_conditions: list[float]
@@ -38,29 +38,29 @@ class _Tree(msgspec.Struct):
     tree_param: dict[str, str] = {}
 
 
-class _Model(msgspec.Struct):
+class _Model(msgspec.Struct, frozen=True):
     trees: list[_Tree]
     tree_info: list[int]
 
 
-class _Booster(msgspec.Struct):
+class _Booster(msgspec.Struct, frozen=True):
     name: str
     model: _Model | None = None
     gbtree: _Booster | None = None
     weight_drop: list[float] = []
 
 
-class _Objective(msgspec.Struct):
+class _Objective(msgspec.Struct, frozen=True):
     name: str
 
 
-class _Learner(msgspec.Struct):
+class _Learner(msgspec.Struct, frozen=True):
     gradient_booster: _Booster
     learner_model_param: dict[str, str]
     objective: _Objective
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, frozen=True):
     learner: _Learner
 
 

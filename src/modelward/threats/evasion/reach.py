@@ -14,6 +14,7 @@ from modelward.errors import InputError
 from modelward.numeric.norms import distance
 from modelward.threats.evasion.geometry import pixels, plane, spatial, units
 from modelward.threats.evasion.projection import exactly_one, inside, square_share
+from modelward.threats.evasion.relations import Linear, linear, repaired, satisfied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,8 @@ class Reach:
         category: (*shape) features that hold codes.
         groups: (g,) int64 feature positions of each one-hot group that may change.
         cells: (*shape) int64 what counts as one for L0: the pixel, feature or one-hot group of each feature.
+        direction: (*shape) int64: 1 where a value can only grow, -1 where it can only shrink, else 0.
+        relations: what features satisfy together, as far as their origins do.
     """
 
     threat: Threat
@@ -61,6 +64,8 @@ class Reach:
     category: BoolArray
     groups: tuple[IntArray, ...]
     cells: IntArray
+    direction: IntArray
+    relations: tuple[Linear, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,8 +111,8 @@ class Reach:
         return np.where(self.category | (not self.threat.graded), np.inf, self.threat.eps * self.scale)
 
     def _within(self, origin: FloatArray, room: FloatArray) -> tuple[FloatArray, FloatArray]:
-        low = np.maximum(np.minimum(self.lower, origin), origin - room)
-        high = np.minimum(np.maximum(self.upper, origin), origin + room)
+        low = np.maximum(np.minimum(self.lower, origin), origin - np.where(self.direction > 0, 0.0, room))
+        high = np.minimum(np.maximum(self.upper, origin), origin + np.where(self.direction < 0, 0.0, room))
         low = np.where(self.whole, np.ceil(low), low)
         high = np.where(self.whole, np.floor(high), high)
         return np.where(self.free, low, origin), np.where(self.free, high, origin)
@@ -142,12 +147,18 @@ class Reach:
         wanted = candidates.astype(np.float64)
         wanted = np.where(np.isfinite(wanted), wanted, origin)
         wanted = np.where(self.whole, np.rint(wanted), wanted)
-        return inside(self, np.clip(wanted, *self.limits(index)), origin).astype(self.points.dtype)
+        limits = self.limits(index)
+        x = inside(self, np.clip(wanted, *limits), origin).astype(self.points.dtype)
+        if not self.relations:
+            return x
+        # What follows from a relation may leave the ball: such a row goes back to its point.
+        x = repaired(self.relations, x.astype(np.float64), origin, limits).astype(self.points.dtype)
+        return np.where(self.admits(x, index)[:, None], x, self.points[index])
 
     def units(self, x: FloatArray, origin: FloatArray) -> FloatArray:
         """The change of each feature in units: 0 where both values are missing, 1 for another category."""
         missing = np.isnan(x) & np.isnan(origin)
-        change = np.where(self.category, x != origin, (x - origin) / self.scale)
+        change = np.where(self.category, x != origin, x - origin) / self.scale
         return np.where(missing, 0.0, change)
 
     def size(self, x: NDArray[np.generic], index: IntArray) -> FloatArray:
@@ -184,9 +195,12 @@ class Reach:
         same = (value == origin) | (np.isnan(value) & np.isnan(origin))
         boxed = (value >= np.minimum(self.lower, origin)) & (value <= np.maximum(self.upper, origin))
         typed = ~self.whole | (value == np.rint(value))
+        boxed &= (value - origin) * self.direction >= 0
         fine = np.where(self.free, same | (boxed & typed), same).all(axis=tuple(range(1, value.ndim)))
         for group in self.groups:
             fine &= exactly_one(value[:, group]) | same[:, group].all(axis=1)
+        if self.relations:
+            fine &= satisfied(self.relations, value, origin)
         return np.asarray(fine & (self.size(x, index) <= self.threat.eps))
 
 
@@ -203,9 +217,15 @@ def reach(data: Dataset, threat: Threat) -> Reach:
     free = scale > 0
     whole = np.full(shape, not np.issubdtype(data.x.dtype, np.floating))
     category = np.zeros(shape, np.bool_)
+    cost, direction = np.ones(shape), np.zeros(shape, np.int64)
+    for i, column in enumerate(data.columns):
+        cost[i] = column.cost
+        direction[i] = {"up": 1, "down": -1, "any": 0}[column.direction]
     groups = []
     for group in _onehot(data):
-        if threat.eps < 1 or any(data.columns[i].immutable for i in group):
+        if threat.eps < _switching(threat, cost[group].max()) or any(
+            data.columns[i].immutable for i in group
+        ):
             free[group] = False
         else:
             groups.append(group)
@@ -213,20 +233,27 @@ def reach(data: Dataset, threat: Threat) -> Reach:
     for i, column in enumerate(data.columns):
         whole[i] |= column.kind != "real"
         category[i] = column.kind == "category"
-        if column.immutable or (category[i] and threat.eps < 1):
+        if column.immutable or (category[i] and threat.eps < _switching(threat, column.cost)):
             free[i] = False
     return Reach(
         threat=threat,
         points=data.x,
         lower=np.broadcast_to(data.box.lower, shape),
         upper=np.broadcast_to(data.box.upper, shape),
-        scale=np.where(scale > 0, scale, 1.0),
+        scale=np.where(category, 1.0, np.where(scale > 0, scale, 1.0)) / cost,
         free=free,
         whole=whole,
         category=category,
         groups=tuple(groups),
+        direction=direction,
+        relations=linear(data),
         cells=pixels(shape) if not data.columns and spatial(shape) else units(shape, groups),
     )
+
+
+def _switching(threat: Threat, cost: float) -> float:
+    """The smallest radius at which a category of this cost can change at all."""
+    return cost if threat.graded else 1.0
 
 
 def _onehot(data: Dataset) -> Iterator[IntArray]:

@@ -60,7 +60,8 @@ class Costs:
 
     def total(self, terms: FloatArray) -> FloatArray:
         """Terms of all features of each row, joined: (n, f) to (n,)."""
-        return np.asarray(terms.max(axis=1, initial=0.0) if self.largest else terms.sum(axis=1))
+        joined: FloatArray = terms.max(axis=1, initial=0.0) if self.largest else terms.sum(axis=1)
+        return joined
 
     def radius(self, eps: float) -> float:
         """A radius in the terms of totals, a little enlarged."""
@@ -68,7 +69,7 @@ class Costs:
 
     def origin(self, point: int) -> FloatArray:
         """(d,) the unmodified values."""
-        return self.reach.points[point].reshape(-1).astype(np.float64)
+        return np.asarray(self.reach.points[point].reshape(-1), np.float64)
 
     def limits(self, point: int) -> tuple[FloatArray, FloatArray]:
         """(d,) smallest and largest admissible values."""
@@ -95,7 +96,8 @@ class Costs:
                     term.max(axis=1) if self.largest or self.reach.threat.norm == "l0" else term.sum(axis=1)
                 )
             elif category[switch.features[0]]:
-                cost = np.where(here | np.isnan(size[:, 0]), 0.0, self.term(np.ones(len(here))))
+                unit = np.full(len(here), 1 / self.scale[switch.features[0]])
+                cost = np.where(here | np.isnan(size[:, 0]), 0.0, self.term(unit))
             else:
                 cost = self.term(size[:, 0])
             barred = ~here & (~self.free[switch.features].all() | ~inside.all(axis=1) | np.isnan(cost))

@@ -1,9 +1,9 @@
 """Is there an adversarial input within a radius? Branch and bound over one leaf per tree.
 
-An input lies in one leaf of every tree, so adversarial inputs are choices of leaves whose boxes share an input
-within the radius and whose weights are low enough: Kantchelian et al. 2016, arXiv 1509.07892v2, section 4; as
-cliques of a multipartite graph: Chen et al. 2019, arXiv 1906.03849v2; searched with the sum of the remaining
-minima as bound: Devos et al. 2021, arXiv 2010.13880. Here depth first, and many states at once.
+An input lies in one leaf of every tree, so adversarial inputs are choices of leaves whose boxes share an
+input within the radius and whose weights are low enough: Kantchelian et al. 2016, arXiv 1509.07892v2, section
+4; as cliques of a multipartite graph: Chen et al. 2019, arXiv 1906.03849v2; searched with the sum of the
+remaining minima as bound: Devos et al. 2021, arXiv 2010.13880. Here depth first, and many states at once.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Effort:
 
 
 @final
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _State:
     """A partial choice.
 
