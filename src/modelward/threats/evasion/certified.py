@@ -10,7 +10,7 @@ import numpy as np
 
 from modelward.core.evidence import Evidence
 from modelward.errors import OperatorUnsupported
-from modelward.threats.evasion.arena import differentiable, examine, opened, trouble
+from modelward.threats.evasion.arena import Arena, differentiable, examine, opened, trouble
 from modelward.threats.evasion.attack import numbers, unexamined
 from modelward.threats.evasion.reach import reach
 from modelward.threats.evasion.share import Share
@@ -23,15 +23,25 @@ if TYPE_CHECKING:
     from torch import fx, nn
 
     from modelward.core.budget import Meter
-    from modelward.core.check import Settings, Subjects
-    from modelward.numeric.types import BoolArray, IntArray
-    from modelward.threats.evasion.arena import Points
+    from modelward.core.canonical import JSON
+    from modelward.core.check import Preset, Settings, Subjects
+    from modelward.numeric.types import IntArray
+    from modelward.threats.evasion.bounds.cascade import Cascade, Spend
     from modelward.threats.evasion.reach import Reach
 
 _BATCH: Final = 64
 _BATCH_NUMBERS: Final = 1 << 17  # of the input; activations in float64 are some ten times as many
+_DEAR: Final = 4
+"""How many times smaller batches are where intermediate values are bounded backward."""
 _PASSES: Final = 2
 """Forward samples booked per point: a centre and a radius, each as dear as a forward pass."""
+_METHOD: Final[dict[Preset, str]] = {
+    "quick": "interval bound propagation, CROWN",
+    "standard": "interval bound propagation, CROWN, alpha-CROWN",
+    "thorough": "interval bound propagation, CROWN, alpha-CROWN, branch and bound",
+}
+_EFFORT: Final = 4096
+"""Domains of branch and bound per point, at most."""
 
 
 @final
@@ -70,36 +80,46 @@ class _Prover:
             seen = self.module(point).double()
             return bool(((bounds.lower <= seen) & (seen <= bounds.upper)).all())
 
-    def certify(self, reach: Reach, index: IntArray, target: IntArray) -> BoolArray:
-        """Which points provably keep their label.
+    def enclose(self, reach: Reach, index: IntArray) -> None:
+        """Bound the scores of some points by intervals.
 
-        A point counts when every lower margin exceeds twice the tolerance in units of max(1, |score|): true
-        score and rival may each be off by one tolerance in the original runtime.
-
-        Args:
-            reach: what may change.
-            index: (m,) points.
-            target: (m,) their columns.
+        Raises:
+            OperatorUnsupported: names the operation without a sound rule.
         """
         import torch
 
         from modelward.threats.evasion.bounds.inputs import enclosed
-        from modelward.threats.evasion.bounds.margins import lower_margins
         from modelward.threats.evasion.bounds.propagate import propagate
 
         with torch.no_grad():
-            scores = propagate(self.graph, enclosed(reach, index))
-            worst = lower_margins(scores, torch.from_numpy(target)).amin(dim=1)
-            size = scores.largest.amax(dim=1).clamp_min(1.0)
-            return np.asarray((worst > 2 * self.tolerance * size).numpy())
+            propagate(self.graph, enclosed(reach, index))
+
+    def cascade(self, reach: Reach, target: IntArray, settings: Settings, spend: Spend) -> Cascade:
+        """What proves points, from cheap to dear.
+
+        Args:
+            reach: what may change.
+            target: (n,) columns of all points.
+            settings: the user's choices.
+            spend: asked before every expense.
+        """
+        import torch
+
+        from modelward.threats.evasion.bounds.cascade import Cascade, Method
+        from modelward.threats.evasion.bounds.inputs import enclosed
+
+        method = Method(graph=self.graph, tolerance=self.tolerance, preset=settings.preset, spend=spend)
+        return Cascade(
+            method, lambda index: enclosed(reach, np.asarray(index.numpy())), torch.from_numpy(target)
+        )
 
 
 @final
 class CertifiedCheck:
-    """Interval bound propagation through the differentiable copy."""
+    """Bounds on the differentiable copy: intervals, linear relaxation, branch and bound."""
 
     id = "evasion.certified"
-    version = 1
+    version = 2
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -116,7 +136,7 @@ class CertifiedCheck:
         try:
             prover = _prover(subjects)
             for rows in (1, 2):  # some graphs hold for one row only
-                prover.certify(first, np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+                prover.enclose(first, np.zeros(rows, np.int64))
             if not prover.faithful(first.points):
                 return "the model answers outside the bounds of its traced graph, so these prove nothing"
         except OperatorUnsupported as error:
@@ -129,36 +149,60 @@ class CertifiedCheck:
         if points is None:
             yield from unexamined(self, self._settings, subjects, budget=budget, seed=seed)
             return
-        prover, rows = _prover(subjects), points.data.rows
+        prover = _prover(subjects)
         planned = threats(self._settings, points.data.box)
         for i, threat in enumerate(planned):
             if budget.cut is not None:
                 return
             share = Share(budget, part=i, of=len(planned))
-            bounded, certified = _bound(prover, points, reach(points.data, threat), share)
-            yield Evidence(
-                check=self.id,
-                version=self.version,
-                parameters={
-                    **scope(threat, points.data.box),
-                    "limit": self._settings.limit,
-                    "method": "interval bound propagation",
-                    "tolerance": prover.tolerance,
-                    "rounding": "float32 errors bounded, computed in float64",
-                },
-                n=len(rows),
-                seed=seed,
-                outcome={
-                    "rows": numbers(rows),
-                    "correct": numbers(rows[points.correct]),
-                    "bounded": numbers(rows[bounded]),
-                    "certified": numbers(rows[certified]),
-                },
-                unit="row number",
-                cost=budget.lap(),
-                subjects=subjects.digests(),
-                cut=share.cut,
-            )
+            arena = Arena(points, threat, share=share, seed=seed)
+            proofs = _prove(prover, arena, self._settings)
+            yield self._evidence(prover, arena, proofs, subjects=subjects, budget=budget)
+
+    def _evidence(
+        self, prover: _Prover, arena: Arena, proofs: Cascade, *, subjects: Subjects, budget: Meter
+    ) -> Evidence:
+        from modelward.threats.evasion.bounds.cascade import KINDS
+
+        points, rows = arena.points, arena.points.data.rows
+        kind = proofs.proved.numpy()
+        outcome: dict[str, JSON] = {
+            "rows": numbers(rows),
+            "correct": numbers(rows[points.correct]),
+            "bounded": numbers(rows[proofs.bounded.numpy()]),
+            "certified": numbers(rows[kind >= 0]),
+            "proofs": {name: numbers(rows[kind == i]) for i, name in enumerate(KINDS)},
+        }
+        stored = {}
+        if len(arena.broken):
+            outcome |= {
+                "attacked": numbers(rows[points.correct & arena.tried]),
+                "broken": numbers(rows[arena.broken]),
+                "sizes": [float(size) for size in arena.sizes()],
+                "inherited": 0,
+            }
+            stored = {"witnesses": subjects.attachments.put(arena.witnesses())}
+        return Evidence(
+            check=self.id,
+            version=self.version,
+            parameters={
+                **scope(arena.reach.threat, points.data.box),
+                "limit": self._settings.limit,
+                "preset": self._settings.preset,
+                "method": _METHOD[self._settings.preset],
+                "tolerance": prover.tolerance,
+                "rounding": "float32 errors of the model and of the bounds' own coefficients bounded",
+                "space": "continuous" if arena.reach.continuous else "mixed",
+            },
+            n=len(rows),
+            seed=arena.seed,
+            outcome=outcome,
+            unit="row number",
+            cost=budget.lap(),
+            subjects=subjects.digests(),
+            attachments=stored,
+            cut=arena.share.cut,
+        )
 
 
 def _prover(subjects: Subjects) -> _Prover:
@@ -171,23 +215,44 @@ def _prover(subjects: Subjects) -> _Prover:
     return _Prover(module, traced(module), model.tolerance)
 
 
-def _bound(prover: _Prover, points: Points, reach: Reach, share: Share) -> tuple[BoolArray, BoolArray]:
-    """Masks of the points that were bounded and of those that were certified."""
-    bounded = np.zeros(len(points.correct), np.bool_)
-    certified = bounded.copy()
-    values = points.data.x.reshape(len(bounded), -1).astype(np.float64)
+def _prove(prover: _Prover, arena: Arena, settings: Settings) -> Cascade:
+    """Prove what can be proved, cheap methods on all points before dear ones on what they leave."""
+    import torch
+
+    points, reach, share = arena.points, arena.reach, arena.share
+    cascade = prover.cascade(reach, points.target, settings, share.take)
+    values = points.data.x.reshape(len(points.correct), -1).astype(np.float64)
     # A missing value has no interval: such a point is never certified.
     todo = np.flatnonzero(points.correct & np.isfinite(values).all(axis=1))
     room = max(1, min(_BATCH, _BATCH_NUMBERS // max(1, math.prod(reach.shape))))
-    done = 0
-    while done < len(todo):
-        left = share.passes_left()
-        size = room if left is None else max(1, min(room, left // _PASSES))
-        index = todo[done : done + size]
-        if not share.take(forward=_PASSES * len(index)):
-            break
-        bounded[index] = True
-        certified[index] = prover.certify(reach, index, points.target[index])
-        done += len(index)
-        share.progress(done / len(todo))
-    return bounded, certified
+    with torch.no_grad():
+        done = 0
+        while done < len(todo):
+            left = share.passes_left()
+            size = room if left is None else max(1, min(room, left // _PASSES))
+            if not cascade.cheap(torch.from_numpy(todo[done : done + size])):
+                return cascade
+            done += size
+            share.progress(min(done / len(todo), 1.0) / 2)
+        _dear(cascade, arena, settings, max(1, room // _DEAR))
+    return cascade
+
+
+def _dear(cascade: Cascade, arena: Arena, settings: Settings, size: int) -> None:
+    import torch
+
+    from modelward.threats.evasion.bounds.branch import Effort
+
+    open_points = torch.from_numpy(arena.points.correct) & cascade.bounded & (cascade.proved < 0)
+    kept = []
+    left = open_points.nonzero()[:, 0]
+    for index in left.split(size) if len(left) else ():
+        margins = cascade.dear(index)
+        if margins is None:
+            return
+        if settings.preset == "thorough":
+            kept.append((margins, index))
+    for i, (margins, index) in enumerate(kept):
+        for position, x in cascade.search(margins, index, Effort(domains=_EFFORT)):
+            arena.submit(x[None].numpy(), np.array([position]))
+        arena.share.progress((1 + (i + 1) / len(kept)) / 2)

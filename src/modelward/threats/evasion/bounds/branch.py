@@ -279,5 +279,12 @@ def _split(domain: _Domain, depth: int) -> Iterator[_Domain]:
             flat.view(-1)[place] = sign
             split[step] = flat
         yield _Domain(
-            domain.bound, domain.number, domain.rival, split, domain.slopes, domain.multipliers, (), domain.tries
+            domain.bound,
+            domain.number,
+            domain.rival,
+            split,
+            domain.slopes,
+            domain.multipliers,
+            (),
+            domain.tries,
         )

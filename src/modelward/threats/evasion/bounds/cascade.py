@@ -27,6 +27,8 @@ KINDS: Final = ("interval", "linear relaxation", "optimised relaxation", "branch
 _ROUNDS: Final = (6, 8, 10)
 """Steps of ascent between two looks at which points are proved."""
 _ROWS: Final = 256
+_ASCENT: Final = {"quick": 0, "standard": 3, "thorough": 8}
+"""Steps of ascent for the intermediate bounds, by preset."""
 
 
 class Spend(Protocol):
@@ -98,7 +100,7 @@ class Cascade:
         """Backward bounds of all intermediate values, then slopes; the margins, or null at the budget's end."""
         if not self._method.spend(forward=2 * len(index)):
             return None
-        refine = refiner(self._method.backward)
+        refine = refiner(self._method.backward, _ASCENT[self._method.preset])
         margins = self._margins(propagate(self._method.graph, self._enclose(index), refine), index)
         if not self._relax(margins, index):
             return None

@@ -325,12 +325,27 @@ _CURVES: Final = (
 BENT: Final[dict[object, str]] = {
     **dict.fromkeys((functional.relu, torch.relu, "relu", nn.ReLU), "relu"),
     **dict.fromkeys((*_CURVES, "max_pool1d", "max_pool2d", "max_pool3d", "amax", "amin"), "curve"),
-    **{getattr(place, name): "curve" for place in (torch, functional) for name in _CURVES if hasattr(place, name)},
+    **{
+        getattr(place, name): "curve"
+        for place in (torch, functional)
+        for name in _CURVES
+        if hasattr(place, name)
+    },
     **{getattr(functional, f"max_pool{i}d"): "curve" for i in _AXES},
     **{getattr(nn, f"{name}MaxPool{i}d"): "curve" for name in ("", "Adaptive") for i in _AXES},
     **dict.fromkeys(
         (
-            *(nn.Sigmoid, nn.Tanh, nn.GELU, nn.SiLU, nn.Softplus, nn.ELU, nn.LeakyReLU, nn.Hardtanh, nn.ReLU6),
+            *(
+                nn.Sigmoid,
+                nn.Tanh,
+                nn.GELU,
+                nn.SiLU,
+                nn.Softplus,
+                nn.ELU,
+                nn.LeakyReLU,
+                nn.Hardtanh,
+                nn.ReLU6,
+            ),
             *(nn.Softmax, torch.maximum, torch.minimum, "maximum", "minimum", operator.pow),
         ),
         "curve",

@@ -56,7 +56,9 @@ class Window:
 
     def grow(self, geometry: Geometry) -> None:
         """Pass a convolution backward."""
-        stride, padding, reach = (torch.tensor(part) for part in (geometry.stride, geometry.padding, geometry.reach))
+        stride, padding, reach = (
+            torch.tensor(part) for part in (geometry.stride, geometry.padding, geometry.reach)
+        )
         self.origin = self.origin * stride - padding
         height, width = (
             (size - 1) * int(step) + int(span) + 1
@@ -68,7 +70,9 @@ class Window:
         """(r, channels, height, width) the windows of an (n, channels, ...) tensor; anything outside it."""
         across = [self._places(axis).clamp(0, tensor.shape[axis + 2] - 1) for axis in (0, 1)]
         channel = torch.arange(tensor.shape[1])[:, None, None]
-        return tensor[point[:, None, None, None], channel, across[0][:, None, :, None], across[1][:, None, None, :]]
+        return tensor[
+            point[:, None, None, None], channel, across[0][:, None, :, None], across[1][:, None, None, :]
+        ]
 
     def inside(self, shape: tuple[int, ...]) -> Tensor:
         """(r, 1, height, width) which parts of the windows lie in the plane."""

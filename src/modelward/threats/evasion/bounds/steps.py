@@ -173,7 +173,9 @@ class Scaled:
 
     def pull(self, a: Tensor, rows: Rows) -> tuple[tuple[Tensor, ...], Tensor]:
         """Exact."""
-        back = (a * rows.cast(self.factor)).sum_to_size(len(a), *self.source.shape[1:])
+        back = a * rows.cast(self.factor)
+        if rows.window is None:
+            back = back.sum_to_size(len(a), *self.source.shape[1:])
         return (back,), total(a * rows.cast(self.offset))
 
     def value(self, *parents: Tensor) -> Tensor:
