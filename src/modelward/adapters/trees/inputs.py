@@ -84,11 +84,13 @@ def pulled_back(step: Step, threshold: FloatArray) -> FloatArray:
     found = _number(low)
     with np.errstate(all="ignore"):
         below, above = step(found), step(_number(high))
-        all_fit = step(np.full(len(threshold), np.finfo(np.float64).max)) <= threshold
-    rising = (~np.isfinite(found) | (below <= threshold)) & (all_fit | ~(above <= threshold))
+        ends = (np.full(len(threshold), sign * np.finfo(np.float64).max) for sign in (-1, 1))
+        lowest, highest = (step(end) <= threshold for end in ends)
+    rising = (~np.isfinite(found) | (below <= threshold)) & (highest | ~(above <= threshold))
+    rising &= lowest | ~highest
     if not rising.all():
         raise OperatorUnsupported("a step before the trees is not increasing")
-    return np.where(all_fit, np.inf, found)
+    return np.where(highest, np.inf, found)
 
 
 def _ordered(x: FloatArray) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

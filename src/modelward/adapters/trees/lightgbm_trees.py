@@ -50,6 +50,8 @@ def _read(text: str) -> Forest:
     if objective[0] not in _LINKS:
         raise OperatorUnsupported(f"the objective {objective[0]!r} is no classification")
     per = int(header["num_tree_per_iteration"])
+    if per < 1:
+        raise FileDamaged(f"the LightGBM text has {per} trees per iteration")
     k, width = max(2, per), int(header["max_feature_idx"]) + 1
     share = per / len(blocks) if "average_output" in head.splitlines() else 1.0
     share *= next((float(word[8:]) for word in objective if word.startswith("sigmoid:")), 1.0)

@@ -98,6 +98,9 @@ def _values(
         if key not in place or not 0 <= column < k:
             raise FileDamaged("a tree ensemble's weights are out of range")
         value[place[key], 1 if one else column] += weight
+    if one and len(weights) and weights.min() >= 0 and given.get("post_transform", b"NONE") == b"NONE":
+        # onnxruntime takes a single column without negative weights for the second class's probability.
+        value[:, 0], base[0] = -value[:, 1], 1.0
     start = np.array(given.get("base_values", []), np.float64)
     if len(start) == k:
         base = start
