@@ -81,7 +81,7 @@ CHECKS: tuple[CheckEntry, ...] = (
     ),
     CheckEntry(
         id="evasion.query",
-        path="modelward.threats.evasion.query:QueryCheck",
+        path="modelward.threats.evasion.query.check:QueryCheck",
         summary="Square attack by queries alone, inside the feature constraints of tables.",
         needs=("model", "data", "labels"),
         feeds=("robust-accuracy",),

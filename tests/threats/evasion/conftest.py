@@ -18,7 +18,7 @@ from modelward.core.model import Outputs
 from modelward.core.subject import Subject
 from modelward.threats.evasion.certified import CertifiedCheck
 from modelward.threats.evasion.gradient import GradientCheck
-from modelward.threats.evasion.query import QueryCheck
+from modelward.threats.evasion.query.check import QueryCheck
 
 
 @pytest.fixture(autouse=True)

@@ -252,7 +252,7 @@ def test_what_cannot_be_attacked_is_declined(room):
 def test_importing_the_checks_and_the_judge_loads_no_torch():
     code = (
         "import sys\n"
-        "import modelward.threats.evasion.gradient, modelward.threats.evasion.query\n"
+        "import modelward.threats.evasion.gradient, modelward.threats.evasion.query.check\n"
         "import modelward.threats.evasion.certified, modelward.threats.evasion.judge\n"
         "print([name for name in ('torch', 'sklearn', 'pandas') if name in sys.modules])"
     )

@@ -9,12 +9,12 @@ from modelward.core.budget import Budget, Meter
 from modelward.core.check import Settings, Subjects
 from modelward.errors import ModelRaised
 from modelward.threats.evasion.geometry import channel_axis
-from modelward.threats.evasion.query import QueryCheck
+from modelward.threats.evasion.query.check import QueryCheck
 from modelward.threats.evasion.reach import reach
-from modelward.threats.evasion.square import Squares, _bump, _halves
-from modelward.threats.evasion.subsets import Subsets
+from modelward.threats.evasion.query.square import Squares, _bump, _halves
+from modelward.threats.evasion.query.subsets import Subsets
 from modelward.threats.evasion.threat import Threat
-from modelward.threats.evasion.walk import Schedule, margins
+from modelward.threats.evasion.query.walk import Schedule, margins
 
 
 @pytest.fixture(scope="module")

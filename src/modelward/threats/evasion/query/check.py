@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, final
 from modelward.threats.evasion.arena import differentiable, opened, trouble
 from modelward.threats.evasion.attack import Plan, run
 from modelward.threats.evasion.geometry import spatial
-from modelward.threats.evasion.square import Squares
-from modelward.threats.evasion.subsets import Subsets
-from modelward.threats.evasion.walk import Schedule, walk
+from modelward.threats.evasion.query.square import Squares
+from modelward.threats.evasion.query.subsets import Subsets
+from modelward.threats.evasion.query.walk import Schedule, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
