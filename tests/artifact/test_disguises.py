@@ -17,6 +17,7 @@ import pytest
 from modelward.artifact.names import Links
 from modelward.artifact.npy import header
 from modelward.artifact.verdict import inspect_bytes
+from modelward.artifact.zipread import Archive
 
 END = b"\0" * 1024
 
@@ -234,6 +235,45 @@ def test_a_directory_named_twice_is_read_once():
         zipped.writestr("m/data.pkl", BENIGN)
     report = inspect_bytes(out.getvalue(), "m.pt")
     assert (report.verdict, report.coverage.members, report.findings) == ("inert", 1, ())
+
+
+def as_torch_writes(name: bytes, *, off: int = 0, **said: int) -> bytes:
+    """An archive with a zip64 record, as miniz ends every one; `said` is what the plain record says instead.
+
+    The locator misses the record by `off` bytes.
+    """
+    body = local(name, BENIGN) + local(b"m/version", b"3\n")
+    directory = central(name, BENIGN, 0) + central(b"m/version", b"3\n", len(local(name, BENIGN)))
+    true = {"count": 2, "size": len(directory), "offset": len(body)}
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 2, *true.values())
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(body) + len(directory) + off, 1)
+    plain = {**true, **said}
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, plain["count"], *plain.values(), 0)
+    return body + directory + record + locator + end
+
+
+@pytest.mark.parametrize("said", [{}, {"size": 0xFFFFFFFF, "offset": 0xFFFFFFFF, "count": 0xFFFF}])
+@pytest.mark.parametrize("length", range(20, 40))
+def test_the_record_of_zip64_replaces_the_plain_one_that_agrees(length, said):
+    """An entry with a name of 30 bytes is as long as the records between the directory and the plain record."""
+    data = as_torch_writes(b"m" * (length - 9) + b"/data.pkl", **said)
+    report = inspect_bytes(data, "m.pt")
+    assert (report.verdict, report.coverage.members, report.findings) == ("inert", 2, ())
+
+
+@pytest.mark.parametrize("said", [{"count": 1}, {"offset": 3}, {"off": 1}])
+def test_a_plain_record_that_contradicts_is_read_too(said):
+    """Java takes the plain record then, and the directory right before it: from the second entry on."""
+    archive = Archive(as_torch_writes(b"m" * 21 + b"/data.pkl", **said))
+    assert any("before the archive" in oddity for oddity in archive.oddities)
+
+
+def test_saved_under_a_name_of_thirty_characters(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "tv_mobilenet_v3_small.pt"
+    torch.save({"a": torch.ones(2)}, path)
+    report = inspect_bytes(path.read_bytes(), path.name)
+    assert (report.verdict, report.findings) == ("inert", ())
 
 
 def zipped(members: dict[str, bytes]) -> bytes:

@@ -108,29 +108,44 @@ class Archive:
     def _directory(self, end: int) -> list[int]:
         """Read the entries of a directory; gives where archives start that have other bytes before them."""
         fields = _END.unpack(self._data[end : end + _END.size])
-        readings = [(fields[5], fields[6], end)]
-        locator = bytes(self._data[end - 20 : end]) if end >= 20 else b""
-        if locator[:4] == b"PK\x06\x07":
-            record = int.from_bytes(locator[8:16], "little")
-            for at in (record, end - 20 - _END64.size):
-                block = bytes(self._data[at : at + _END64.size]) if 0 <= at < len(self._data) else b""
-                if len(block) == _END64.size and block[:4] == b"PK\x06\x06":
-                    size, offset = _END64.unpack(block)[8:10]
-                    readings.insert(0, (size, offset, at))
+        readings = self._zip64_records(end)
+        replaced = [at for *_, at in readings] == [end - 20 - _END64.size] * 2 and all(
+            plain in {large, full}
+            for plain, large, full in zip(
+                fields[4:7], readings[0][:3], (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF), strict=True
+            )
+        )
         starts = list[tuple[int, int, int]]()
-        for size, offset, before in readings:
-            if before >= size and self._is_directory(before - size):  # as Python finds it
+        for _, size, offset, before in [*readings, (*fields[4:7], end)]:
+            near = before >= size and not (replaced and before == end)
+            if near and self._is_directory(before - size):  # as Python finds it
                 starts.append((before - size, size, before - size - offset))
             if self._is_directory(offset):  # as miniz finds it, and with it PyTorch
                 starts.append((offset, size, 0))
         if not starts:
-            starts.append((readings[0][1], readings[0][0], 0))
+            starts.append((readings[0][2], readings[0][1], 0) if readings else (fields[6], fields[5], 0))
         for start, size, shift in dict.fromkeys(starts):
             if shift:
                 self.oddities.append(f"{shift} bytes stand before the archive")
             self._entries(start, min(start + size, len(self._data)), shift)
             self._spans.append((start, end + _END.size))
         return [shift for _, _, shift in starts if shift > 0]
+
+    def _zip64_records(self, end: int) -> list[tuple[int, int, int, int]]:
+        """Entries, size and offset that zip64 records before an end record state, and where they stand.
+
+        Miniz and Java look where the locator says, Python right before the locator. All use such a record
+        in place of the plain one, Java only where the two agree.
+        """
+        locator = bytes(self._data[end - 20 : end]) if end >= 20 else b""
+        if locator[:4] != b"PK\x06\x07":
+            return []
+        found = list[tuple[int, int, int, int]]()
+        for at in (end - 20 - _END64.size, int.from_bytes(locator[8:16], "little")):
+            block = bytes(self._data[at : at + _END64.size]) if 0 <= at < len(self._data) else b""
+            if len(block) == _END64.size and block[:4] == b"PK\x06\x06":
+                found.append((*_END64.unpack(block)[7:10], at))
+        return found
 
     def _is_directory(self, start: int) -> bool:
         found: bytes = self._data[start : start + 4] if 0 <= start < len(self._data) else b""
