@@ -1,14 +1,15 @@
 # ruff: noqa: E402, E501 - the module beside this script is found by the path set above it; tables of commands
 """Recall, false alarms, CPU and memory of `modelward scan` beside picklescan, modelscan, fickling and modelaudit.
 
-python benchmarks/scan.py [--only modelward] [--corpus fresh] [--list-misses] [--seed 0] [--limit 60]
+python benchmarks/scan.py [--only modelward] [--corpus third] [--built FOLDER] [--list-misses] [--seed 0] [--limit 60]
 
 Builds both corpora below build/scan, installs each peer in an environment of its own and runs its command on each
 artifact as a pipeline would. Flagged = the exit code that fails a pipeline for a finding; errors = any other
 failure, crash or time-out, counted apart. Of modelward recall counts verdicts (dangerous or unproven), false alarms
 exit codes: the stricter of the two each time. Imports are paid once per scanner: CPU is what the artifact itself
 costs, the whole command is one more figure. MW_SRC=FOLDER measures the modelward of another source tree.
-`--corpus fresh` takes the corpora of the fresh_*.py scripts instead, which nobody who writes rules had seen.
+`--corpus fresh` and `--corpus third` take the corpora of the scripts of that name instead, each written by somebody who
+had seen no rule and measured once; `--built FOLDER` takes what they wrote there before (FOLDER/malicious, FOLDER/benign).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import peers
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS, BUILD = ROOT / "benchmarks" / "corpus", ROOT / "build" / "scan"
 EXTRAS = "dill,flax,h5,joblib,mlflow,onnx,pytorch,safetensors,sevenzip,tflite"
+PREFIXES = {"standard": "", "fresh": "fresh_", "third": "third_"}
 ORDER = ("dangerous", "unproven", "error", "inert", None)
 QUIET = {
     "PYTHONPATH": os.environ.get("MW_SRC", str(ROOT / "src")),
@@ -77,12 +79,15 @@ class Result(NamedTuple):
     said: str
 
 
-def corpora(seed: int, corpus: str = "standard") -> dict[str, list[dict[str, str]]]:
+def corpora(
+    seed: int, corpus: str = "standard", built: Path | None = None
+) -> dict[str, list[dict[str, str]]]:
     """Both manifests; a corpus is built once per seed and state of its scripts, and kept."""
-    made, digest, prefix = {}, hashlib.sha256(), "fresh_" if corpus == "fresh" else ""
-    scripts = [
-        script for script in CORPUS.glob("*.py") if script.stem.startswith("fresh_") == (corpus == "fresh")
-    ]
+    if built is not None:
+        return {name: manifest(built / name) for name in ("malicious", "benign")}
+    made, digest, prefix = {}, hashlib.sha256(), PREFIXES[corpus]
+    others = tuple(word for word in PREFIXES.values() if word != prefix and word)
+    scripts = [s for s in CORPUS.glob(f"{prefix}*.py") if not s.stem.startswith(others)]
     for script in sorted([*scripts, *(ROOT / "tests" / "vectors").glob("*.py")]):
         digest.update(script.read_bytes() if script.stem != "worker" else b"")
     for name in ("malicious", "benign"):
@@ -100,9 +105,13 @@ def corpora(seed: int, corpus: str = "standard") -> dict[str, list[dict[str, str
                 str(seed),
             ]
             subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        items = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        made[name] = [{**item, "path": str(folder / item["path"])} for item in items]
+        made[name] = manifest(folder)
     return made
+
+
+def manifest(folder: Path) -> list[dict[str, str]]:
+    items = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return [{**item, "path": str(folder / item["path"])} for item in items]
 
 
 def python_of(scanner: Scanner) -> str:
@@ -253,13 +262,17 @@ def main() -> None:
         "--list-misses", action="store_true", help="each artifact that modelward judged otherwise"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--corpus", choices=("standard", "fresh"), default="standard")
+    parser.add_argument("--corpus", choices=tuple(PREFIXES), default="standard")
+    parser.add_argument("--built", type=Path, help="folder that holds both corpora already")
     parser.add_argument("--every", type=int, default=1, help="one artifact in so many, for slow scanners")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds per artifact")
     chosen = parser.parse_args()
-    items = {name: group[:: chosen.every] for name, group in corpora(chosen.seed, chosen.corpus).items()}
+    whole = corpora(chosen.seed, chosen.corpus, chosen.built)
+    items = {name: group[:: chosen.every] for name, group in whole.items()}
     counts = Counter(item["set"] for item in items["malicious"])
-    sets = ", ".join(f"{counts[name]} {name}" for name in ("known", "held-out", "fresh") if counts[name])
+    sets = ", ".join(
+        f"{counts[name]} {name}" for name in ("known", "held-out", "fresh", "third") if counts[name]
+    )
     print(f"{len(items['malicious'])} malicious ({sets}), {len(items['benign'])} benign")
     for scanner in SCANNERS:
         if chosen.only and not any(scanner.name.startswith(word) for word in chosen.only):
