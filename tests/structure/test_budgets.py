@@ -7,8 +7,8 @@ import ast
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 WIDE = {
     # They stand in for torch functions and must take what torch passes on.
-    "modelward/threats/evasion/bounds/rules.py:convolution",
-    "modelward/threats/evasion/bounds/rules.py:batch_norm",
+    "modelward/threats/evasion/bounds/sums.py:convolution",
+    "modelward/threats/evasion/bounds/sums.py:batch_norm",
 }
 BROAD = {
     # Code under examination may raise anything, and whatever it is becomes the answer.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, final
 
 import torch
@@ -179,16 +179,16 @@ class Search:
         points = torch.tensor([tree.point for tree, _ in parts])
         pairs = torch.stack([points, torch.tensor([domain.rival for domain in domains])], dim=1)
         a = self._margins.differences(pairs, torch.float32)
-        rows = Rows(points, torch.float32, seen={}, least=[])
+        rows = Rows(points, torch.float32, seen={})
         self._start(rows, domains)
         steps = self._effort.steps * (1 + 3 * max(domain.tries for domain in domains))
         ascend(self._margins.value, a, rows, steps)
         with torch.no_grad():
-            rows.least.clear()
-            bound = least(self._margins.value, a, rows)
-            inputs = torch.stack(rows.least).sum(dim=0) if rows.least else None
+            found: list[Tensor] = []
+            bound = least(self._margins.value, a, replace(rows, least=found))
+            inputs = found[0] if found else None
             scores = self._losses(rows, inputs)
-        self._note(parts, bound, inputs)
+        self._note(parts, inputs)
         self._file(parts, bound, rows, scores)
 
     def _start(self, rows: Rows, domains: list[_Domain]) -> None:
@@ -204,7 +204,7 @@ class Search:
                 rows.beta[step] = torch.stack([d.multipliers.get(step, zero) for d in domains]).float()
 
     def _losses(self, rows: Rows, inputs: Tensor | None) -> Tensor:
-        """(r, ReLUs) what the lines lose at the inputs, all ReLUs one after the other; 0 where none is open."""
+        """(r, ReLUs) what the lines lose at the inputs, ReLU by ReLU; 0 where the sign is known."""
         values = None
         if inputs is not None and self._margins.value.step is not None:
             values = evaluated(self._margins.value.step, inputs.float())
@@ -220,8 +220,10 @@ class Search:
             parts.append(torch.where(lines.open, loss + 1e-12, 0.0).flatten(1))
         return torch.cat(parts, dim=1) if parts else torch.zeros(len(rows.point), 0)
 
-    def _note(self, parts: list[tuple[Tree, _Domain]], bound: Tensor, inputs: Tensor | None) -> None:
-        """Keep the input with the least true margin, as far as it is in an open domain."""
+    def _note(self, parts: list[tuple[Tree, _Domain]], inputs: Tensor | None) -> None:
+        """Keep the input with the least true margin."""
+        for tree, _ in parts:
+            tree.visited += 1
         if inputs is None or self._margins.value.step is None:
             return
         values = evaluated(self._margins.value.step, inputs.float())
@@ -232,10 +234,8 @@ class Search:
         rival = scores.scatter(1, target[:, None], -torch.inf).amax(dim=1)
         margin = scores.gather(1, target[:, None])[:, 0] - rival
         for i, (tree, _) in enumerate(parts):
-            tree.visited += 1
             if float(margin[i]) < tree.margin:
                 tree.margin, tree.input = float(margin[i]), inputs[i]
-        del bound
 
     def _file(self, parts: list[tuple[Tree, _Domain]], bound: Tensor, rows: Rows, scores: Tensor) -> None:
         """Put domains that are not proved back into their queues."""

@@ -1,4 +1,4 @@
-"""From cheap to dear: intervals, linear relaxation, optimised relaxation, branch and bound; open points only."""
+"""From cheap to dear: intervals, linear relaxation, optimised slopes, branch and bound; open points only."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Cascade:
         return self._relax(margins, index)
 
     def dear(self, index: Tensor) -> Margins | None:
-        """Backward bounds of all intermediate values, then slopes; the margins, or null at the budget's end."""
+        """Backward bounds of intermediate values, then slopes; the margins, null at the budget's end."""
         if not self._method.spend(forward=2 * len(index)):
             return None
         refine = refiner(self._method.backward, _ASCENT[self._method.preset])
@@ -129,7 +129,7 @@ class Cascade:
         pairs = margins.open()
         if not self._method.backward(len(pairs)):
             return False
-        for part in pairs.split(_ROWS):
+        for part in torch.split(pairs, _ROWS):
             rows = Rows(part[:, 0], torch.float32)
             margins.improve(part, least(margins.value, margins.differences(part, torch.float32), rows))
         self._settle(margins, index, 1)
@@ -138,7 +138,7 @@ class Cascade:
     def _optimise(self, margins: Margins, index: Tensor) -> bool:
         pairs = margins.open()
         # A point needs all its rivals, so the rows of a point stay together.
-        for part in pairs.split(_ROWS):
+        for part in torch.split(pairs, _ROWS):
             rows: Rows | None = None
             kept = part
             for steps in _ROUNDS:

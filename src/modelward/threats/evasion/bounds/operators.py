@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import operator
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modelward.threats.evasion.bounds import rules
+from modelward.threats.evasion.bounds import functions, moves, steps, sums
 from modelward.threats.evasion.bounds.enclosure import Ball, Enclosure
-from modelward.threats.evasion.bounds.rules import refused
+from modelward.threats.evasion.bounds.sums import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from modelward.threats.evasion.bounds.rules import Bend, Rule
+    from modelward.threats.evasion.bounds.functions import Bend
+
+    Rule: TypeAlias = Callable[..., Enclosure]
 
 
 def _same(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
@@ -45,7 +47,7 @@ def _moved(
 
     shape = tuple(moved.shape[1:])
     places = torch.arange(math.prod(x.shape[1:])).reshape(1, *x.shape[1:]).expand(x.shape)
-    step = rules.moved(x, apply(places)[0].flatten(), shape)
+    step = steps.moved(x, apply(places)[0].flatten(), shape)
     # A ball does not survive repeated entries: its radius is spent only once.
     form = x.form.map(apply) if isinstance(x.form, Ball) and not repeats else None
     return Enclosure(apply(x.lower), apply(x.upper), form, step)
@@ -69,14 +71,14 @@ def _cast(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
 
 def _stack(tensors: tuple[Enclosure, ...], dim: int = 0) -> Enclosure:
     axis = dim % (len(tensors[0].shape) + 1)
-    return rules.concatenate(tuple(_moved(torch.unsqueeze, part, axis) for part in tensors), axis)
+    return moves.concatenate(tuple(_moved(torch.unsqueeze, part, axis) for part in tensors), axis)
 
 
 def _rising(function: Callable[[Tensor], Tensor], bend: Bend) -> Rule:
     """A smooth function that never decreases."""
 
     def rule(x: Enclosure) -> Enclosure:
-        return rules.rising(x, function, bend)
+        return functions.rising(x, function, bend)
 
     return rule
 
@@ -86,18 +88,23 @@ def _kinked(function: Callable[[Tensor], Tensor], kinks: tuple[float, ...], ulps
 
     def rule(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
         del inplace
-        return rules.kinked(x.monotone(function, ulps=ulps), x, function, kinks, ulps)
+        return functions.kinked(x.monotone(function, ulps=ulps), x, function, kinks, ulps)
 
     return rule
 
 
 def _relu(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
     del inplace
-    return rules.rectified(x)
+    return functions.rectified(x)
+
+
+def _hardtanh(x: Enclosure, min_val: float = -1.0, max_val: float = 1.0, *, inplace: bool = False) -> Enclosure:
+    del inplace
+    return functions.clamp(x, min_val, max_val)
 
 
 def _pooled(pool: Callable[[Tensor], Tensor], x: Enclosure) -> Enclosure:
-    """Maxima over windows, whose entries are told by pooling: in a batch in which each sample marks one entry."""
+    """Maxima over windows, whose entries are found by pooling samples that mark one entry each."""
     found = x.monotone(pool)
     count = math.prod(x.shape[1:])
     if count > _POOL_ENTRIES:
@@ -105,7 +112,7 @@ def _pooled(pool: Callable[[Tensor], Tensor], x: Enclosure) -> Enclosure:
     marks = pool(torch.eye(count).reshape(count, *x.shape[1:]) - 0.5).flatten(1) > 0
     width = int(marks.sum(dim=0).max())
     order = marks.T.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
-    return rules.largest_of(x, found, order.where(marks.T.gather(1, order), -1))
+    return moves.largest_of(x, found, order.where(marks.T.gather(1, order), -1))
 
 
 def _max_pool(function: Callable[..., Tensor], x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
@@ -117,14 +124,14 @@ def _max_pool(function: Callable[..., Tensor], x: Enclosure, *args: object, **kw
 def _avg_pool(function: Callable[..., Tensor], x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
     if kwargs.get("divisor_override") is not None:
         raise refused("average pooling with a divisor of its own")
-    return rules.average_pool(x, lambda end: function(end, *args, **kwargs))
+    return sums.average_pool(x, lambda end: function(end, *args, **kwargs))
 
 
 def _softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclosure:
     """Beyond the threshold torch returns x itself, which is 3e-9 below; far within the error granted."""
     if beta != 1 or threshold < 20:
         raise refused("a softplus with beta or a low threshold")
-    return rules.rising(x, partial(functional.softplus, threshold=1e9), 0.2501, scale=x.largest + 1)
+    return functions.rising(x, partial(functional.softplus, threshold=1e9), 0.2501, scale=x.largest + 1)
 
 
 _AXES: Final = (1, 2, 3)
@@ -132,43 +139,43 @@ _POOL_ENTRIES: Final = 4096
 """Larger arguments of a maximum get no linear rule: finding its windows would take too much memory."""
 _SIGMOID: Final = _rising(torch.sigmoid, 0.0963)
 _TANH: Final = _rising(torch.tanh, 0.7699)
-_HARDSIGMOID: Final = _kinked(functional.hardsigmoid, (-3.0, 3.0), rules.LIBRARY_ULPS)
+_HARDSIGMOID: Final = _kinked(functional.hardsigmoid, (-3.0, 3.0), functions.LIBRARY_ULPS)
 _RELU6: Final = _kinked(functional.relu6, (0.0, 6.0), 0)
 
 FUNCTIONS: Final[dict[object, Rule]] = {
-    functional.linear: rules.linear,
-    torch.matmul: rules.matmul,
-    operator.matmul: rules.matmul,
-    torch.mm: rules.matmul,
-    torch.addmm: rules.addmm,
-    functional.batch_norm: rules.batch_norm,
-    torch.add: rules.add,
-    operator.add: rules.add,
-    operator.iadd: rules.add,
-    torch.sub: rules.subtract,
-    operator.sub: rules.subtract,
-    torch.mul: rules.mul,
-    operator.mul: rules.mul,
-    torch.div: rules.divide,
-    operator.truediv: rules.divide,
-    torch.neg: rules.negative,
-    operator.neg: rules.negative,
-    torch.pow: rules.power,
-    operator.pow: rules.power,
-    torch.square: partial(rules.power, exponent=2),
-    torch.sqrt: rules.square_root,
-    torch.abs: rules.absolute,
-    torch.clamp: rules.clamp,
-    torch.clip: rules.clamp,
-    torch.maximum: rules.maximum,
-    torch.minimum: rules.minimum,
-    torch.mean: rules.average,
-    torch.sum: partial(rules.average, total=True),
-    torch.amax: partial(rules.extreme, largest=True),
-    torch.amin: partial(rules.extreme, largest=False),
-    functional.pad: rules.pad,
-    torch.cat: rules.concatenate,
-    torch.concat: rules.concatenate,
+    functional.linear: sums.linear,
+    torch.matmul: sums.matmul,
+    operator.matmul: sums.matmul,
+    torch.mm: sums.matmul,
+    torch.addmm: sums.addmm,
+    functional.batch_norm: sums.batch_norm,
+    torch.add: sums.add,
+    operator.add: sums.add,
+    operator.iadd: sums.add,
+    torch.sub: sums.subtract,
+    operator.sub: sums.subtract,
+    torch.mul: sums.mul,
+    operator.mul: sums.mul,
+    torch.div: sums.divide,
+    operator.truediv: sums.divide,
+    torch.neg: sums.negative,
+    operator.neg: sums.negative,
+    torch.pow: functions.power,
+    operator.pow: functions.power,
+    torch.square: partial(functions.power, exponent=2),
+    torch.sqrt: functions.square_root,
+    torch.abs: functions.absolute,
+    torch.clamp: functions.clamp,
+    torch.clip: functions.clamp,
+    torch.maximum: functions.maximum,
+    torch.minimum: functions.minimum,
+    torch.mean: sums.average,
+    torch.sum: partial(sums.average, total=True),
+    torch.amax: partial(moves.extreme, largest=True),
+    torch.amin: partial(moves.extreme, largest=False),
+    functional.pad: moves.pad,
+    torch.cat: moves.concatenate,
+    torch.concat: moves.concatenate,
     torch.stack: _stack,
     functional.relu: _relu,
     torch.relu: _relu,
@@ -180,16 +187,17 @@ FUNCTIONS: Final[dict[object, Rule]] = {
     torch.exp: _rising(torch.exp, lambda lower, upper: upper.exp() + 0 * lower),
     torch.erf: _rising(torch.erf, 0.9679),
     functional.hardsigmoid: _HARDSIGMOID,
-    functional.leaky_relu: rules.leaky_relu,
-    functional.elu: rules.elu,
-    functional.gelu: rules.gelu,
-    functional.silu: rules.silu,
-    functional.hardswish: rules.hardswish,
+    functional.hardtanh: _hardtanh,
+    functional.leaky_relu: functions.leaky_relu,
+    functional.elu: functions.elu,
+    functional.gelu: functions.gelu,
+    functional.silu: functions.silu,
+    functional.hardswish: functions.hardswish,
     functional.softplus: _softplus,
-    functional.softmax: partial(rules.softmax, logarithm=False),
-    torch.softmax: partial(rules.softmax, logarithm=False),
-    functional.log_softmax: partial(rules.softmax, logarithm=True),
-    torch.log_softmax: partial(rules.softmax, logarithm=True),
+    functional.softmax: partial(functions.softmax, logarithm=False),
+    torch.softmax: partial(functions.softmax, logarithm=False),
+    functional.log_softmax: partial(functions.softmax, logarithm=True),
+    torch.log_softmax: partial(functions.softmax, logarithm=True),
     functional.dropout: _same,
     functional.dropout2d: _same,
     torch.flatten: partial(_moved, torch.flatten),
@@ -202,8 +210,8 @@ FUNCTIONS: Final[dict[object, Rule]] = {
     torch.select: partial(_moved, torch.select),
     torch.index_select: partial(_moved, torch.index_select, repeats=True),
     operator.getitem: _item,
-    **{getattr(functional, f"conv{i}d"): partial(rules.convolution, axes=i) for i in _AXES},
-    **{getattr(torch, f"conv{i}d"): partial(rules.convolution, axes=i) for i in _AXES},
+    **{getattr(functional, f"conv{i}d"): partial(sums.convolution, axes=i) for i in _AXES},
+    **{getattr(torch, f"conv{i}d"): partial(sums.convolution, axes=i) for i in _AXES},
     **{
         getattr(functional, f"max_pool{i}d"): partial(_max_pool, getattr(functional, f"max_pool{i}d"))
         for i in _AXES
@@ -247,7 +255,7 @@ def _batch_norm(layer: nn.BatchNorm2d, x: Enclosure) -> Enclosure:
     mean, variance = layer.running_mean, layer.running_var
     if mean is None or variance is None:
         raise refused("batch normalisation with the batch's own statistics")
-    return rules.batch_norm(x, mean, variance, layer.weight, layer.bias, eps=layer.eps)
+    return sums.batch_norm(x, mean, variance, layer.weight, layer.bias, eps=layer.eps)
 
 
 def _convolution(layer: nn.Conv2d, x: Enclosure, *, axes: int) -> Enclosure:
@@ -255,9 +263,9 @@ def _convolution(layer: nn.Conv2d, x: Enclosure, *, axes: int) -> Enclosure:
     if layer.padding_mode != "zeros":
         if isinstance(padding, (str, int)):
             raise refused(f"{layer.padding_mode} padding given as {padding!r}")
-        x = rules.pad(x, tuple(width for width in reversed(padding) for _ in range(2)), layer.padding_mode)
+        x = moves.pad(x, tuple(width for width in reversed(padding) for _ in range(2)), layer.padding_mode)
         padding = 0
-    return rules.convolution(
+    return sums.convolution(
         x, layer.weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups, axes=axes
     )
 
@@ -273,35 +281,35 @@ def _plain(rule: Rule) -> Callable[..., Enclosure]:
 
 
 LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
-    nn.Linear: lambda layer, x: rules.linear(x, layer.weight, layer.bias),
+    nn.Linear: lambda layer, x: sums.linear(x, layer.weight, layer.bias),
     **{getattr(nn, f"Conv{i}d"): partial(_convolution, axes=i) for i in _AXES},
     **{getattr(nn, f"BatchNorm{i}d"): _batch_norm for i in _AXES},
     **{getattr(nn, f"MaxPool{i}d"): _pooled for i in _AXES},
     **{getattr(nn, f"AdaptiveMaxPool{i}d"): _pooled for i in _AXES},
-    **{getattr(nn, f"AvgPool{i}d"): lambda layer, x: rules.average_pool(x, layer) for i in _AXES},
-    **{getattr(nn, f"AdaptiveAvgPool{i}d"): lambda layer, x: rules.average_pool(x, layer) for i in _AXES},
+    **{getattr(nn, f"AvgPool{i}d"): lambda layer, x: sums.average_pool(x, layer) for i in _AXES},
+    **{getattr(nn, f"AdaptiveAvgPool{i}d"): lambda layer, x: sums.average_pool(x, layer) for i in _AXES},
     nn.ReLU: _plain(FUNCTIONS[torch.relu]),
     nn.ReLU6: _plain(_RELU6),
-    nn.Hardtanh: lambda layer, x: rules.clamp(x, layer.min_val, layer.max_val),
-    nn.LeakyReLU: lambda layer, x: rules.leaky_relu(x, layer.negative_slope),
-    nn.ELU: lambda layer, x: rules.elu(x, layer.alpha),
+    nn.Hardtanh: lambda layer, x: _hardtanh(x, layer.min_val, layer.max_val),
+    nn.LeakyReLU: lambda layer, x: functions.leaky_relu(x, layer.negative_slope),
+    nn.ELU: lambda layer, x: functions.elu(x, layer.alpha),
     nn.Sigmoid: _plain(FUNCTIONS[torch.sigmoid]),
     nn.Tanh: _plain(FUNCTIONS[torch.tanh]),
-    nn.GELU: lambda layer, x: rules.gelu(x, layer.approximate),
-    nn.SiLU: _plain(rules.silu),
-    nn.Hardswish: _plain(rules.hardswish),
+    nn.GELU: lambda layer, x: functions.gelu(x, layer.approximate),
+    nn.SiLU: _plain(functions.silu),
+    nn.Hardswish: _plain(functions.hardswish),
     nn.Softplus: lambda layer, x: _softplus(x, layer.beta, layer.threshold),
-    nn.Softmax: lambda layer, x: rules.softmax(x, layer.dim, logarithm=False),
-    nn.LogSoftmax: lambda layer, x: rules.softmax(x, layer.dim, logarithm=True),
+    nn.Softmax: lambda layer, x: functions.softmax(x, layer.dim, logarithm=False),
+    nn.LogSoftmax: lambda layer, x: functions.softmax(x, layer.dim, logarithm=True),
     nn.Flatten: lambda layer, x: _moved(torch.flatten, x, layer.start_dim, layer.end_dim),
     nn.Unflatten: lambda layer, x: _moved(torch.unflatten, x, layer.dim, layer.unflattened_size),
     nn.Identity: _plain(_same),
     nn.Dropout: _plain(_same),
     nn.Dropout1d: _plain(_same),
     nn.Dropout2d: _plain(_same),
-    nn.ConstantPad1d: lambda layer, x: rules.pad(x, layer.padding, value=layer.value),
-    nn.ConstantPad2d: lambda layer, x: rules.pad(x, layer.padding, value=layer.value),
-    nn.ZeroPad2d: lambda layer, x: rules.pad(x, layer.padding),
+    nn.ConstantPad1d: lambda layer, x: moves.pad(x, layer.padding, value=layer.value),
+    nn.ConstantPad2d: lambda layer, x: moves.pad(x, layer.padding, value=layer.value),
+    nn.ZeroPad2d: lambda layer, x: moves.pad(x, layer.padding),
 }
 
 VIEWS: Final[frozenset[object]] = frozenset(

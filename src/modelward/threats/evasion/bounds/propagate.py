@@ -18,7 +18,7 @@ from torch import fx, nn
 from modelward.errors import OperatorUnsupported
 from modelward.threats.evasion.bounds.enclosure import Enclosure
 from modelward.threats.evasion.bounds.operators import BENT, FUNCTIONS, LAYERS, METHODS, VIEWS
-from modelward.threats.evasion.bounds.rules import refused
+from modelward.threats.evasion.bounds.sums import refused
 from modelward.threats.evasion.modules import as_evaluated
 
 if TYPE_CHECKING:

@@ -49,7 +49,7 @@ def refiner(spend: Spend, ascent: int = 0) -> Callable[[Enclosure, bool], Enclos
             places = (wanted & low.isfinite() & high.isfinite()).nonzero()
             if not len(places) or not spend(2 * (2 * steps + 1) * len(places)):
                 break
-            for part in places.split(chunk(x)):
+            for part in torch.split(places, chunk(x)):
                 found = entries(x, part, steps)
                 point, entry = part.T
                 low[point, entry] = torch.maximum(low[point, entry], found[0])

@@ -56,7 +56,9 @@ def ascend(value: Enclosure, a: Tensor, rows: Rows, steps: int) -> None:
         for _ in range(steps):
             ascent.zero_grad(set_to_none=True)
             bound = least(value, a, rows, sound=False)
-            bound.nan_to_num(0.0, 0.0, 0.0).sum().backward()
+            total = bound.nan_to_num(0.0, 0.0, 0.0).sum()
+            for tensor, slope in zip(free, torch.autograd.grad(total, free, allow_unused=True), strict=True):
+                tensor.grad = slope
             ascent.step()
             with torch.no_grad():
                 for tensor in slopes:
@@ -66,5 +68,5 @@ def ascend(value: Enclosure, a: Tensor, rows: Rows, steps: int) -> None:
             for group in ascent.param_groups:
                 group["lr"] *= _DECAY
     for tensor in free:
-        tensor.requires_grad_(False)
+        tensor.detach_()
         tensor.grad = None

@@ -286,7 +286,7 @@ class Join:
         """Exact."""
         del rows
         widths = [parent.shape[self.axis] for parent in self.parents]
-        return a.split(widths, self.axis), a.new_zeros(len(a), dtype=torch.float64)
+        return torch.split(a, widths, self.axis), a.new_zeros(len(a), dtype=torch.float64)
 
     def value(self, *parents: Tensor) -> Tensor:
         """See `Step`."""
