@@ -107,11 +107,32 @@ def test_what_loads_another_file_or_is_unknown_in_the_standard_library_is_unprov
         ("_target_: hydra.utils.get_method\npath: os.system\n", "dangerous"),
         ("_target_: hydra.utils.get_class\npath: src.models.Net\n", "inert"),
         ("_target_: src.Net\ncmd: curl http://x | sh\n", "unproven"),
-        ("_target_: ${model.target}\n", "inert"),
+        ("_target_: ${model.target}\n", "inert"),  # of another file of the composition
+        ("_target_: ${oc.env:EVIL}\n", "unproven"),
+        ("_target_: ${oc.env:NET,torch.nn.Linear}\n", "unproven"),
+        ("_target_: ${oc.env:NET,os.system}\n", "dangerous"),
+        ("_target_: src.${oc.env:NET}\n", "unproven"),
+        ("_target_: ${own:x}\n", "unproven"),
+        ("m:\n  _target_: ${name}\nname: ${oc.env:EVIL}\n", "unproven"),
+        ("_target_: ${oc.select:name,torch.nn.Linear}\n", "inert"),
     ],
 )
 def test_arguments_count(text, level):
     assert judged(text)[0] == level
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        (b"model:\n  cls: os.system\n  params: {command: id}\n", "dangerous"),
+        (b'{"cls": "subprocess.Popen", "args": ["id"]}', "dangerous"),
+        (b"cls: torch.nn.Linear\n", None),
+        (b"cls: token\ncls_token_id: 101\n", None),
+        (b"cls: src.models.Net\n", None),
+    ],
+)
+def test_the_key_of_hydra_before_1_0_counts_with_a_payload(text, verdict):
+    assert inspect_bytes(text, "config.yaml").verdict == verdict
 
 
 def test_the_known_packages_are_top_level_names():

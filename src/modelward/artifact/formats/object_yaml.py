@@ -1,7 +1,8 @@
 """YAML and JSON that make objects: Hydra, Lightning, jsonargparse, detectron2, jsonpickle, YAML's tags.
 
-Sources: Hydra 1.3, "Instantiating objects" (`_target_`, `_args_`, `_partial_`); jsonargparse 4 and Lightning,
-"LightningCLI" (`class_path`, `init_args`); PyYAML 6.0, constructor.py (`!!python/object/apply` and its kin);
+Sources: Hydra 1.3, "Instantiating objects" (`_target_`, `_args_`, `_partial_`), and 0.11 (`cls`, `class`);
+jsonargparse 4 and Lightning, "LightningCLI" (`class_path`, `init_args`);
+PyYAML 6.0, constructor.py (`!!python/object/apply` and its kin);
 HyperPyYAML 1.2, core.py (`!new:`, `!apply:` and their kin);
 jsonpickle 3, tags.py (`py/object`, `py/reduce`); logging.config, "User-defined objects" (`()`), `ext://`.
 """
@@ -37,7 +38,7 @@ _TARGETS: Final = ("_target_", "__target__", "class_path", "py/object", "py/func
 """Keys whose value is imported and called."""
 _WEAK: Final = (
     "target", "type", "class", "factory", "func", "function", "callable", "constructor", "()", "handler",
-    "module", "loader", "_class_", "_type_",
+    "module", "loader", "_class_", "_type_", "cls",
 )  # fmt: skip
 """Keys that name code in some libraries and mean something else in most: only payloads count."""
 _NAMING: Final = frozenset((*_TARGETS, *_WEAK, "py/repr", "py/reduce"))
@@ -189,7 +190,10 @@ def _mapping(part: Mapping, root: Node, into: Reading, said: set[str]) -> None:
     for key in _TARGETS:
         name = part.text(key) if key in named else None
         if name is not None and "${" in name:
-            name = interpolate.resolved(name, root, part)
+            name, asked = interpolate.resolved(name, root, part)
+            if asked is not None:
+                message = f"{key} is what ${{{asked[:100]}}} gives where the file is read{_at(part)}"
+                report("unproven", message, into, said)
         if name is not None and not name.startswith(interpolate.UNKNOWN):  # else it is said elsewhere
             _name(name, part, into, said)
     evaluated = part.text("py/repr")

@@ -18,7 +18,7 @@ _REACHED: Final = (
     rb"socket|webbrowser|marshal)\.[A-Za-z_]"
 )
 _WEAK: Final = (
-    rb"""(?:target|type|class|factory|func\w{0,8}|callable|constructor|\(\)|module|handler|loader)"""
+    rb"""(?:target|type|class|cls|factory|func\w{0,8}|callable|constructor|\(\)|module|handler|loader)"""
 )
 _ACTS: Final = rb"(?:\bimport\s|\b__\w+__|\b(?:os|subprocess|sys|builtins)\.|\b(?:eval|exec|open|getattr)\()"
 _JSON_OBJECTS: Final = re.compile(
