@@ -97,6 +97,11 @@ class LinearModel(PlainModel):
 class StumpModel(PlainModel):
     """One tree of depth one per feature, on the side that the linear model would choose."""
 
+    def __init__(self, weights=WEIGHTS, bias=BIAS, shape=(6,)):
+        super().__init__(weights, bias, shape)
+        digest = array_digest(np.sign(weights))
+        self.subject = Subject(kind="model", name="stumps", digest=digest, format="callable")
+
     def forest(self):
         d, side = len(self.weights), np.sign(self.weights)
         number = np.arange(3 * d)

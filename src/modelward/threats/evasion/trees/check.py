@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from modelward.core.budget import Meter
     from modelward.core.canonical import JSON
-    from modelward.core.check import Settings, Subjects
+    from modelward.core.check import Preset, Settings, Subjects
     from modelward.core.evidence import Evidence
     from modelward.core.trees import Forest
     from modelward.numeric.types import IntArray
@@ -32,6 +32,8 @@ _STATES: Final = {"quick": 300, "standard": 3_000, "thorough": 60_000}
 """Partial choices of leaves per point, radius and rival class."""
 _NARROWING: Final = {"quick": 0, "standard": 500, "thorough": 10_000}
 """The same for every question that narrows a smallest change."""
+_STARTS: Final = {"quick": 2, "standard": 6, "thorough": 30}
+"""Descents per point, radius and rival class, before the search."""
 _AT_ONCE: Final = 64
 
 
@@ -70,7 +72,7 @@ class TreesCheck:
         if model is None:
             raise AssertionError("the engine runs this check only on models with trees")
         preset = self._settings.preset
-        hunt = _Hunt(model.forest(), _STATES[preset], _NARROWING[preset])
+        hunt = _Hunt(model.forest(), preset)
         plan = Plan(
             check=self,
             settings=self._settings,
@@ -80,6 +82,7 @@ class TreesCheck:
                 "preset": preset,
                 "states": _STATES[preset],
                 "states_narrowing": _NARROWING[preset],
+                "starts": _STARTS[preset],
                 "trees": len(model.forest().roots),
                 "slack": model.forest().slack,
             },
@@ -102,8 +105,9 @@ def _unsearchable(norm: str, shape: tuple[int, ...]) -> bool:
 class _Hunt:
     """The searches of one run; what is known of a point under a norm serves every radius."""
 
-    def __init__(self, forest: Forest, states: int, narrowing: int) -> None:
-        self._forest, self._states, self._narrowing = forest, states, narrowing
+    def __init__(self, forest: Forest, preset: Preset) -> None:
+        self._forest = forest
+        self._states, self._narrowing, self._starts = _STATES[preset], _NARROWING[preset], _STARTS[preset]
         self._norm = ""
         self._costs: Costs | None = None
         self._points: dict[int, Point] = {}
@@ -141,7 +145,7 @@ class _Hunt:
             arena.tried[i] = True
             return False
         point = self._point(arena, i)
-        answer = point.decide(eps, Effort(states=self._states, take=_booking(arena)))
+        answer = point.decide(eps, Effort(states=self._states, take=_booking(arena), starts=self._starts))
         if arena.share.cut is not None and answer.verdict == "open":
             return False
         arena.tried[i] |= point.known

@@ -45,6 +45,7 @@ class Costs:
         self._leaf_at = np.full(len(forest.feature), -1, np.int64)
         self._leaf_at[self.leaves.node] = np.arange(len(self.leaves.node))
         self._stop = np.append(self.leaves.start[1:], len(self.leaves.feature))
+        self.row_leaf = np.repeat(np.arange(len(self.leaves.start)), self._stop - self.leaves.start)
 
     def rows_of(self, nodes: IntArray) -> list[slice]:
         """The rows of leaves given as nodes of the forest; one that no input reaches has none."""
@@ -66,6 +67,10 @@ class Costs:
     def radius(self, eps: float) -> float:
         """A radius in the terms of totals, a little enlarged."""
         return (eps**2 if self.reach.threat.norm == "l2" else eps) * ROUNDED
+
+    def size(self, total: float) -> float:
+        """A total as a radius."""
+        return float(np.sqrt(total)) if self.reach.threat.norm == "l2" else total
 
     def origin(self, point: int) -> FloatArray:
         """(d,) the unmodified values."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 import numpy as np
 
 from modelward.numeric.forests import raw_scores
+from modelward.threats.evasion.trees.descent import descended
 from modelward.threats.evasion.trees.nearby import Nearby, nearby, probed, spans
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ class Effort:
     Attributes:
         states: partial choices per point and rival class.
         take: books forward samples of the trees and says whether the budget allows them.
+        starts: descents per rival class, before the search.
     """
 
     states: int
     take: Callable[[int], bool]
+    starts: int = 1
 
 
 @final
@@ -90,8 +93,8 @@ class Point:
         self.costs, self.point, self.target = costs, point, target
         cells = costs.cells(point)
         self.known = cells is not None
-        self._cells = np.zeros(0) if cells is None else cells
-        self._totals = costs.leaf_totals(costs.numbers(point), self._cells) if self.known else np.zeros(0)
+        self.cell_terms = np.zeros(0) if cells is None else cells
+        self._totals = costs.leaf_totals(costs.numbers(point), self.cell_terms) if self.known else np.zeros(0)
 
     def ceiling(self, rival: int) -> float:
         """The largest raw margin over a rival at which the model may decide for it."""
@@ -108,7 +111,7 @@ class Point:
         return np.asarray(raw[:, self.target] - others.max(axis=1) < -slack)
 
     def decide(self, eps: float, effort: Effort) -> Answer:
-        """Search within a radius.
+        """Search within a radius: the sum of worst leaves, then descents, then branch and bound.
 
         Args:
             eps: the radius.
@@ -117,11 +120,14 @@ class Point:
         if not self.known:
             return Answer("open")
         radius = self.costs.radius(eps)
-        if int((self._totals <= radius).sum()) > _MOST_LEAVES + len(self.costs.forest.roots):
-            return Answer("none") if self._coarse(radius) else Answer("open")
         if self._coarse(radius):
             return Answer("none")
-        found = nearby(self.costs, self.point, (self._cells, self._totals), radius)
+        x = descended(self, eps, effort, starts=effort.starts)
+        if x is not None:
+            return Answer("found", x)
+        if int((self._totals <= radius).sum()) > _MOST_LEAVES + len(self.costs.forest.roots):
+            return Answer("open")
+        found = nearby(self.costs, self.point, (self.cell_terms, self._totals), radius)
         verdict: Verdict = "none"
         for rival in self._rivals(found):
             answer = _Search(self, found, rival, radius).run(effort)
