@@ -22,6 +22,7 @@ UNSUPPORTED = {
     "evasion.gradient": ["unknown label", "no gradients"],
     "evasion.query": ["unknown label"],
     "evasion.certified": ["unknown label", "no gradients"],
+    "evasion.smoothing": ["unknown label"],
     "evasion.trees": ["unknown label", "no trees"],
     "leakage.membership": ["unknown label", "same rows"],
     "bias.groups": ["unknown label"],

@@ -72,7 +72,7 @@ CHECKS: tuple[CheckEntry, ...] = (
     ),
     CheckEntry(
         id="evasion.gradient",
-        path="modelward.threats.evasion.gradient:GradientCheck",
+        path="modelward.threats.evasion.gradient.check:GradientCheck",
         summary="Margin descent in Linf and L2 with an active set, on models with gradients.",
         needs=("model", "gradients", "data", "labels"),
         feeds=("robust-accuracy",),
@@ -90,10 +90,18 @@ CHECKS: tuple[CheckEntry, ...] = (
     CheckEntry(
         id="evasion.certified",
         path="modelward.threats.evasion.certified:CertifiedCheck",
-        summary="Interval bound propagation: points that no attack in the ball can change.",
+        summary="Intervals, linear relaxation, branch and bound: points that no attack in the ball can change.",
         needs=("model", "gradients", "data", "labels"),
         feeds=("robust-accuracy",),
         extra="torch",
+        share=4,
+    ),
+    CheckEntry(
+        id="evasion.smoothing",
+        path="modelward.threats.evasion.smoothing.check:SmoothingCheck",
+        summary="Randomised smoothing: L2 certificates of the model's majority over noise, by queries.",
+        needs=("model", "data", "labels"),
+        feeds=("smoothed-accuracy",),
     ),
     CheckEntry(
         id="evasion.trees",
@@ -154,6 +162,11 @@ CLAIMS: tuple[ClaimEntry, ...] = (
         id="robust-accuracy",
         path="modelward.threats.evasion.judge:judge_robust_accuracy",
         summary="Share of samples that stay right under every change within eps: proof below, attack above.",
+    ),
+    ClaimEntry(
+        id="smoothed-accuracy",
+        path="modelward.threats.evasion.smoothing.judge:judge_smoothed_accuracy",
+        summary="Share of samples that the model smoothed by noise provably gets right within eps.",
     ),
     ClaimEntry(
         id="membership-auc",
