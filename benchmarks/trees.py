@@ -2,11 +2,11 @@
 
     python benchmarks/trees.py [--table ../shared/data/credit_default.csv.gz] [--points 100] [--peers]
 
-Per model (XGBoost and a random forest of 100 trees, a single tree), one table, its numbers, seed 0: how many of
-the points that the model gets right are broken, proved or left open, in units of the training range, and the CPU
-seconds of the whole check. `evasion.query` attacks the same points under the same threat. With `--peers`, ART's
-DecisionTreeAttack runs on the single tree, and its sizes are compared with the exact smallest changes on the
-points that both break.
+Per model (XGBoost and a random forest of 100 trees, a single tree), one table, its numbers, seed 0: how many
+of the points that the model gets right are broken, proved or left open, in units of the training range, and
+the CPU seconds of the whole check. `evasion.query` attacks the same points under the same threat. With
+`--peers`, ART's DecisionTreeAttack runs on the single tree, and its sizes are compared with the exact
+smallest changes on the points that both break.
 """
 
 from __future__ import annotations
