@@ -114,6 +114,15 @@ def test_fragility_is_measured_on_the_points_that_were_right(room):
     assert finding.techniques == ("AML.T0015", "AML.T0043.000")
 
 
+@pytest.mark.parametrize(
+    ("check", "technique"),
+    [("gradient", "AML.T0043.000"), ("trees", "AML.T0043.000"), ("query", "AML.T0043.001")],
+)
+def test_a_check_that_reads_the_model_is_a_white_box(room, check, technique):
+    (finding,) = judge_robust_accuracy([attack(room, check, broken=range(5))]).findings
+    assert finding.techniques == ("AML.T0015", technique)
+
+
 def test_cut_evidence_keeps_both_ends_valid_and_says_so(room):
     evidence = [
         attack(room, broken=[0], attacked=range(4), cut="passes"),

@@ -20,6 +20,8 @@ BLACK_BOX: Final = "AML.T0043.001"  # Craft Adversarial Data: Black-Box Optimiza
 EVADE: Final = "AML.T0015"  # Evade AI Model
 CONTROLS: Final = ("ID.RA-01", "ID.RA-05", "riskModelEvasion", "controlAdversarialTrainingAndTesting")
 SIGNIFICANCE: Final = 0.05
+READERS: Final = frozenset({"evasion.gradient", "evasion.certified", "evasion.trees"})
+"""Checks that break points by reading the model: its gradients, its graph, its trees."""
 
 
 def contradiction(group: Group) -> Finding | None:
@@ -68,8 +70,8 @@ def _fragile(groups: Sequence[Group]) -> Finding | None:
     severity: Severity = "high" if worst[-1][1] > 0.5 * n else "medium"
     broken = {name for group, _ in worst for name, rows in group.broken.items() if rows}
     techniques = [EVADE]
-    techniques += [WHITE_BOX] if "evasion.gradient" in broken else []
-    techniques += [BLACK_BOX] if "evasion.query" in broken else []
+    techniques += [WHITE_BOX] if broken & READERS else []
+    techniques += [BLACK_BOX] if broken & {"evasion.query", "evasion.text"} else []
     first, count = worst[0]
     others = ", ".join(f"{more} ({more / n:.1%}) at {group.eps:.4g}" for group, more in worst[1:])
     return Finding(
