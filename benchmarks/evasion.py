@@ -1,38 +1,130 @@
-"""Margin descent with an active set, beside plain PGD of 40 and 200 steps.
+"""The gradient attack beside AutoAttack, ART, Foolbox and torchattacks, on the same points of the same nets.
 
-    python benchmarks/evasion.py [--seeds 0,1,2] [--points 200]
+    python benchmarks/evasion.py [--seeds 0,1,2] [--points 200] [--nets plain,linf-0.3] [--preset standard]
+    python benchmarks/evasion.py --mip [--seeds 0,1,2] [--preset thorough]
 
-Nets: a small CNN on scikit-learn's digits, trained plainly and on attacked inputs, one per seed. Robust
-accuracy is lower for the stronger attack. Passes are samples sent forward plus backward; CPU on one thread.
+The first form prints, per net and ball, robust accuracy (witnesses of the peers are checked here), passes
+(samples sent forward plus backward; for modelward also those that the original runtime answered) and CPU
+seconds on one thread, both as a multiple of modelward's, and the points that only one of the two breaks. The
+second form counts, among points that a solver proved attackable and AutoAttack does not break, those that the
+preset breaks. Nets are trained here (`robust/nets.py`) and kept with the peers' results below build/robust.
+Peers run in environments of their own; AutoAttack is on no package index and is taken from its repository, or
+from build/peers/auto-attack when that folder is there. CPU seconds of kept results are of an earlier run.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, final
 
+import numpy as np
 import torch
-from torch import nn
+from peers import ROOT as PEERS
+from peers import peer
+from robust.mip import witness
+from robust.nets import KEPT, KINDS, samples, stands, trained
 
 from modelward.adapters.data import DataOptions, from_arrays
 from modelward.adapters.opening import ModelOptions, open_live
 from modelward.core.budget import Meter
+from modelward.core.catalogue import check_entry, load_check
 from modelward.core.check import Settings, Subjects
-from modelward.threats.evasion.gradient import GradientCheck
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
+    from torch import nn
 
 CASES = (
-    ("plain", 0.0, "linf", 0.06),
-    ("plain", 0.0, "l2", 0.35),
-    ("attacked", 0.15, "linf", 0.15),
-    ("attacked", 0.15, "l2", 0.9),
-    ("attacked", 0.15, "linf", 0.25),
+    ("plain", "linf", 0.05),
+    ("plain", "l2", 1.0),
+    ("linf-0.1", "linf", 0.1),
+    ("linf-0.3", "linf", 0.3),
+    ("l2-1.0", "l2", 1.0),
+    ("l2-1.0", "l1", 5.0),
+    ("bounded-0.1", "linf", 0.1),
+    ("rounded", "linf", 0.1),
+    ("digits", "linf", 0.06),
+    ("digits", "l2", 0.35),
+    ("digits-0.15", "linf", 0.15),
+    ("digits-0.15", "linf", 0.25),
+    ("digits-0.15", "l2", 0.9),
+    ("table", "linf", 0.02),
 )
+RADII = {
+    "mip-24": (0.12, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18),
+    "mip-32": (0.14, 0.16, 0.18, 0.20, 0.22, 0.24),
+}
+TORCH = "torch==2.13.0"
+PACKAGES = {
+    "AutoAttack": ("numpy",),
+    "ART AutoAttack": ("adversarial-robustness-toolbox==1.20.1", "packaging"),
+    "Foolbox PGD-40": ("foolbox==3.3.4",),
+    "torchattacks PGD-40": ("torchattacks==3.5.1",),
+}
+REVISION = "a39220048b3c9f2cca9a4d3a54604793c68eca7e"
+SLACK = 1e-5
+"""By which share of eps a peer's input may leave the ball, since they round in float32."""
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one tool achieved.
+
+    Attributes:
+        broken: (n,) points answered right unmodified and wrong on an input within the ball.
+        forward: samples sent forward, those asked of the original runtime among them.
+        backward: samples differentiated.
+        seconds: CPU.
+    """
+
+    broken: np.ndarray
+    forward: int
+    backward: int
+    seconds: float
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward together."""
+        return self.forward + self.backward
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One net, its points and a ball; only some of the points where rows are named."""
+
+    name: str
+    seed: int
+    norm: str
+    eps: float
+    points: int
+    rows: tuple[int, ...] = ()
+
+    @property
+    def net(self) -> nn.Module:
+        """Trained, or as kept."""
+        return trained(self.name, self.seed)
+
+    @property
+    def samples(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first test points, or the named ones of them."""
+        _, _, x, y = samples(KINDS[self.name].data)
+        rows = list(self.rows or range(self.points))
+        return x[rows], y[rows]
+
+    def kept(self, tool: str) -> Path:
+        """Where a peer's result is kept."""
+        return KEPT / f"{tool} {self.name} {self.seed} {self.norm} {self.eps} {self.points}.npz".replace(
+            " ", "_"
+        )
 
 
 class Nowhere:
@@ -44,83 +136,121 @@ class Nowhere:
         return "sha256:" + "0" * 64
 
 
-def inward(x: torch.Tensor, move: torch.Tensor, norm: str, eps: float) -> torch.Tensor:
-    """X + move, brought back into the ball and [0, 1]."""
-    if norm == "linf":
-        return (x + move.clamp(-eps, eps)).clamp(0, 1)
-    size = move.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
-    return (x + move * (eps / size).clamp_max(1)).clamp(0, 1)
+def ours(task: Task, preset: str) -> Result:
+    """The check `evasion.gradient`, opened on the live net."""
+    net, (x, y) = task.net, task.samples
+    data = from_arrays(x.numpy(), y.numpy(), options=DataOptions(bounds=(0, 1)))
+    opened = open_live(net, data, None, ModelOptions())
+    subjects = Subjects(model=opened.model, data=opened.data, attachments=Nowhere())
+    settings = Settings(norms=(task.norm,), eps=(task.eps,), limit=len(x), preset=preset)
+    check = load_check(check_entry("evasion.gradient"))(settings)
+    sent = [0]
+    net.register_forward_hook(lambda module, inputs, scores: sent.append(len(scores)))  # noqa: ARG005
+    start = time.process_time()
+    (evidence,) = check.run(subjects, budget=Meter(), seed=task.seed)
+    seconds = time.process_time() - start
+    cost = evidence.cost
+    if sum(sent) > cost.forward + cost.queries:
+        print(f"  {sum(sent)} samples were sent, {cost.forward} + {cost.queries} are booked")
+    broken = np.zeros(len(x), np.bool_)
+    broken[np.array(evidence.outcome["broken"], np.int64)] = True
+    return Result(broken=broken, forward=cost.forward + cost.queries, backward=cost.backward, seconds=seconds)
 
 
-def pgd(
-    net: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], ball: tuple[str, float], steps: int
-) -> float:
-    """Share left standing by projected gradient descent (Madry et al. 2018) on the cross entropy."""
-    (x, y), (norm, eps) = batch, ball
-    now, alpha = x.clone(), eps * 4 / steps
-    for _ in range(steps):
-        now.requires_grad_()
-        (slope,) = torch.autograd.grad(nn.functional.cross_entropy(net(now), y, reduction="sum"), now)
-        if norm == "linf":
-            step = slope.sign()
-        else:
-            step = slope / slope.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
-        now = inward(x, now.detach() + alpha * step - x, norm, eps)
+def theirs(task: Task, tool: str) -> Result | None:
+    """A peer's result, checked against ball, box and label here; null when the peer fails."""
+    target = task.kept(tool)
+    net, (x, y) = task.net, task.samples
+    if not target.exists():
+        worker = Path(__file__).parent / "robust" / "worker.py"
+        source = target.with_suffix(".points.npz")
+        np.savez(source, x=x.numpy(), y=y.numpy())
+        words = [tool, task.name, str(task.seed), task.norm, str(task.eps), str(source), str(target)]
+        python, environment = peer(TORCH, *PACKAGES[tool]), {"OMP_NUM_THREADS": "1"}
+        if tool == "AutoAttack":
+            environment["PYTHONPATH"] = str(source_of_autoattack())
+        done = subprocess.run(
+            [str(python), str(worker), *words], env=environment, check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            print(f"  {tool}: {done.stderr.strip().splitlines()[-1]}")
+            return None
+    with np.load(target) as stored:
+        found, cost, seconds = torch.tensor(stored["x"]), stored["cost"], float(stored["seconds"])
+    order = {"linf": torch.inf, "l2": 2, "l1": 1}[task.norm]
+    size = (found.double() - x.double()).flatten(1).norm(order, dim=1)
+    fair = (size <= task.eps * (1 + SLACK)) & ((found >= 0) & (found <= 1)).flatten(1).all(1)
     with torch.no_grad():
-        return float((net(now).argmax(1) == y).float().mean())
+        right, wrong = net(x).argmax(1) == y, net(found).argmax(1) != y
+    if bool((right & wrong & ~fair).any()):
+        print(f"  {tool}: {int((right & wrong & ~fair).sum())} inputs left the ball or the box")
+    broken = (right & wrong & fair).numpy()
+    return Result(broken=broken, forward=int(cost[0]), backward=int(cost[1]), seconds=seconds)
 
 
-def trained(seed: int, radius: float) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
-    """A CNN and its held-out data; on attacked inputs when the radius is above 0."""
-    from sklearn.datasets import load_digits
-
-    torch.manual_seed(seed)
-    pixels, digits = load_digits(return_X_y=True)
-    x = torch.tensor(pixels / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)
-    y = torch.tensor(digits)
-    order = torch.randperm(len(x))
-    train, test = order[:1200], order[1200:]
-    net = nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
-        nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 10),
-    )  # fmt: skip
-    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
-    for _ in range(15):
-        for part in train[torch.randperm(len(train))].split(64):
-            inputs = x[part]
-            for _ in range(3 if radius else 0):
-                inputs = inputs.detach().requires_grad_()
-                (slope,) = torch.autograd.grad(nn.functional.cross_entropy(net(inputs), y[part]), inputs)
-                inputs = inward(
-                    x[part], inputs.detach() + radius / 2 * slope.sign() - x[part], "linf", radius
-                )
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(net(inputs), y[part]).backward()
-            optimiser.step()
-    return net.eval(), x[test], y[test]
+def source_of_autoattack() -> Path:
+    """The folder that holds the package `autoattack` at the pinned revision."""
+    folder = PEERS / "auto-attack"
+    if not folder.exists():
+        address = "https://github.com/fra31/auto-attack"
+        subprocess.run(["git", "clone", "--quiet", address, str(folder)], check=True)
+        subprocess.run(["git", "-C", str(folder), "checkout", "--quiet", REVISION], check=True)
+    return folder
 
 
-def compare(seed: int, points: int) -> None:
-    """Print one line per case."""
-    for name, radius, norm, eps in CASES:
-        net, x, y = trained(seed, radius)
-        x, y = x[:points], y[:points]
-        data = from_arrays(x.numpy(), y.numpy(), options=DataOptions(bounds=(0, 1)))
-        opened = open_live(net, data, None, ModelOptions())
-        subjects = Subjects(model=opened.model, data=opened.data, attachments=Nowhere())
-        check = GradientCheck(Settings(norms=(norm,), eps=(eps,), limit=points))
-        start = time.process_time()
-        (evidence,) = check.run(subjects, budget=Meter(), seed=seed)
-        ours = time.process_time() - start
-        ball = (norm, eps)
-        start = time.process_time()
-        plain = pgd(net, (x, y), ball, 40)
-        theirs = time.process_time() - start
-        longer = pgd(net, (x, y), ball, 200)
-        left = (len(evidence.outcome["correct"]) - len(evidence.outcome["broken"])) / evidence.n
-        passes = (evidence.cost.forward + evidence.cost.backward) / (80 * len(x))
-        line = f"{name:<10}{norm:<5}{eps:<6}{seed:>4}{left:>11.1%}{plain:>8.1%}{longer:>9.1%}"
-        print(f"{line}{passes:>9.2f}{ours / theirs:>6.2f}", flush=True)
+def compare(task: Task, tools: list[str], preset: str) -> None:
+    """Print the block of one net and ball."""
+    net, (x, y) = task.net, task.samples
+    with torch.no_grad():
+        right = (net(x).argmax(1) == y).numpy()
+    mine = ours(task, preset)
+    head = f"{task.name} seed {task.seed}, {task.norm} {task.eps}, n {len(x)}, clean {right.mean():.1%}"
+    print(f"{head}\n{line(preset, right, mine, mine)}", flush=True)
+    for tool in tools:
+        other = theirs(task, tool)
+        if other is not None:
+            print(line(tool, right, other, mine), flush=True)
+
+
+def line(name: str, right: np.ndarray, result: Result, mine: Result) -> str:
+    """One tool: robust accuracy, costs, costs as multiples of ours, and whose points."""
+    left = (right & ~result.broken).mean()
+    costs = f"{result.forward:>10,}{result.backward:>10,}{result.seconds:>8.1f}"
+    ratios = f"{result.passes / mine.passes:>8.1f}x{result.seconds / mine.seconds:>7.1f}x"
+    only = f"{(mine.broken & ~result.broken).sum():>6}{(result.broken & ~mine.broken).sum():>6}"
+    return f"  {name:<20}{left:>7.1%}{costs}{ratios}{only}"
+
+
+def hard(name: str, seed: int, preset: str, points: int) -> tuple[int, int]:
+    """How many points proved attackable AutoAttack leaves standing, and how many of them the preset breaks.
+
+    The solver is asked about the points that projected descent breaks at one radius of RADII and not at the
+    one before, so that examples lie near the edge of the ball; AutoAttack about those that the solver attacked.
+    """
+    found = won = 0
+    for inner, outer in pairwise(RADII[name]):
+        task = Task(name=name, seed=seed, norm="linf", eps=inner, points=points)
+        net, (x, y) = task.net, task.samples
+        close = torch.nonzero(stands(net, (x, y), inner) & ~stands(net, (x, y), outer)).flatten().tolist()
+        rows = tuple(i for i in close if witness(net, x[i], int(y[i]), inner) is not None)
+        print(
+            f"{name} seed {seed}, linf {inner}: {len(close)} close, {len(rows)} attackable",
+            end="",
+            flush=True,
+        )
+        if rows:
+            task = replace(task, rows=rows)
+            peers = theirs(task, "AutoAttack")
+            left = ~peers.broken if peers is not None else np.zeros(len(rows), np.bool_)
+            print(f", AutoAttack leaves {left.sum()}", end="", flush=True)
+            mine = ours(task, preset)
+            found, won = found + int(left.sum()), won + int((left & mine.broken).sum())
+            print(f", of which {preset} breaks {(left & mine.broken).sum()}", end="")
+            print(
+                f"; of the others it misses {(~left & ~mine.broken).sum()}; {mine.seconds:.0f} CPU s", end=""
+            )
+        print(flush=True)
+    return found, won
 
 
 def main() -> None:
@@ -129,13 +259,27 @@ def main() -> None:
     )
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--points", type=int, default=200)
+    parser.add_argument("--nets", default=",".join(dict.fromkeys(name for name, _, _ in CASES)))
+    parser.add_argument("--tools", default="AutoAttack,Foolbox PGD-40,torchattacks PGD-40")
+    parser.add_argument("--preset", default=None, help="standard, or thorough with --mip")
+    parser.add_argument("--mip", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    robust = f"{'modelward':>11}{'PGD-40':>8}{'PGD-200':>9}"
-    print(f"{'net':<10}{'ball':<11}{'seed':>4}{robust}{'passes':>9}{'CPU':>6}   (of PGD-40's)")
-    for seed in map(int, args.seeds.split(",")):
-        compare(seed, args.points)
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    if args.mip:
+        preset = args.preset or "thorough"
+        counts = [hard(name, seed, preset, args.points) for name in RADII for seed in seeds]
+        print(f"{preset} breaks {sum(won for _, won in counts)} of {sum(found for found, _ in counts)}")
+        return
+    columns = f"{'forward':>10}{'backward':>10}{'CPU s':>8}{'passes':>9}{'CPU':>8}{'ours':>6}{'its':>6}"
+    print(f"  {'':<20}{'robust':>7}{columns}   (as multiples of ours; points only one breaks)")
+    for seed in seeds:
+        for name, norm, eps in CASES:
+            if name in args.nets.split(","):
+                task = Task(name=name, seed=seed, norm=norm, eps=eps, points=args.points)
+                tools = args.tools.split(",")
+                compare(task, tools, args.preset or "standard")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -112,6 +112,14 @@ CHECKS: tuple[CheckEntry, ...] = (
         share=4,
     ),
     CheckEntry(
+        id="evasion.text",
+        path="modelward.threats.evasion.text.check:TextCheck",
+        summary="Edits, lookalikes, invisible characters and synonyms that turn a text classifier.",
+        needs=("model", "data", "labels"),
+        feeds=("robust-accuracy",),
+        share=4,
+    ),
+    CheckEntry(
         id="leakage.membership",
         path="modelward.threats.leakage.membership:MembershipCheck",
         summary="Tells training rows from others by the model's confidence.",

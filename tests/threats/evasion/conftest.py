@@ -17,7 +17,7 @@ from modelward.core.evidence import Cost, Evidence
 from modelward.core.model import Outputs
 from modelward.core.subject import Subject
 from modelward.threats.evasion.certified import CertifiedCheck
-from modelward.threats.evasion.gradient import GradientCheck
+from modelward.threats.evasion.gradient.check import GradientCheck
 from modelward.threats.evasion.query.check import QueryCheck
 
 

@@ -46,7 +46,7 @@ _EFFORT: Final = 4096
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Prover:
+class Prover:
     """A traced copy and how far it may lie from the runtime.
 
     Attributes:
@@ -160,7 +160,7 @@ class CertifiedCheck:
             yield self._evidence(prover, arena, proofs, subjects=subjects, budget=budget)
 
     def _evidence(
-        self, prover: _Prover, arena: Arena, proofs: Cascade, *, subjects: Subjects, budget: Meter
+        self, prover: Prover, arena: Arena, proofs: Cascade, *, subjects: Subjects, budget: Meter
     ) -> Evidence:
         from modelward.threats.evasion.bounds.cascade import KINDS
 
@@ -205,17 +205,17 @@ class CertifiedCheck:
         )
 
 
-def _prover(subjects: Subjects) -> _Prover:
+def _prover(subjects: Subjects) -> Prover:
     from modelward.threats.evasion.bounds.propagate import traced
 
     model = differentiable(subjects.model)
     if model is None:
         raise AssertionError("the engine runs this check only on models with gradients")
     module = model.module()
-    return _Prover(module, traced(module), model.tolerance)
+    return Prover(module, traced(module), model.tolerance)
 
 
-def _prove(prover: _Prover, arena: Arena, settings: Settings) -> Cascade:
+def _prove(prover: Prover, arena: Arena, settings: Settings) -> Cascade:
     """Prove what can be proved, cheap methods on all points before dear ones on what they leave."""
     import torch
 
@@ -246,7 +246,7 @@ def _dear(cascade: Cascade, arena: Arena, settings: Settings, size: int) -> None
     open_points = torch.from_numpy(arena.points.correct) & cascade.bounded & (cascade.proved < 0)
     kept = []
     left = open_points.nonzero()[:, 0]
-    for index in left.split(size) if len(left) else ():
+    for index in torch.split(left, size) if len(left) else ():
         margins = cascade.dear(index)
         if margins is None:
             return
