@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import UnionType
 
 OUT = Path(__file__).parents[1] / "src/modelward/artifact/pickle/gadgets.json"
+ALLOWED = OUT.with_name("allowlist.json")
 ROUNDS = 3
 """Calls between a gadget and the sink it reaches, besides the sink's own."""
 SOURCE, PROGRAM, IMPORT, PICKLE, NATIVE, NET, WRITE, READ = (
@@ -86,6 +87,10 @@ METHODS: dict[str, str] = {
     **dict.fromkeys(("exec_command", "check_output", "check_call"), PROGRAM),
 }  # fmt: skip
 """Method -> what it does, when its object or an argument of it comes from a parameter."""
+HARMLESS = frozenset((
+    "warnings.warn", "collections.namedtuple", "typing.NamedTuple", "typing._make_nmtuple", "ast.parse", "ast.literal_eval", "typing.ForwardRef",
+))  # fmt: skip
+"""What reaches a sink with nothing that its caller chose: a line of the calling file, checked names; or compiles and never runs."""
 
 
 SKIPPED = frozenset(("site-packages", "tests", "test", "idle_test"))
@@ -340,13 +345,19 @@ def reach(found: dict[str, Module]) -> dict[str, str]:
         for home, module in found.items():
             for name, function in module.functions.items():
                 path = f"{home}.{name}"
-                if path not in known and (why := does(function, known, exported)):
+                if path in known or path in HARMLESS:
+                    continue
+                if why := does(function, known, exported):
                     new[path] = why
         known |= new | inherited(found, known | new, exported)
     reducers = {end(name, exported) for module in found.values() for name in module.reducers}
-    return {
-        path: why for path, why in known.items() if path not in reducers or why in (SOURCE, PROGRAM)
+    reducers |= {  # `return type(self), ...`
+        f"{home}.{owner}"
+        for home, module in found.items()
+        for owner, _, method in (name.rpartition(".") for name in module.functions)
+        if method in {"__reduce__", "__reduce_ex__"}
     }
+    return {path: why for path, why in known.items() if path not in reducers or why in (SOURCE, PROGRAM)}
 
 
 def public(found: dict[str, Module], star: str, depth: int = 3) -> set[str]:
@@ -365,8 +376,9 @@ def does(function: Function, known: dict[str, str], exported: dict[str, str]) ->
 
 
 def inherited(found: dict[str, Module], known: dict[str, str], exported: dict[str, str]) -> dict[str, str]:
-    """Constructors and methods that a class has from a parent."""
+    """Constructors and methods that a class has from a parent, which need be a class itself."""
     new = {}
+    classes = {f"{home}.{name}" for home, module in found.items() for name in module.bases}.union(SINKS)
     methods: dict[str, list[str]] = {}
     for home, module in found.items():
         for name in module.functions:
@@ -376,7 +388,7 @@ def inherited(found: dict[str, Module], known: dict[str, str], exported: dict[st
     for home, module in found.items():
         for name, bases in module.bases.items():
             for base in (end(base, exported) for base in bases):
-                if name not in module.functions and (why := known.get(base)):
+                if name not in module.functions and base in classes and (why := known.get(base)):
                     new[f"{home}.{name}"] = why
                 for method in methods.get(base, ()):
                     path = f"{home}.{name}.{method}"
@@ -476,13 +488,20 @@ def main() -> int:
     if "--add" in sys.argv:
         known = json.loads(OUT.read_text())
         libraries = list(dict.fromkeys([*known["libraries"], *libraries]))
-        for home, reasons in known["modules"].items():
-            new = table.setdefault(home, {})
-            said = {name for names in new.values() for name in names.split()}
-            for why, names in reasons.items():
-                kept = set(names.split()) - said | set(new.get(why, "").split())
-                new.update({why: " ".join(sorted(kept))} if kept else {})
-        table = dict(sorted(table.items()))
+        kept = {home: reasons for home, reasons in known["modules"].items() if home not in found}
+        table = dict(sorted({**table, **kept}.items()))
+    allowed = json.loads(ALLOWED.read_text())["modules"]
+    for home, reasons in table.items():  # what may be called in some way is on the other list
+        called = {
+            name
+            for name, entry in allowed.get(home, {}).items()
+            if isinstance(entry, dict) and "call" in entry
+        }
+        for why, names in reasons.items():
+            reasons[why] = " ".join(sorted(set(names.split()) - called))
+    table = {
+        home: left for home, reasons in table.items() if (left := {w: n for w, n in reasons.items() if n})
+    }
     lines = ",\n".join(
         f"  {json.dumps(home)}: {json.dumps(reasons, separators=(',', ':'))}"
         for home, reasons in table.items()

@@ -136,6 +136,23 @@ def test_torch_files(tmp_path):
             )
 
 
+def test_a_folder_of_torch_distributed_checkpoint_is_inert(tmp_path):
+    torch = pytest.importorskip("torch")
+    checkpoint = pytest.importorskip("torch.distributed.checkpoint")
+    net = torch.nn.Linear(3, 2)
+    optimiser = torch.optim.AdamW(net.parameters())
+    net(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    state = {"model": net.state_dict(), "optimiser": optimiser.state_dict(), "step": 3, "name": "run"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        checkpoint.save(state, checkpoint_id=tmp_path)
+    assert {path.name: inspect(path).verdict for path in tmp_path.iterdir()} == {
+        ".metadata": "inert",
+        "__0_0.distcp": "inert",
+    }
+
+
 def test_tensors_inside_an_ordinary_pickle():
     torch = pytest.importorskip("torch")
     for protocol in range(6):

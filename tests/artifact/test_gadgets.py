@@ -13,8 +13,10 @@ import struct
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
+from modelward.artifact.pickle import rules
 from modelward.artifact.pickle.streams import scan
 from modelward.artifact.verdict import inspect_bytes
 
@@ -417,3 +419,33 @@ def test_making_an_object_of_such_a_library_is_not(path):
     module, qualname = path.split(":")
     data = P4 + name(module, qualname) + b")\x81."
     assert "dangerous" not in {event.level for event in scan(data).events}, path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "numpy:allclose", "numpy:isclose", "numpy:histogram", "numpy:unique_all", "numpy.linalg:svd", "numpy.linalg:eigh", "numpy.linalg:qr",
+        "typing:Optional", "typing:TypeVar", "collections:namedtuple", "ast:literal_eval", "warnings:warn",
+    ],
+)  # fmt: skip
+def test_what_warns_or_names_fields_reaches_nothing(path):
+    """A warning reads a line of the file that calls; a namedtuple evaluates names that it checked."""
+    module, qualname = path.split(":")
+    assert all(qualname not in names.split() for names in listed_gadgets(module).values())
+
+
+def listed_gadgets(module):
+    raw = rules.gadgets().modules.get(module)
+    return msgspec.json.decode(raw, type=dict[str, str]) if raw is not None else {}
+
+
+def test_no_gadget_has_a_schema_of_arguments():
+    """A name that may be called in some way is judged by its schema alone."""
+    both = {
+        f"{module}.{qualname}"
+        for module in rules.gadgets().modules
+        for names in listed_gadgets(module).values()
+        for qualname in names.split()
+        if (entry := rules.find(module, qualname)) is not None and entry.call is not None
+    }
+    assert both == set()
