@@ -2,10 +2,10 @@
 
     python benchmarks/certified.py [--seeds 0,1] [--points 40] [--peer DIRECTORY]
 
-Nets: a small CNN on MNIST per seed, trained on certified bounds (IBP) or on attacked inputs (PGD). The peer is
-auto_LiRPA from its repository (its release on the package index does not work with current torch): DIRECTORY
-holds the package `auto_LiRPA` and what it imports. Without it, this package's own CROWN, applied to every
-point and neuron, is the reference. CPU on one thread; compare within one run.
+Nets: a small CNN on MNIST per seed, trained on certified bounds (IBP) or on attacked inputs (PGD). The peer
+is auto_LiRPA from its repository (its release on the package index does not work with current torch):
+DIRECTORY holds the package `auto_LiRPA` and what it imports. Thorough gets the CPU seconds that the peer's
+alpha-CROWN took, or as many as --seconds says. CPU on one thread; compare within one run.
 """
 
 from __future__ import annotations
@@ -139,10 +139,8 @@ def ours(
     with torch.no_grad():
         for part in torch.arange(len(x)).split(64):
             proof.cheap(part)
-        kept = []
-        for part in (proof.proved < 0).nonzero()[:, 0].split(16):
-            if len(part):
-                kept.append((proof.dear(part), part))
+        parts = torch.split((proof.proved < 0).nonzero()[:, 0], 16)
+        kept = [(proof.dear(part), part) for part in parts if len(part)]
         if preset == "thorough":
             for i, (margins, part) in enumerate(kept):
                 if margins is not None:
@@ -158,7 +156,7 @@ def search(proof: Cascade, part: tuple, in_time) -> None:
     from modelward.threats.evasion.bounds.branch import Search
 
     margins, index = part
-    for tree in Search(margins, Effort(), lambda rows: in_time()).run():
+    for tree in Search(margins, Effort(), lambda _: in_time()).run():
         if tree.closed:
             proof.proved[index[tree.point]] = 3
 
@@ -186,13 +184,13 @@ def peer(net: nn.Sequential, batch: Batch, eps: float, method: str) -> Result:
     return Result(proved, len(x), time.process_time() - start)
 
 
-def compare(seed: int, points: int, *, with_peer: bool) -> None:
+def compare(seed: int, points: int, allowed: float, *, with_peer: bool) -> None:
     """Print a few lines per case."""
     for kind, radius, eps, steps in CASES:
         net = trained(kind, seed, radius, steps)
         batch = held_out(net, points)
         print(f"{kind} seed {seed} eps {eps}", flush=True)
-        seconds = 0.0
+        seconds = allowed
         for method in ("CROWN", "CROWN-Optimized") if with_peer else ():
             found = peer(net, batch, eps, method)
             seconds = found.seconds
@@ -209,13 +207,14 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--points", type=int, default=40)
     parser.add_argument("--peer", type=Path)
+    parser.add_argument("--seconds", type=float, default=60.0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.peer is not None:
         warnings.simplefilter("ignore")
         sys.path.insert(0, str(args.peer.resolve()))
     for seed in map(int, args.seeds.split(",")):
-        compare(seed, args.points, with_peer=args.peer is not None)
+        compare(seed, args.points, args.seconds, with_peer=args.peer is not None)
 
 
 if __name__ == "__main__":

@@ -237,3 +237,56 @@ def test_a_graph_that_holds_for_one_row_only_is_declined(room):
     reason = declined(room.torch(One()), points)
     assert reason is not None
     assert "called like this" in reason
+
+
+def test_every_certified_point_says_what_it_rests_on(room):
+    model = room.torch(small_net(5))
+    points = room.labelled(model, np.random.default_rng(3).random((60, 2)).astype(np.float32))
+    counts = []
+    for preset in ("quick", "standard", "thorough"):
+        item = room.run("certified", model, points, norms=("linf",), eps=(0.1,), preset=preset).first
+        proofs = item.outcome["proofs"]
+        assert list(proofs) == [
+            "interval", "linear relaxation", "optimised relaxation", "branch and bound",
+        ]  # fmt: skip
+        assert sorted(row for rows in proofs.values() for row in rows) == item.outcome["certified"]
+        assert item.parameters["preset"] == preset
+        counts.append([len(rows) for rows in proofs.values()])
+    assert counts[0][2:] == [0, 0]
+    assert counts[1][3] == 0
+    assert sum(counts[0]) <= sum(counts[1]) <= sum(counts[2])
+    assert all(sum(kind) for kind in list(zip(*counts, strict=True))[:2])
+
+
+def test_a_thorough_search_decides_small_networks_from_both_sides(room):
+    model = room.torch(small_net(2))
+    points = room.labelled(model, np.random.default_rng(3).random((40, 2)).astype(np.float32))
+    result = room.run("certified", model, points, norms=("linf",), eps=(0.15,), preset="thorough")
+    outcome = result.first.outcome
+    assert not set(outcome["certified"]) & set(outcome["broken"])
+    assert len(outcome["certified"]) + len(outcome["broken"]) >= 38
+    kept = room.witnesses(result)
+    assert kept["index"].tolist() == outcome["broken"]
+    assert (model.scores(kept["x"]).argmax(axis=1) != points.y[kept["index"]]).all()
+    assert np.abs(kept["x"] - kept["original"]).max() <= 0.15 + 1e-7
+    claim = judge_robust_accuracy(result.evidence).claims[0]
+    assert claim.bracket.upper - claim.bracket.lower <= 0.05
+
+
+@pytest.mark.parametrize("norm", ["l1", "l0"])
+def test_other_norms_are_certified_too(room, norm):
+    model = room.torch(room.linear([[4.0, 0.2, 0.2], [0.0, 0.0, 0.0]], [0.0, 2.0]))
+    points = room.data(np.array([[0.9, 0.5, 0.5], [0.52, 0.5, 0.5]], np.float32), [0, 0])
+    item = room.run("certified", model, points, norms=(norm,), eps=(0.2 if norm == "l1" else 1.0,)).first
+    # One unit of L1 moves the margin by 4 at most; one free feature moves it by 4 times its value.
+    assert item.outcome["certified"] == ([0] if norm == "l1" else [])
+    assert item.outcome["bounded"] == [0, 1]
+
+
+def test_a_time_budget_ends_the_proofs(room):
+    model = room.torch(small_net(1))
+    points = room.labelled(model, np.random.default_rng(0).random((30, 2)).astype(np.float32))
+    result = room.run("certified", model, points, eps=(0.3,), preset="thorough", budget=Budget(passes=2000))
+    cost = result.meter.cost
+    assert cost.forward + cost.backward <= 2000
+    assert any(item.cut == "passes" for item in result.evidence)

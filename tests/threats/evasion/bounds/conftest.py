@@ -88,7 +88,7 @@ def network(name, seed, tail=None):
     net = Net(NETS[name]).eval()
     with torch.no_grad():
         for tensor in (net.conv.weight, net.down.weight, net.head.weight):
-            tensor *= 1.5
+            tensor.mul_(1.5)
     return nn.Sequential(net, *(tail or [])).eval()
 
 

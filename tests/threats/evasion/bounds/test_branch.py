@@ -110,9 +110,9 @@ def test_small_networks_are_decided_as_a_solver_decides_them(lab):
         assert (tree.margin <= 0) == (truth < 0)
         if truth < 0:
             with torch.no_grad():
-                assert net(tree.input.float()[None]).argmax() == 1
-            assert (tree.input >= box.lower[0]).all()
-            assert (tree.input <= box.upper[0]).all()
+                assert net(tree.inputs[0][1].float()[None]).argmax() == 1
+            assert (tree.inputs[0][1] >= box.lower[0]).all()
+            assert (tree.inputs[0][1] <= box.upper[0]).all()
         proved += truth > 0
         broken += truth < 0
     assert hard > 5

@@ -51,7 +51,8 @@ def planted(random, norm, eps):
     return inward(change * 100, norm, eps * 0.97)
 
 
-def attacked(net, x, y, norm, eps, steps):
+def attacked(net, x, y, ball, steps):
+    norm, eps = ball
     change = torch.zeros_like(x)
     for _ in range(steps):
         change.requires_grad_()
@@ -76,7 +77,7 @@ def hidden(kind, norm, seed, steps=250):
     goal = (y + 1) % CLASSES
     optimiser = torch.optim.Adam(net.parameters(), 5e-3)
     for _ in range(steps):
-        near = attacked(net, x, y, norm, eps, 3)
+        near = attacked(net, x, y, (norm, eps), 3)
         loss = functional.cross_entropy(net(torch.cat([x, near])), y.repeat(2))
         loss = loss + functional.cross_entropy(net(x + change), goal)
         optimiser.zero_grad()
@@ -90,7 +91,7 @@ def hidden(kind, norm, seed, steps=250):
 
 def attacked_quietly(net, x, y, norm, eps):
     with torch.enable_grad():
-        return attacked(net, x, y, norm, eps, 30)
+        return attacked(net, x, y, (norm, eps), 30)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
+import operator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, final
 
@@ -36,6 +38,7 @@ _AREA: Final = 0.05
 """Weight of a ReLU's largest possible loss beside its loss at the input."""
 _DEPTH: Final = 4
 _PATIENCE: Final = 3
+_KEPT: Final = 8
 
 
 @final
@@ -91,17 +94,26 @@ class Tree:
         point: its index in the margins.
         queue: domains that are still open, a heap by bound.
         visited: domains bounded.
-        input: (*shape) float64 the input with the least margin seen, as the graph computes it; null at first.
-        margin: of that input.
+        inputs: margins and (*shape) float64 inputs at which the bounds of parts were attained, those with the
+            least margin as the graph computes it, ascending.
         stuck: a domain could neither be decided nor split.
     """
 
     point: int
     queue: list[_Domain] = field(default_factory=list)
     visited: int = 0
-    input: Tensor | None = None
-    margin: float = float("inf")
+    inputs: list[tuple[float, Tensor]] = field(default_factory=list)
     stuck: bool = False
+
+    @property
+    def margin(self) -> float:
+        """The least margin of an input seen."""
+        return self.inputs[0][0] if self.inputs else math.inf
+
+    def keep(self, margin: float, x: Tensor) -> None:
+        """Remember an input if it is among the most promising."""
+        if len(self.inputs) < _KEPT or margin < self.inputs[-1][0]:
+            self.inputs = sorted([*self.inputs, (margin, x)], key=operator.itemgetter(0))[:_KEPT]
 
     @property
     def closed(self) -> bool:
@@ -221,7 +233,7 @@ class Search:
         return torch.cat(parts, dim=1) if parts else torch.zeros(len(rows.point), 0)
 
     def _note(self, parts: list[tuple[Tree, _Domain]], inputs: Tensor | None) -> None:
-        """Keep the input with the least true margin."""
+        """Keep the inputs with the least margin of the network itself."""
         for tree, _ in parts:
             tree.visited += 1
         if inputs is None or self._margins.value.step is None:
@@ -234,8 +246,7 @@ class Search:
         rival = scores.scatter(1, target[:, None], -torch.inf).amax(dim=1)
         margin = scores.gather(1, target[:, None])[:, 0] - rival
         for i, (tree, _) in enumerate(parts):
-            if float(margin[i]) < tree.margin:
-                tree.margin, tree.input = float(margin[i]), inputs[i]
+            tree.keep(float(margin[i]), inputs[i])
 
     def _file(self, parts: list[tuple[Tree, _Domain]], bound: Tensor, rows: Rows, scores: Tensor) -> None:
         """Put domains that are not proved back into their queues."""

@@ -29,6 +29,8 @@ _ROUNDS: Final = (6, 8, 10)
 _ROWS: Final = 256
 _ASCENT: Final = {"quick": 0, "standard": 3, "thorough": 8}
 """Steps of ascent for the intermediate bounds, by preset."""
+_WORK: Final = {"quick": 1e8, "standard": 5e8, "thorough": 5e9}
+"""Coefficients that intermediate bounds of one point may take, about a second per 10^8 to 10^9."""
 
 
 class Spend(Protocol):
@@ -100,7 +102,8 @@ class Cascade:
         """Backward bounds of intermediate values, then slopes; the margins, null at the budget's end."""
         if not self._method.spend(forward=2 * len(index)):
             return None
-        refine = refiner(self._method.backward, _ASCENT[self._method.preset])
+        preset = self._method.preset
+        refine = refiner(self._method.backward, _ASCENT[preset], _WORK[preset] * len(index))
         margins = self._margins(propagate(self._method.graph, self._enclose(index), refine), index)
         if not self._relax(margins, index):
             return None
@@ -114,8 +117,8 @@ class Cascade:
         for tree in Search(margins, effort, self._method.backward).run():
             if tree.closed:
                 self.proved[index[tree.point]] = 3
-            elif tree.margin <= 0 and tree.input is not None:
-                found.append((int(index[tree.point]), tree.input))
+            elif tree.margin <= 0:
+                found.append((int(index[tree.point]), tree.inputs[0][1]))
         return found
 
     def _margins(self, scores: Enclosure, index: Tensor) -> Margins:

@@ -76,10 +76,11 @@ def _drawn(found: Enclosure, x: Enclosure, shape: Shape, error: Tensor) -> Betwe
     size = size + torch.maximum(below[1].abs(), above[1].abs())
     known = size.isfinite()
     size = torch.where(known, size, found.largest)
-    lines = [
-        (torch.where(known, slope, 0.0), torch.where(known, height, end))
-        for (slope, height), end in ((below, found.lower), (above, -found.upper))
-    ]
+    lines = []
+    for (slope, height), end in ((below, found.lower), (above, -found.upper)):
+        # Where the function is almost flat, its interval may be tighter than what the grid can tell.
+        tighter = known & (slope * middle + height > end)
+        lines.append((torch.where(tighter, slope, 0.0), torch.where(tighter, height, end)))
     upper_line = (-lines[1][0], -lines[1][1])
     return Between(lines[0], upper_line, Errors(runtime=error + _SMALL * size, size=size, count=8))
 

@@ -98,7 +98,9 @@ def _relu(x: Enclosure, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FB
     return functions.rectified(x)
 
 
-def _hardtanh(x: Enclosure, min_val: float = -1.0, max_val: float = 1.0, *, inplace: bool = False) -> Enclosure:
+def _hardtanh(
+    x: Enclosure, min_val: float = -1.0, max_val: float = 1.0, *, inplace: bool = False
+) -> Enclosure:
     del inplace
     return functions.clamp(x, min_val, max_val)
 

@@ -32,13 +32,15 @@ _NUMBERS: Final = 1 << 22
 """Coefficients held at once, of the widest value."""
 
 
-def refiner(spend: Spend, ascent: int = 0) -> Callable[[Enclosure, bool], Enclosure]:
+def refiner(spend: Spend, ascent: int = 0, work: float = math.inf) -> Callable[[Enclosure, bool], Enclosure]:
     """What `propagate` refines arguments with.
 
     Args:
         spend: asked before so many backward samples are used; when it refuses, bounds stay as they are.
         ascent: steps by which the slopes behind the signs that are still open are optimised.
+        work: coefficients that may be computed in all; what would exceed it is left as it is.
     """
+    left = [work]
 
     def refine(x: Enclosure, sign_only: bool) -> Enclosure:  # noqa: FBT001 - called by position
         if x.step is None or isinstance(x.step, (Rectified, Curve, Largest, Source)) or _exact(x.step):
@@ -47,8 +49,10 @@ def refiner(spend: Spend, ascent: int = 0) -> Callable[[Enclosure, bool], Enclos
         for steps in (0, ascent) if ascent else (0,):
             wanted = (low < 0) & (high > 0) if sign_only else low < high
             places = (wanted & low.isfinite() & high.isfinite()).nonzero()
-            if not len(places) or not spend(2 * (2 * steps + 1) * len(places)):
+            rows = 2 * (2 * steps + 1) * len(places)
+            if not rows or rows * _width(x) > left[0] or not spend(rows):
                 break
+            left[0] -= rows * _width(x)
             for part in torch.split(places, chunk(x)):
                 found = entries(x, part, steps)
                 point, entry = part.T
@@ -93,6 +97,13 @@ def chunk(x: Enclosure) -> int:
         return max(1, _NUMBERS // (2 * x.shape[1] * _receptive(x)))
     widest = max((math.prod(p.shape[1:]) for s in _behind(x) for p in s.parents), default=1)
     return max(1, _NUMBERS // (2 * max(widest, math.prod(x.shape[1:]))))
+
+
+def _width(x: Enclosure) -> int:
+    """Coefficients that one row takes, about."""
+    if _local(x):
+        return x.shape[1] * _receptive(x)
+    return sum(math.prod(p.shape[1:]) for step in _behind(x) for p in step.parents)
 
 
 def _behind(x: Enclosure) -> list[Step]:

@@ -1,0 +1,86 @@
+"""Inputs worth attacking from: where bounds of the least robust parts of a set are attained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import torch
+
+from modelward.threats.evasion.bounds.branch import Effort, Search
+from modelward.threats.evasion.bounds.cascade import Cascade, Method
+from modelward.threats.evasion.bounds.inputs import enclosed
+from modelward.threats.evasion.bounds.propagate import traced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+    from modelward.numeric.types import FloatArray, IntArray
+    from modelward.threats.evasion.bounds.cascade import Spend
+    from modelward.threats.evasion.reach import Reach
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """What branch and bound found for one point.
+
+    Attributes:
+        point: its position in the reach.
+        proved: no admissible input of the float32 network is wrong; there is nothing to attack.
+        x: (m, *shape) float64 inputs, the one with the least margin first; to be projected before use.
+        margin: (m,) float64 their margins, <= 0 where the network is wrong, as far as rounding allows.
+    """
+
+    point: int
+    proved: bool
+    x: FloatArray
+    margin: FloatArray
+
+
+def search(
+    module: nn.Module,
+    reach: Reach,
+    index: IntArray,
+    target: IntArray,
+    *,
+    spend: Spend,
+    effort: Effort | None = None,
+) -> Iterator[Starts]:
+    """Split the admissible sets of some points, and yield what was found for each as soon as it is done.
+
+    Args:
+        module: in evaluation mode.
+        reach: what may change.
+        index: (m,) points without missing values, answered right.
+        target: (n,) score columns of all points of the reach.
+        spend: asked before every expense, as `Share.take`; when it refuses, the search ends.
+        effort: how much to try.
+
+    Raises:
+        OperatorUnsupported: names the operation without a sound rule.
+    """
+    method = Method(graph=traced(module), tolerance=0.0, preset="standard", spend=spend)
+    cascade = Cascade(
+        method, lambda part: enclosed(reach, np.asarray(part.numpy())), torch.from_numpy(target)
+    )
+    places = torch.from_numpy(index)
+    for part in torch.split(places, 16) if len(places) else ():
+        with torch.no_grad():
+            margins = cascade.dear(part)
+        if margins is None:
+            return
+        for point in part[margins.certified].tolist():
+            yield Starts(point, proved=True, x=np.zeros((0, *reach.shape)), margin=np.zeros(0))
+        trees = Search(margins, effort or Effort(), method.backward).run()
+        while True:
+            with torch.no_grad():
+                tree = next(trees, None)
+            if tree is None:
+                break
+            x = np.array([x.double().numpy() for _, x in tree.inputs]).reshape(-1, *reach.shape)
+            margin = np.array([margin for margin, _ in tree.inputs], np.float64)
+            yield Starts(int(part[tree.point]), proved=tree.closed, x=x, margin=margin)
