@@ -225,7 +225,7 @@ def hard(name: str, seed: int, preset: str, points: int) -> tuple[int, int]:
     """How many points proved attackable AutoAttack leaves standing, and how many of them the preset breaks.
 
     The solver is asked about the points that projected descent breaks at one radius of RADII and not at the
-    one before, so that examples lie near the edge of the ball; AutoAttack about those that the solver attacked.
+    one before, so that examples lie near the edge; AutoAttack about those that the solver attacked.
     """
     found = won = 0
     for inner, outer in pairwise(RADII[name]):
