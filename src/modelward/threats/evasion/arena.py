@@ -134,6 +134,8 @@ class Arena:
         seed: of this threat's random numbers.
         tried: (n,) points that were attacked at least once.
         standing: (n,) points answered right and not broken.
+        asked: (n,) questions about each point so far.
+        success: (n,) `asked` when the point was first broken, -1 while it is not.
     """
 
     def __init__(self, points: Points, threat: Threat, *, share: Share, seed: int) -> None:
@@ -144,6 +146,8 @@ class Arena:
         n = len(points.correct)
         self.tried = np.zeros(n, np.bool_)
         self.standing: BoolArray = points.correct.copy()
+        self.asked = np.zeros(n, np.int64)
+        self.success = np.full(n, -1, np.int64)
         self._witness = points.data.x.copy()
         self._prediction = np.full(n, -1, np.int64)
 
@@ -152,20 +156,25 @@ class Arena:
         """Positions of the points with a witness, ascending."""
         return np.flatnonzero(self.points.correct & ~self.standing)
 
-    def submit(self, candidates: NDArray[np.generic], index: IntArray) -> Answer | None:
+    def submit(
+        self, candidates: NDArray[np.generic], index: IntArray, *, within: Reach | None = None
+    ) -> Answer | None:
         """Ask the original runtime about candidates, and keep those that are witnesses.
 
         Args:
             candidates: (m, *shape) any numbers; they are made admissible first.
-            index: (m,) int64 the point of each.
+            index: (m,) int64 the point of each; a point may occur several times.
+            within: what they are made admissible to, where an attack starts outside the ball; null: the
+                arena's own reach, which decides in any case what is a witness.
 
         Returns:
             The answers, or null when the budget refused (nothing was asked).
         """
         if len(index) == 0 or not self.share.take(queries=len(index)):
             return None
-        x = self.reach.project(candidates, index)
+        x = (within or self.reach).project(candidates, index)
         self.tried[index] = True
+        np.add.at(self.asked, index, 1)
         scores = self._ask(x, index)
         answered = right(scores, self.points.target[index])
         broken = ~answered & self.reach.admits(x, index)
@@ -180,6 +189,7 @@ class Arena:
         holds = self.reach.admits(x, index)
         self.tried[index[holds]] = True
         self._keep(x[holds], index[holds], smaller.decisions(index[holds]))
+        self.success[index[holds]] = smaller.success[index[holds]]
         return int(holds.sum())
 
     def sizes(self) -> FloatArray:
@@ -215,8 +225,10 @@ class Arena:
         }
 
     def _keep(self, x: NDArray[np.generic], index: IntArray, decision: IntArray) -> None:
-        self._witness[index] = x
-        self._prediction[index] = decision
+        index, first = np.unique(index, return_index=True)
+        self._witness[index] = x[first]
+        self._prediction[index] = decision[first]
+        self.success[index] = np.where(self.standing[index], self.asked[index], self.success[index])
         self.standing[index] = False
 
     def _ask(self, x: NDArray[np.generic], index: IntArray) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from modelward.numeric.types import IntArray
+    from modelward.numeric.types import FloatArray, IntArray
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
@@ -38,6 +38,23 @@ def plane(shape: tuple[int, ...]) -> tuple[int, int]:
     axis = channel_axis(shape)
     height, width = (size for i, size in enumerate(shape) if i != axis)
     return height, width
+
+
+def planes(x: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """(m, *shape) as (m, colours, height, width).
+
+    Args:
+        x: samples.
+        shape: of one sample, spatial.
+    """
+    axis = channel_axis(shape)
+    return x[:, None] if axis is None else np.moveaxis(x, axis + 1, 1)
+
+
+def samples(x: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """(m, colours, height, width) back as (m, *shape)."""
+    axis = channel_axis(shape)
+    return x[:, 0] if axis is None else np.moveaxis(x, 1, axis + 1)
 
 
 def pixels(shape: tuple[int, ...]) -> IntArray:

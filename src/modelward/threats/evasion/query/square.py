@@ -1,7 +1,8 @@
 """Square attack moves for images: stripes first, then ever smaller squares at random places.
 
 Source: Andriushchenko, Croce, Flammarion and Hein 2020, "Square Attack" (arXiv 1912.00049v3): section 3.2 and
-algorithm 2 (Linf), section 3.3 and algorithm 3 (L2).
+algorithm 2 (Linf), section 3.3 and algorithm 3 (L2). L1 as L2, with sums of sizes in place of sums of squares
+(Croce and Hein 2021, "Mind the box" (arXiv 2103.01208v2), section 4).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
-from modelward.threats.evasion.geometry import channel_axis
+from modelward.threats.evasion.geometry import planes, samples
 
 if TYPE_CHECKING:
     from modelward.numeric.types import FloatArray, IntArray
@@ -33,17 +34,17 @@ class Squares:
     def __init__(self, reach: Reach, seed: int) -> None:
         self._reach = reach
         self._random = np.random.default_rng(seed)
-        self._axis = channel_axis(reach.shape)
-        self._unit = self._planes(np.where(reach.numeric, reach.scale, 0.0)[None])
+        self._unit = planes(np.where(reach.numeric, reach.scale, 0.0)[None], reach.shape)
         self._eps = reach.threat.eps
+        self._power = 1 if reach.threat.norm == "l1" else 2
 
     def first(self, index: IntArray) -> FloatArray:
-        """Vertical stripes of the full radius (Linf), or a grid of bumps (L2)."""
+        """Vertical stripes of the full radius (Linf), or a grid of bumps (L2, L1)."""
         origin = self._origin(index)
         m, channels, height, width = origin.shape
         if self._reach.threat.norm == "linf":
             signs = self._signs((m, channels, 1, width))
-            return self._samples(origin + self._eps * self._unit * signs)
+            return samples(origin + self._eps * self._unit * signs, self._reach.shape)
         side = max(1, min(height, width) // _TILES)
         change = np.zeros(origin.shape)
         bump = _bump(side)
@@ -51,19 +52,19 @@ class Squares:
             for left in range(0, width - side + 1, side):
                 signs = self._signs((m, channels, 1, 1))
                 change[:, :, top : top + side, left : left + side] += bump * signs
-        norm = np.sqrt(np.square(change).sum(axis=(1, 2, 3), keepdims=True))
-        return self._samples(origin + self._eps * change / norm * self._unit)
+        norm = (np.abs(change) ** self._power).sum(axis=(1, 2, 3), keepdims=True) ** (1 / self._power)
+        return samples(origin + self._eps * change / norm * self._unit, self._reach.shape)
 
     def change(self, x: FloatArray, index: IntArray, part: float) -> FloatArray:
         """One square per sample at a random place."""
-        new = self._planes(x).copy()
+        new = planes(x, self._reach.shape).copy()
         origin = self._origin(index)
         height, width = new.shape[2:]
         side = int(np.clip(round(math.sqrt(part * height * width)), 1, min(height, width)))
         move = self._flip if self._reach.threat.norm == "linf" else self._shift
         for i in range(len(new)):
             move(new[i], origin[i], side)
-        return self._samples(new)
+        return samples(new, self._reach.shape)
 
     def _flip(self, x: FloatArray, origin: FloatArray, side: int) -> None:
         """Set a square to the point's own values plus or minus eps, one sign per channel (algorithm 2)."""
@@ -80,26 +81,32 @@ class Squares:
         unit = np.where(self._unit[0] > 0, self._unit[0], 1.0)
         change = (x - origin) / unit
         into, out = self._window(x, side), self._window(x, side)
-        unused = max(0.0, self._eps**2 - float(np.square(change).sum()))
-        mass = np.square(change).sum(axis=0)
-        if mass[into[1:]].sum() + mass[out[1:]].sum() + unused < _FLAT * self._eps**2:
+        power = np.abs(change) ** self._power
+        unused = max(0.0, self._eps**self._power - float(power.sum()))
+        mass = power.sum(axis=0)
+        if mass[into[1:]].sum() + mass[out[1:]].sum() + unused < _FLAT * self._eps**self._power:
             out = _around(
                 mass, side
             )  # both windows are empty and nothing is left: take from the fullest place
         both = np.zeros(mass.shape, np.bool_)
         both[into[1:]] = both[out[1:]] = True
-        available = np.sqrt(np.square(change).sum(axis=(1, 2), where=both) + unused / channels)
+        available = (power.sum(axis=(1, 2), where=both) + unused / channels) ** (1 / self._power)
         old = change[into]
-        size = np.sqrt(np.square(old).sum(axis=(1, 2), keepdims=True))
+        size = self._length(old)
         eta = _halves(side)
         eta = eta if self._random.random() < 0.5 else eta.T
         signed = self._signs((channels, 1, 1)) * eta
         shape = signed + np.divide(old, size, out=np.zeros_like(old), where=size > 0)
-        length = np.sqrt(np.square(shape).sum(axis=(1, 2), keepdims=True))
+        length = self._length(shape)
         shape = np.where(length > _FLAT, shape / np.maximum(length, _FLAT), signed)  # old and new may cancel
         change[out] = 0.0
         change[into] = shape * available[:, None, None]
         x[:] = origin + change * self._unit[0]
+
+    def _length(self, change: FloatArray) -> FloatArray:
+        """(channels, 1, 1) of each plane, in the threat's norm."""
+        power: FloatArray = np.abs(change) ** self._power
+        return np.asarray(power.sum(axis=(1, 2), keepdims=True) ** (1 / self._power))
 
     def _window(self, x: FloatArray, side: int) -> tuple[slice, slice, slice]:
         top = int(self._random.integers(x.shape[1] - side + 1))
@@ -110,15 +117,7 @@ class Squares:
         return np.asarray(self._random.integers(0, 2, shape) * 2.0 - 1.0, np.float64)
 
     def _origin(self, index: IntArray) -> FloatArray:
-        return self._planes(self._reach.points[index].astype(np.float64))
-
-    def _planes(self, x: FloatArray) -> FloatArray:
-        """(m, *shape) as (m, channels, height, width)."""
-        return x[:, None] if self._axis is None else np.moveaxis(x, self._axis + 1, 1)
-
-    def _samples(self, planes: FloatArray) -> FloatArray:
-        """Back from planes to the samples' own shape."""
-        return planes[:, 0] if self._axis is None else np.moveaxis(planes, 1, self._axis + 1)
+        return planes(self._reach.points[index].astype(np.float64), self._reach.shape)
 
 
 def _around(mass: FloatArray, side: int) -> tuple[slice, slice, slice]:

@@ -26,7 +26,7 @@ class Subsets:
     A unit is one number, one category column or one one-hot group.
 
     Args:
-        reach: what is admissible.
+        reach: what is admissible; Linf, L2 or L1.
         seed: of the random numbers.
     """
 
@@ -42,7 +42,8 @@ class Subsets:
         """Every number moved as far as the norm allows all of them together, in random directions."""
         x = self._flat(self._reach.points[index].astype(np.float64)).copy()
         eps = self._reach.threat.eps
-        size = eps if self._reach.threat.norm == "linf" else eps / np.sqrt(max(1, len(self._numbers)))
+        share = {"linf": 0.0, "l2": 0.5, "l1": 1.0}[self._reach.threat.norm]
+        size = eps / max(1, len(self._numbers)) ** share
         signs = self._random.integers(0, 2, (len(x), len(self._numbers))) * 2.0 - 1.0
         x[:, self._numbers] += size * signs * self._scale
         return x.reshape(-1, *self._reach.shape)
@@ -54,7 +55,7 @@ class Subsets:
         origin = self._flat(self._reach.points[index].astype(np.float64))
         chosen = self._choose(len(x), size)
         cut = len(self._numbers)
-        move = self._scatter if self._reach.threat.norm == "linf" else self._shift
+        move = {"linf": self._scatter, "l2": self._shift, "l1": self._deal}[self._reach.threat.norm]
         change = (new - origin)[:, self._numbers] / self._scale
         moved = move(np.nan_to_num(change), chosen[:, :cut], size)
         # A move to where the sample already is would waste a query; its mirror image is not there.
@@ -91,6 +92,18 @@ class Subsets:
         stepped = change + eps * _SMALLEST_STEP**step * unit
         stepped *= np.minimum(1.0, eps / np.maximum(_length(stepped), eps * _SMALLEST_STEP))
         return np.asarray(np.where(coin < 0.5, moved, stepped))
+
+    def _deal(self, change: FloatArray, chosen: BoolArray, size: int) -> FloatArray:
+        """L1: what the chosen numbers and as many changed ones hold, and what is left, goes to the chosen."""
+        rank = np.where(change != 0, self._random.random(change.shape), 2.0).argsort(axis=1).argsort(axis=1)
+        giving = rank < size
+        kept = np.where(chosen | giving, 0.0, change)
+        weight = np.where(chosen, self._random.standard_exponential(change.shape), 0.0)
+        total = weight.sum(axis=1, keepdims=True)
+        weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+        left = np.maximum(0.0, self._reach.threat.eps - np.abs(kept).sum(axis=1, keepdims=True))
+        signs = self._random.integers(0, 2, change.shape) * 2.0 - 1.0
+        return np.asarray(kept + left * weight * signs)
 
     def _choose(self, n: int, size: int) -> BoolArray:
         """(n, units) mask with `size` random units per row."""

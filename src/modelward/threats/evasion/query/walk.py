@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.arena import Arena
 
 _BATCH: Final = 256
+_HOPE: Final = 0.5
+_MEMORY: Final = 0.1
 _BATCH_NUMBERS: Final = 1 << 22
 _HALVINGS: Final = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _HALVINGS_OF: Final = 10_000
@@ -34,7 +36,7 @@ class Moves(Protocol):
 
         Args:
             x: (m, *shape) current best inputs.
-            index: (m,) their points.
+            index: (m,) their points, ascending; a point that occurs several times gets different changes.
             part: share of the features to change, in (0, 1].
         """
         ...
@@ -90,38 +92,74 @@ def walk(arena: Arena, moves: Moves, schedule: Schedule) -> None:
     """Search for witnesses of all standing points, in groups that fill a batch.
 
     Random search: Andriushchenko et al. 2020 (arXiv 1912.00049v3, algorithm 1). Under a query limit the
-    groups are as small as the limit can carry to their end.
+    groups are as small as the limit can carry to their end. Where few points are left, several changes of
+    each are asked about in one call and the best is kept: as many as are needed for every second call to
+    find an improvement, so that calls are few and hardly a query is wasted.
+
+    Args:
+        arena: what is attacked.
+        moves: what is proposed.
+        schedule: how long and how coarse.
     """
     if not arena.reach.free.any():
         arena.tried |= arena.standing  # nothing may be changed, so nothing is left to try
         return
     points = np.flatnonzero(arena.standing)
-    done, room = 0, max(1, min(_BATCH, _BATCH_NUMBERS // max(1, math.prod(arena.reach.shape))))
+    room = max(1, min(_BATCH, _BATCH_NUMBERS // max(1, math.prod(arena.reach.shape))))
+    search, done = _Search(arena, moves, schedule, room), 0
     while done < len(points):
         left = arena.share.queries_left()
         size = room if left is None else max(1, min(room, left // schedule.queries))
-        if not _search(arena, moves, schedule, points[done : done + size]):
+        if not search.run(points[done : done + size]):
             return
         done += size
         arena.share.progress(min(1.0, done / len(points)))
 
 
-def _search(arena: Arena, moves: Moves, schedule: Schedule, index: IntArray) -> bool:
-    """Search from some points; False when the share refused."""
-    target, kind = arena.points.target, arena.points.model.outputs.kind
-    x = moves.first(index)
-    best = np.full(len(index), np.inf)
-    for query in range(schedule.queries):
-        candidates = x if query == 0 else moves.change(x, index, schedule.part_at(query))
-        answer = arena.submit(candidates, index)
-        if answer is None:
-            return False
-        margin = margins(answer.scores, target[index], kind)
-        better = (margin < best) | (not schedule.guided) | (query == 0)
-        x = np.where(better.reshape(-1, *[1] * (x.ndim - 1)), answer.x.astype(np.float64), x)
-        best = np.where(better, margin, best)
-        keep = ~answer.broken
-        index, x, best = index[keep], x[keep], best[keep]
-        if len(index) == 0:
-            break
-    return True
+@final
+@dataclass(frozen=True, slots=True)
+class _Search:
+    arena: Arena
+    moves: Moves
+    schedule: Schedule
+    room: int
+
+    def run(self, index: IntArray) -> bool:
+        """Search from some points; False when the share refused."""
+        schedule = self.schedule
+        x = self.moves.first(index)
+        best = np.full(len(index), np.inf)
+        used, luck = 0, 1.0
+        while used < schedule.queries and len(index):
+            width = 1 if used == 0 else self._width(len(index), luck, schedule.queries - used)
+            many = np.repeat(index, width)
+            candidates = (
+                x
+                if used == 0
+                else self.moves.change(np.repeat(x, width, axis=0), many, schedule.part_at(used))
+            )
+            answer = self.arena.submit(candidates, many)
+            if answer is None:
+                return False
+            used += width
+            margin = margins(
+                answer.scores, self.arena.points.target[many], self.arena.points.model.outputs.kind
+            )
+            margin = np.where(np.isnan(margin), np.inf, margin).reshape(-1, width)
+            chosen = margin.argmin(axis=1)
+            rows = np.arange(len(index))
+            # Ties are kept too: trees answer in steps, and on a step only drifting leads on.
+            better = (margin[rows, chosen] <= best) | (not schedule.guided) | (used == 1)
+            gain = margin[rows, chosen] < best
+            asked = answer.x.astype(np.float64)[rows * width + chosen]
+            x = np.where(better.reshape(-1, *[1] * (x.ndim - 1)), asked, x)
+            best = np.where(better, margin[rows, chosen], best)
+            luck += _MEMORY * (float(gain.mean()) / width - luck)
+            keep = ~answer.broken.reshape(-1, width).any(axis=1)
+            index, x, best = index[keep], x[keep], best[keep]
+        return True
+
+    def _width(self, points: int, luck: float, left: int) -> int:
+        """How many changes of each point one call asks about."""
+        useful = self.room if not self.schedule.guided else int(_HOPE / max(luck, _HOPE / self.room))
+        return max(1, min(self.room // points, useful, left))
