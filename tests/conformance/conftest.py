@@ -138,7 +138,7 @@ class CountingStore:
 
     def put(self, arrays):
         name = array_digest(*(arrays[key] for key in sorted(arrays)))
-        self.held[name] = sorted(arrays)
+        self.held[name] = dict(arrays)
         return name
 
 

@@ -122,7 +122,7 @@ class Source:
             )
             rows, cols = (down >= 0) & (down < tall), (across >= 0) & (across < wide)
             inside = rows[:, :, None] & cols[:, None, :]
-            return inside.reshape(len(gains), -1)[:, cells].to(gains.dtype)
+            return inside.flatten(1)[:, cells].to(gains.dtype)
 
 
 def _euclidean(a: Tensor, scale: Tensor, full: Tensor, eps: float) -> tuple[Tensor, Tensor]:
