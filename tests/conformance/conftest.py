@@ -24,6 +24,8 @@ from modelward.numeric.forests import raw_scores
 
 SETTINGS = Settings(limit=12, eps=(0.05,))
 SEED = 20_240_229
+TEXTUAL = {"evasion.text"}
+"""Checks of texts, which no other kind of data can stand in for."""
 WEIGHTS = np.array([0.02, 0.4, 1.5, 0.8, -0.8, 2.0], np.float32)
 BIAS = np.float32(-2.6)
 PICTURE_WEIGHTS = np.tile(np.repeat(np.array([0.5, -0.5], np.float32), 4), 8)
@@ -130,6 +132,14 @@ class StumpModel(PlainModel):
         return raw_scores(self.forest(), np.asarray(x, np.float64).reshape(len(x), -1))
 
 
+class TextModel(PlainModel):
+    """Finds words of praise in texts."""
+
+    def answer(self, x):
+        score = [2.0 * sum(word in {"good", "great"} for word in text.split()) - 1 for text in x]
+        return np.column_stack([np.zeros(len(x)), score])
+
+
 class CountingStore:
     """Remembers what was attached by its digest."""
 
@@ -192,11 +202,32 @@ def pictures(n, seed):
     )
 
 
+def texts(n, seed):
+    """Sentences of six words whose label is whether one of them is praise."""
+    rng = np.random.default_rng(seed)
+    words = np.array(["good", "great", "plain", "usual", "other", "thing", "today", "again", "there"])
+    x = np.empty(n, dtype=object)
+    x[:] = [" ".join(row) for row in words[rng.integers(0, len(words), (n, 6))]]
+    edge = np.zeros(())
+    return Dataset(
+        subject=Subject(kind="dataset", name=f"texts-{seed}", digest=array_digest(np.array([*x]))),
+        x=x,
+        y=np.array(["good" in text or "great" in text for text in x], np.int64),
+        labels=("no", "yes"),
+        rows=np.arange(n, dtype=np.int64),
+        total=n,
+        box=Box(lower=edge, upper=edge, scale=edge + 1, unit="edits", source="stated"),
+    )
+
+
 @pytest.fixture(scope="session")
 def picture_subjects(artifact):
     """The same kinds of subject for images, for one check."""
 
     def make(check_id):
+        if check_id in TEXTUAL:
+            parts = {"artifact": artifact, "attachments": CountingStore()}
+            return Subjects(**parts | subjects_for(check_id))
         return Subjects(
             artifact=artifact,
             model=model_for(check_id, PICTURE_WEIGHTS, np.float32(0), (1, 8, 8)),
@@ -212,6 +243,13 @@ def model_for(check_id, *options):
     """A model with the powers that a check needs."""
     kind = StumpModel if "trees" in check_entry(check_id).needs else LinearModel
     return kind(*options)
+
+
+def subjects_for(check_id):
+    """What differs from the ordinary subjects, for a check that needs it."""
+    if check_id in TEXTUAL:
+        return {"model": TextModel(), "data": texts(160, 1), "train": texts(120, 2)}
+    return {"model": model_for(check_id)}
 
 
 @pytest.fixture(scope="session")
@@ -250,7 +288,7 @@ def measure(make_subjects):
     """Run one check: ``measure(check_id, budget=..., seed=...)`` gives evidence, meter, model, subjects."""
 
     def run(check_id, *, budget=None, seed=SEED, clock=None):
-        subjects = make_subjects(model=model_for(check_id))
+        subjects = make_subjects(**subjects_for(check_id))
         check = load_check(check_entry(check_id))(SETTINGS)
         before = snapshot(subjects.data), snapshot(subjects.train), subjects.artifact[0].read_bytes()
         reason = check.declines(subjects)
@@ -306,4 +344,6 @@ def unsupported(tmp_path):
         "no trees": {"model": PlainModel()},
         "no probe": {"model": PlainModel()},
         "same rows": {"train": table(160, 1)},
+        "numbers": {"data": table(40, 1)},
+        "texts": {"model": TextModel(), "data": texts(40, 1), "train": texts(40, 2)},
     }

@@ -19,15 +19,16 @@ every = pytest.mark.parametrize("check_id", IDS)
 UNSUPPORTED = {
     "artifact.pickle": ["no model"],
     "quality": ["unknown label"],
-    "evasion.gradient": ["unknown label", "no gradients"],
-    "evasion.query": ["unknown label"],
-    "evasion.certified": ["unknown label", "no gradients"],
-    "evasion.smoothing": ["unknown label"],
-    "evasion.trees": ["unknown label", "no trees"],
-    "leakage.membership": ["unknown label", "same rows"],
-    "bias.groups": ["unknown label"],
-    "robustness.inputs": ["no probe"],
-    "opacity.importance": ["unknown label"],
+    "evasion.gradient": ["unknown label", "no gradients", "texts"],
+    "evasion.query": ["unknown label", "texts"],
+    "evasion.certified": ["unknown label", "no gradients", "texts"],
+    "evasion.smoothing": ["unknown label", "texts"],
+    "evasion.trees": ["unknown label", "no trees", "texts"],
+    "leakage.membership": ["unknown label", "same rows", "texts"],
+    "bias.groups": ["unknown label", "texts"],
+    "robustness.inputs": ["no probe", "texts"],
+    "opacity.importance": ["unknown label", "texts"],
+    "evasion.text": ["numbers"],
 }
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @final
 class CallableRuntime:
-    """A function from (n, *shape) to scores or labels."""
+    """A function from (n, *shape), or a list of n texts, to scores or labels."""
 
-    def __init__(self, function: Callable[[NDArray[np.generic]], object], origin: str) -> None:
+    def __init__(self, function: Callable[[NDArray[np.generic] | list[str]], object], origin: str) -> None:
         self._function = function
         self._facts = Facts(origin=origin)
 
@@ -34,8 +34,8 @@ class CallableRuntime:
         return self._facts
 
     def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Call it with a copy, because a function can change the array it is given."""
-        return np.asarray(self._function(np.array(x)))
+        """Call it with a copy, because a function can change the array it is given; texts come as a list."""
+        return np.asarray(self._function(x.tolist() if x.dtype.kind == "O" else np.array(x)))
 
 
 def live_runtime(model: object, categories: Mapping[str, Sequence[str]] | None = None) -> tuple[Runtime, str]:
@@ -70,7 +70,7 @@ def live_runtime(model: object, categories: Mapping[str, Sequence[str]] | None =
         return CallableRuntime(model, f"callable {_qualified_name(model)}"), "callable"
     raise FormatUnknown(
         f"an object of type {kind} cannot be asked",
-        advice="Give a path, a torch module, a fitted scikit-learn classifier or a function of an array.",
+        advice="Give a path, a torch module, a scikit-learn classifier or a function of arrays or texts.",
     )
 
 

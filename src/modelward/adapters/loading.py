@@ -13,16 +13,17 @@ SANDBOXED = frozenset({"pickle", "joblib", "joblib-compressed", "skops"})
 """Formats whose loading can run code: opened in the sandbox alone."""
 TORCH = frozenset({"torch-zip", "torch-legacy", "safetensors"})
 BOOSTERS = frozenset({"xgboost-json", "xgboost-ubj", "lightgbm"})
+_SKLEARN = ("sklearn.ensemble", "sklearn.pipeline", "sklearn.feature_extraction.text", "pandas")
 PRELOAD = {
     **dict.fromkeys(TORCH, ("torch", "safetensors")),
     "onnx": ("onnxruntime",),
     "xgboost-json": ("xgboost",),
     "xgboost-ubj": ("xgboost",),
     "lightgbm": ("lightgbm",),
-    "pickle": ("joblib", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
-    "joblib": ("joblib", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
-    "joblib-compressed": ("joblib", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
-    "skops": ("skops.io", "sklearn.ensemble", "sklearn.pipeline", "pandas"),
+    "pickle": ("joblib", *_SKLEARN),
+    "joblib": ("joblib", *_SKLEARN),
+    "joblib-compressed": ("joblib", *_SKLEARN),
+    "skops": ("skops.io", *_SKLEARN),
 }
 """Libraries that a sandboxed process imports before it locks itself."""
 

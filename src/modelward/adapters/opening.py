@@ -219,6 +219,8 @@ def _pair(
 
 def _trees(model: RuntimeModel, data: Dataset) -> tuple[TreeModel | None, str]:
     """The model's trees where they answer as it does, else the reason why there are none."""
+    if data.textual:
+        return None, "a model of texts is not read as one"
     from modelward.adapters.trees.faithful import require_faithful
 
     runtime = model.runtime
@@ -241,6 +243,8 @@ def _differentiable(
     model: RuntimeModel, reading: Reading, data: Dataset
 ) -> tuple[DifferentiableModel | None, str]:
     """A differentiable copy where there is an honest one, else the reason why not."""
+    if data.textual:
+        return None, "texts have no gradients"
     format_ = model.subject.format
     if format_ in TORCH or format_ == "torch-module":
         from modelward.adapters.runtimes.torch_module import TorchRuntime

@@ -28,7 +28,9 @@ def fit_features(data: Dataset, facts: Facts) -> Dataset:
         ShapeMismatch: nothing fits, or names fit in part, or the model takes whole numbers and there are
             others; the message says what the model wants and what there is.
     """
-    if facts.whole and not np.all(data.x == np.floor(data.x)):
+    if facts.strings is not None and facts.strings != data.textual:
+        raise _other_kind(data, facts)
+    if facts.whole and not data.textual and not np.all(data.x == np.floor(data.x)):
         raise ShapeMismatch(
             f"the model takes whole numbers, and {data.subject.name} holds fractions, which it would cut off"
         )
@@ -101,6 +103,18 @@ def name_classes(
     if set(labels) <= set(numbers):
         return numbers
     raise ShapeMismatch(f"the model answers {count} classes, the data has {len(labels)} labels")
+
+
+def _other_kind(data: Dataset, facts: Facts) -> ShapeMismatch:
+    name = data.subject.name
+    if facts.strings:
+        return ShapeMismatch(
+            f"the model takes texts, and {name} was read as numbers and categories",
+            advice="Name the column of texts: --text COLUMN.",
+        )
+    return ShapeMismatch(
+        f"the model takes numbers, and {name} holds texts", advice="Leave --text out, or give another model."
+    )
 
 
 def _columns(data: Dataset, keep: list[int]) -> Dataset:

@@ -55,12 +55,17 @@ def serve(readable: tuple[Path, ...]) -> Mapping[str, Callable[..., Message]]:
     def raw(x: RawArray) -> Message:
         return pack(loaded[0].raw(unpack(x)))
 
+    def raw_texts(joined: RawArray, lengths: RawArray) -> Message:
+        from modelward.adapters.texts.wire import unpack_texts
+
+        return pack(loaded[0].raw(unpack_texts(joined, lengths)))
+
     def forest() -> Message:
         from modelward.adapters.trees.message import packed
 
         return packed(grown(loaded[0]))
 
-    return {"open": open_model, "raw": raw, "forest": forest}
+    return {"open": open_model, "raw": raw, "raw_texts": raw_texts, "forest": forest}
 
 
 def grown(runtime: Runtime) -> Forest:
@@ -112,7 +117,7 @@ class RemoteRuntime:
 
     def _raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
         try:
-            answer = self._box.call("raw", pack(x))
+            answer = self._call(x)
         except RemoteFailure as error:
             # What the runtime already put into words needs no second frame.
             said = error.name == ModelRaised.__name__
@@ -127,6 +132,13 @@ class RemoteRuntime:
         if not isinstance(answer, RawArray):
             raise ModelRaised("the sandboxed model answered something that is no array")
         return unpack(answer)
+
+    def _call(self, x: NDArray[np.generic]) -> Message:
+        if x.dtype.kind != "O" or x.ndim != 1 or not all(isinstance(item, str) for item in x):
+            return self._box.call("raw", pack(x))
+        from modelward.adapters.texts.wire import pack_texts
+
+        return self._box.call("raw_texts", *pack_texts(x))
 
     def forest(self) -> Forest:
         """The trees, as plain arrays that the sandboxed process sent and this one checked.

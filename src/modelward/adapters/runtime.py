@@ -52,6 +52,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         missing: it takes NaN for a missing value by design.
         texts: it is given texts for the columns of categories, and has a dictionary of its own.
         whole: it takes whole numbers alone.
+        strings: it takes one text a sample; null when it does not say.
     """
 
     features: tuple[str, ...] | None = None
@@ -63,6 +64,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     missing: bool = False
     texts: bool = False
     whole: bool = False
+    strings: bool | None = None
 
 
 class Runtime(Protocol):
@@ -77,7 +79,7 @@ class Runtime(Protocol):
         """Ask it.
 
         Args:
-            x: (n, *shape).
+            x: (n, *shape) numbers, or (n,) objects that are all str.
 
         Returns:
             Its own answer: (n,), (n, 1) or (n, k) numbers, or (n,) labels (integers or text).

@@ -29,6 +29,8 @@ class Flags(TypedDict):
     preset: str | None
     bounds: str | None
     label: str | None
+    text: str | None
+    vectors: str | None
     sensitive: str | None
     immutable: str | None
     factory: str | None
@@ -70,6 +72,8 @@ _HELP = "`modelward audit --help` shows every flag with an example."
 @click.option("--preset", help="How hard to try: quick, standard or thorough.  [default: standard]")
 @click.option("--bounds", help="The box of inputs, like 0,1.  [default: inferred]")
 @click.option("--label", help="Label column of a table.")
+@click.option("--text", help="Column of texts, where that is what the model reads.  [default: detected]")
+@click.option("--vectors", help="Word vectors (npz or txt); adds attacks that replace words.")
 @click.option("--sensitive", help="Columns that groups are formed by.")
 @click.option("--immutable", help="Columns that an attacker cannot change.")
 @click.option(
@@ -128,6 +132,8 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOpt
     stated: dict[str, object] = {
         "train": flags["train"],
         "label": flags["label"],
+        "text": flags["text"],
+        "vectors": flags["vectors"],
         "sensitive": _words(flags["sensitive"]),
         "immutable": _words(flags["immutable"]),
         "bounds": _numbers("--bounds", flags["bounds"], 2),

@@ -71,14 +71,14 @@ class Box:
         upper: largest allowed value, likewise.
         scale: size of one eps unit per feature, likewise; an eps of 0.1 allows a change of 0.1 * scale.
         unit: ``box width`` (one global box: images); per feature for tables, ``training range`` or, where no
-            training data says it, ``data range``.
+            training data says it, ``data range``; ``edits`` for texts, of which the arrays say nothing.
         source: ``stated``, ``inferred from the data`` or ``training data``.
     """
 
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     scale: NDArray[np.float64]
-    unit: Literal["box width", "training range", "data range"]
+    unit: Literal["box width", "training range", "data range", "edits"]
     source: str
 
     def describe(self) -> dict[str, float | str]:
@@ -107,20 +107,37 @@ class Grouping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordVectors:
+    """Words as directions: those with a small angle mean much the same.
+
+    Attributes:
+        subject: identity of the file.
+        words: all different, lower case where the file has them so.
+        vectors: (len(words), d) float32 of length 1.
+    """
+
+    subject: Subject
+    words: tuple[str, ...]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Samples with labels.
 
     Attributes:
         subject: identity of the whole file, not only of the rows held here.
-        x: (n, *shape) float64 for tables, float32 or the file's own type for images.
+        x: (n, *shape) float64 for tables, float32 or the file's own type for images; (n,) objects that are
+            all str for texts.
         y: (n,) int64 index into `labels`, or null when there are no labels.
         labels: the label values as text, sorted (numerically where all are numbers).
         rows: (n,) int64 row number in the file, so that a witness can be found again.
         total: rows in the file; larger than n when a uniform sample is held.
-        columns: one per feature of a table; empty for images.
+        columns: one per feature of a table; empty for images and texts.
         box: where inputs may lie.
         groupings: the sensitive columns, features or not.
         relations: what columns satisfy together, and still do after an attacker changed them.
+        vectors: meaning of words, where the user supplies it; texts only.
     """
 
     subject: Subject
@@ -133,6 +150,12 @@ class Dataset:
     box: Box
     groupings: tuple[Grouping, ...] = field(default=())
     relations: tuple[Relation, ...] = ()
+    vectors: WordVectors | None = None
+
+    @property
+    def textual(self) -> bool:
+        """Whether the samples are texts."""
+        return self.x.dtype.kind == "O"
 
     def __len__(self) -> int:
         return len(self.x)

@@ -58,8 +58,9 @@ def audit(
 
     Args:
         model: a path, or a live object: torch module, fitted scikit-learn classifier, XGBoost booster, or
-            a function from (n, *shape) to scores or labels.
-        data: a path (npz, npy pair joined by a comma, csv, csv.gz, parquet), ``(x, y)`` arrays, or a table.
+            a function from (n, *shape), or a list of n texts, to scores or labels.
+        data: a path (npz, npy pair joined by a comma, csv, csv.gz, parquet), ``(x, y)`` arrays or texts, or a
+            table.
         options: everything else.
         observer: told about progress.
 
@@ -74,7 +75,7 @@ def audit(
     ledger = Ledger.open(options.store)
     try:
         watcher = observer or Quiet()
-        subjects, absent = _open(model, data, options, seconds=budget.seconds, watcher=watcher)
+        subjects, absent = open_subjects(model, data, options, seconds=budget.seconds, watcher=watcher)
         plan = make_plan(subjects, settings, prefixes=options.checks, absent=absent)
         fresh = options.fresh or _asserted(subjects)
         journal = Journal(ledger, _identity(subjects, plan, settings, options), fresh=fresh)
@@ -140,6 +141,8 @@ def command_line(model: object, data: object | None, options: AuditOptions) -> s
     words += [] if options.train is None else ["--train", _name(options.train, "<live data>")]
     for flag, value in (
         ("--label", options.label),
+        ("--text", options.text),
+        ("--vectors", options.vectors),
         ("--sensitive", ",".join(options.sensitive)),
         ("--immutable", ",".join(options.immutable)),
         ("--bounds", ",".join(repr(b) for b in options.bounds or ())),
@@ -190,12 +193,22 @@ def _settings(options: AuditOptions) -> tuple[Settings, Budget, Policy]:
     return settings, budget, policy
 
 
-def _open(
+def open_subjects(
     model: object, data: object | None, options: AuditOptions, *, seconds: float | None, watcher: Observer
 ) -> tuple[Subjects, Mapping[Need, str]]:
-    """Everything to look at, and why what checks may need is not there."""
+    """Everything to look at, and why what checks may need is not there.
+
+    Args:
+        model: as for `audit`.
+        data: likewise.
+        options: likewise, `settled`.
+        seconds: how long the first answers may take; null: a minute.
+        watcher: told what is being opened.
+    """
     stated = DataOptions(
         label=options.label,
+        text=options.text,
+        vectors=options.vectors,
         sensitive=options.sensitive,
         immutable=options.immutable,
         bounds=options.bounds,
@@ -261,6 +274,8 @@ def _identity(subjects: Subjects, plan: Plan, settings: Settings, options: Audit
     folder = options.import_from or Path.cwd()
     chosen: dict[str, JSON] = {
         "label": options.label,
+        "text": options.text,
+        "vectors": None if subjects.data is None else _vectors(subjects.data),
         "sensitive": list(options.sensitive),
         "immutable": list(options.immutable),
         "bounds": None if options.bounds is None else list(options.bounds),
@@ -286,6 +301,10 @@ def _identity(subjects: Subjects, plan: Plan, settings: Settings, options: Audit
         "seed": options.seed,
         "versions": dict(versions()),
     }
+
+
+def _vectors(data: Dataset) -> str | None:
+    return None if data.vectors is None else data.vectors.subject.digest
 
 
 def _described(subjects: Subjects) -> tuple[Subject, ...]:

@@ -39,6 +39,8 @@ class DataTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     path: str | None = None
     train: str | None = None
     label: str | None = None
+    text: str | None = None
+    vectors: str | None = None
     sensitive: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None
@@ -94,6 +96,8 @@ def read_config(path: Path) -> Plan:
     options = AuditOptions(
         train=_relative(folder, data.train),
         label=data.label,
+        text=data.text,
+        vectors=None if data.vectors is None else str(folder / data.vectors),
         sensitive=data.sensitive,
         immutable=data.immutable,
         bounds=data.bounds,

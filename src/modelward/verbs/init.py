@@ -29,6 +29,8 @@ _TEMPLATE = """\
 {data}
 {train}
 # label = "y"                          # label column of a table
+# text = "message"                     # the column of texts, where that is what the model reads
+# vectors = "vectors.txt"              # word vectors, to replace words by others that mean the same
 # sensitive = []                       # columns that groups are formed by
 # immutable = []                       # columns that an attacker cannot change
 # bounds = [0.0, 1.0]                  # the box of inputs, the same for every feature; inferred

@@ -22,6 +22,8 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         train: training data, in the forms `data` may have; for membership leakage and training ranges.
         label: label column of a table, or key of the labels in an npz (default ``y``).
+        text: column of texts, where that is what the model reads.
+        vectors: word vectors (npz or txt), for replacing words by others that mean much the same.
         sensitive: columns that groups are formed by.
         immutable: columns that an attacker cannot change.
         bounds: the box of inputs, the same for every feature.
@@ -45,6 +47,8 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     train: object | None = None
     label: str | None = None
+    text: str | None = None
+    vectors: str | None = None
     sensitive: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None

@@ -157,7 +157,6 @@ def test_npz_labels_by_key(npz):
             {"0": 18630, "1": 5369},
             {"integer": 24},
         ),
-        ("sms_spam.csv.gz", "label", 5574, {"ham": 4827, "spam": 747}, {"category": 1}),
     ],
 )
 def test_public_tables(name, label, rows, classes, kinds):

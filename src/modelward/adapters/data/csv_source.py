@@ -86,6 +86,8 @@ class _Bytes(io.RawIOBase):
 class CsvSource:
     """A csv file with a header, in UTF-8, separated by commas, semicolons or tabs.
 
+    Verbatim, no text means "no value": a message may read "None".
+
     Raises:
         FileMissing: it cannot be read.
         FileDamaged: it is empty, truncated, not UTF-8, or its rows differ in length.
@@ -101,6 +103,7 @@ class CsvSource:
         zipped: bool,
         observe: Callable[[int, int], None] | None = None,
         block: int = BLOCK,
+        verbatim: bool = False,
     ) -> None:
         self.name = str(path)
         self.format = "csv.gz" if zipped else "csv"
@@ -108,6 +111,7 @@ class CsvSource:
         self._zipped = zipped
         self._observe = observe
         self._block = block
+        self._verbatim = verbatim
         self._delimiter, self.columns = self._header()
 
     def _header(self) -> tuple[str, tuple[str, ...]]:
@@ -146,7 +150,7 @@ class CsvSource:
                     convert_options=pv.ConvertOptions(
                         column_types=dict.fromkeys(self.columns, pa.large_string()),
                         null_values=list(MISSING_TEXTS),
-                        strings_can_be_null=True,
+                        strings_can_be_null=not self._verbatim,
                         include_columns=wanted,
                     ),
                 )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from modelward.adapters.data.arrays import Arrays, open_arrays
 from modelward.adapters.data.options import DataOptions, require_column, require_valid
+from modelward.adapters.texts.arrays import texts_of_array
+from modelward.adapters.texts.texts import is_texts
 from modelward.errors import InputError, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -31,8 +34,9 @@ def from_arrays(
     """Make a data set of what a program holds.
 
     Args:
-        x: a numpy array (n, features) or (n, *image), a pandas DataFrame, a pyarrow Table, a torch tensor or
-            nested lists. Lists and object arrays with texts become a table.
+        x: a numpy array (n, features) or (n, *image), a pandas DataFrame or Series, a pyarrow Table, a torch
+            tensor or nested lists. Several texts a row become a table; one text a row is a sample of its
+            own, and so is a cell of the column ``options.text`` of a table.
         y: n labels; null when there are none or `options.label` names a column of `x`.
         name: what reports call it.
         options: what the user says about the data.
@@ -42,6 +46,11 @@ def from_arrays(
         InputError: see `modelward.adapters.data.open.open_data`; or the rows have different lengths.
     """
     require_valid(options)
+    if type(x).__module__.partition(".")[0] == "pandas" and type(x).__name__ == "Series":
+        x = np.asarray(x, dtype=object)
+    if is_texts(x):
+        labels = None if y is None else _array(y, "y")
+        return texts_of_array(name, "texts", list(x), labels, options)  # type: ignore[call-overload]  # is_texts
     table = _table_of(x)
     if table is None:
         array = _array(x, "x")
@@ -62,20 +71,21 @@ def from_arrays(
                 f"the table already has a column {label!r}", advice="Name another label, or leave y out."
             )
         table = _with_labels(table, label, y)
-        options = DataOptions(
-            label=label,
-            sensitive=options.sensitive,
-            immutable=options.immutable,
-            bounds=options.bounds,
-            rows=options.rows,
-            constraints=options.constraints,
-        )
+        options = msgspec.structs.replace(options, label=label)
+    return _opened(table, name, options)
+
+
+def _opened(table: pa.Table, name: str, options: DataOptions) -> Dataset:
     from modelward.adapters.data.parquet_source import TableSource
     from modelward.adapters.data.tables import open_table
+    from modelward.adapters.texts.tables import open_texts
 
     if not table.num_rows:
         raise InputError(f"{name}: the table has no rows", advice="Give at least one sample.")
-    return open_table(TableSource(table, name=name), options)
+    source = TableSource(table, name=name)
+    if options.text is not None:
+        return open_texts(source, source, options.text, options)
+    return open_table(source, options)
 
 
 def _table_of(x: object) -> pa.Table | None:

@@ -18,6 +18,7 @@ from modelward.adapters.data.limits import GRACE, MAX_RATIO
 from modelward.errors import FileDamaged, FileMissing, FormatUnknown, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -93,6 +94,22 @@ def open_npz(
         raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
         # RuntimeError: encrypted, or compressed by a method that zipfile does not know.
+        raise FileDamaged(f"{path}: is a truncated or damaged npz file") from error
+
+
+def open_npz_arrays(path: Path, keys: Sequence[str]) -> list[NDArray[np.generic]]:
+    """Read named arrays of an npz file.
+
+    Raises:
+        FileDamaged: one is absent, truncated, damaged or would expand to implausibly much.
+        InputError: one holds Python objects, records or complex numbers.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [_member(archive, key, path) for key in keys]
+    except KeyError as error:
+        raise FileDamaged(f"{path}: has not all of the arrays {', '.join(keys)}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
         raise FileDamaged(f"{path}: is a truncated or damaged npz file") from error
 
 

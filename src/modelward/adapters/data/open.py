@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from modelward.adapters.data.arrays import Arrays, open_arrays
 from modelward.adapters.data.npy import MAGIC, open_npy, open_npz
 from modelward.adapters.data.options import require_column, require_valid
+from modelward.adapters.texts.arrays import open_lines, texts_of_npy
 from modelward.artifact.sniff import sniff
 from modelward.errors import FileDamaged, FileMissing, FormatUnknown
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modelward.adapters.data.options import DataOptions
+    from modelward.adapters.data.scan import Source
     from modelward.core.data import Dataset
 
     Observer: TypeAlias = Callable[[int, int], None] | None
@@ -30,13 +32,14 @@ _OTHER_TEXTS = ("json", "lightgbm", "xgboost-json")
 def open_data(
     path: Path | tuple[Path, Path], options: DataOptions, *, observe: Callable[[int, int], None] | None = None
 ) -> Dataset:
-    """Open a data file: npz, npy, a pair of npy files, csv, csv.gz or parquet.
+    """Open a data file: npz, npy, a pair of npy or txt files, csv, csv.gz or parquet.
 
     Nothing is unpickled, no array is allocated and no stream is unzipped beyond what the size of the file
     makes plausible, and tables are streamed: at most `options.rows` rows are held.
 
     Args:
-        path: a file; ``x.npy,y.npy``, a pair of paths or a directory with ``x.npy`` and ``y.npy``.
+        path: a file; ``x.npy,y.npy``, a pair of paths or a directory with ``x.npy`` and ``y.npy``; texts and
+            labels one a line as ``texts.txt,labels.txt``.
         options: what the user says about the data.
         observe: told how much of how much was read (bytes or rows); a table whose column turns from numbers
             to texts late is read twice, and then counts from the start again.
@@ -68,19 +71,40 @@ def open_data(
         return _open_pair((path, None), str(path), options, observe)
     if found == "npz":
         x, y_array, ignored = open_npz(path, options.label)
-        data = open_arrays(Arrays(name=str(path), format="npz", x=x, y=y_array), options, observe=observe)
+        data = _open_arrays(Arrays(name=str(path), format="npz", x=x, y=y_array), options, observe)
         if ignored:
             data.subject.details["ignored"] = list(ignored)
         return data
+    return _open_table(path, found, options, observe)
+
+
+def _open_table(path: Path, found: Format, options: DataOptions, observe: Observer) -> Dataset:
+    """A table of features, or the texts in it."""
+    from modelward.adapters.data.csv_source import CsvSource
+    from modelward.adapters.data.parquet_source import ParquetSource
+    from modelward.adapters.texts.tables import free_text, open_texts
+
+    zipped = found == "csv.gz"
+    source: Source
+    verbatim: Source
+    if found == "parquet":
+        source = verbatim = ParquetSource(path, observe=observe)
+    else:
+        source = CsvSource(path, zipped=zipped, observe=observe)
+        verbatim = CsvSource(path, zipped=zipped, observe=observe, verbatim=True)
+    column = options.text or free_text(source, options.label)
+    if column is not None:
+        return open_texts(source, verbatim, column, options)
     from modelward.adapters.data.tables import open_table
 
-    if found == "parquet":
-        from modelward.adapters.data.parquet_source import ParquetSource
+    return open_table(source, options)
 
-        return open_table(ParquetSource(path, observe=observe), options)
-    from modelward.adapters.data.csv_source import CsvSource
 
-    return open_table(CsvSource(path, zipped=found == "csv.gz", observe=observe), options)
+def _open_arrays(arrays: Arrays, options: DataOptions, observe: Observer) -> Dataset:
+    """Numbers, or texts of fixed width."""
+    if arrays.x.ndim == 1 and arrays.x.dtype.kind in "US":
+        return texts_of_npy(arrays.name, arrays.format, arrays.x, arrays.y, options)
+    return open_arrays(arrays, options, observe=observe)
 
 
 def recognise(path: Path) -> Format:
@@ -143,10 +167,12 @@ def _is_text(head: bytes) -> bool:
 
 
 def _open_pair(pair: tuple[Path, Path | None], name: str, options: DataOptions, observe: Observer) -> Dataset:
+    if pair[1] is not None and all(path is not None and path.suffix == ".txt" for path in pair):
+        return open_lines(pair[0], pair[1], options)
     for path in pair:
         if path is not None and (found := recognise(path)) != "npy":
             raise FormatUnknown(f"{path}: is {found}, where an npy array is expected")
     x, y = open_npy(pair[0]), None if pair[1] is None else open_npy(pair[1])
     if options.label is not None:
         require_column(options.label, ("y",) if y is not None else (), "label")
-    return open_arrays(Arrays(name=name, format="npy", x=x, y=y), options, observe=observe)
+    return _open_arrays(Arrays(name=name, format="npy", x=x, y=y), options, observe)

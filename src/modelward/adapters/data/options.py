@@ -37,6 +37,8 @@ class DataOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         label: name of the label column of a table (of an npz: key of the labels, by default ``y``).
+        text: name of the one column that the model reads, as texts; all others but the label are left out.
+        vectors: word vectors (npz or txt), for replacing words by others that mean much the same.
         sensitive: columns that form groups; they stay features.
         immutable: columns that an attacker cannot change.
         bounds: (lower, upper), finite: states one global box.
@@ -45,6 +47,8 @@ class DataOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     label: str | None = None
+    text: str | None = None
+    vectors: str | None = None
     sensitive: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
     bounds: tuple[float, float] | None = None

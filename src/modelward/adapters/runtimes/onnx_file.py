@@ -33,37 +33,45 @@ class OnnxRuntime:
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         inputs = session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type not in _TYPES:
+        self._strings = len(inputs) == 1 and inputs[0].type == "tensor(string)"
+        if not self._strings and (len(inputs) != 1 or inputs[0].type not in _TYPES):
             kinds = ", ".join(f"{i.name}: {i.type}" for i in inputs)
             raise ShapeMismatch(
-                f"the model takes {len(inputs)} inputs ({kinds}); one numeric tensor is supported"
+                f"the model takes {len(inputs)} inputs ({kinds}); one tensor of numbers or texts is supported"
             )
         self._input = inputs[0]
-        self._type = _TYPES[inputs[0].type]
+        self._type = np.object_ if self._strings else _TYPES[inputs[0].type]
         dims = [d if isinstance(d, int) and d > 0 else None for d in inputs[0].shape]
         self._batch = dims[0] if dims else None
         self._output = _choose_output(session)
         self._zipmap = self._output.type.startswith("seq(map(")
         self._classes: tuple[str, ...] | None = None
-        shape = tuple(dims[1:])
+        shape = () if self._strings else tuple(dims[1:])
+        self._columns = tuple(d or 1 for d in dims[1:])
+        if self._strings and self._columns not in {(), (1,)}:
+            raise ShapeMismatch(f"the model takes texts of shape {self._columns} a sample; one is supported")
         self._facts = Facts(
             n_features=shape[0] if len(shape) == 1 else None,
             shape=shape or None,
             kind="probabilities" if self._zipmap else None,
             origin=f"output {self._output.name!r} of type {self._output.type}",
-            whole=not np.issubdtype(self._type, np.floating),
+            whole=not self._strings and not np.issubdtype(self._type, np.floating),
+            strings=self._strings,
         )
 
     @property
     def facts(self) -> Facts:
         """Input shape and, for a ZipMap, the classes."""
-        if self._zipmap and self._classes is None and self._facts.shape and None not in self._facts.shape:
-            self.raw(np.zeros((1, *[d or 1 for d in self._facts.shape])))
+        shape = self._facts.shape
+        if self._zipmap and self._classes is None and self._strings:
+            self.raw(np.array(["text"], dtype=np.object_))
+        elif self._zipmap and self._classes is None and shape and None not in shape:
+            self.raw(np.zeros((1, *[d or 1 for d in shape])))
         return msgspec.structs.replace(self._facts, classes=self._classes)
 
     def raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
         """Run the session; a fixed batch size is filled up with the last sample."""
-        batch = as_numbers(x, self._type)
+        batch = _as_strings(x, self._columns) if self._strings else as_numbers(x, self._type)
         if self._batch is None or batch.ndim == 0 or len(batch) == self._batch:
             return self._run(batch)
         parts = []
@@ -79,6 +87,8 @@ class OnnxRuntime:
 
         try:
             answer = self._session.run([self._output.name], {self._input.name: batch})[0]
+        except UnicodeEncodeError as error:
+            raise ModelRaised("onnxruntime takes valid Unicode alone, and a text is none") from error
         except ERRORS as error:
             raise ModelRaised(f"onnxruntime refused the input: {str(error).splitlines()[0][:300]}") from error
         if not self._zipmap:
@@ -88,12 +98,18 @@ class OnnxRuntime:
         return np.array([[row[key] for key in keys] for row in answer], dtype=np.float64)
 
 
+def _as_strings(x: NDArray[np.generic], columns: tuple[int, ...]) -> NDArray[np.generic]:
+    if x.dtype.kind != "O" or x.ndim != 1:
+        raise ModelRaised(f"the model takes one text a sample, not {x.dtype} of shape {x.shape}")
+    return x.reshape(len(x), *columns)
+
+
 def load(spec: RuntimeSpec) -> OnnxRuntime:
     """Open an ONNX file on the CPU.
 
     Raises:
         FileDamaged: onnxruntime does not accept it.
-        ShapeMismatch: it does not take one numeric tensor.
+        ShapeMismatch: it does not take one tensor of numbers or texts.
     """
     from modelward.adapters.ort import ERRORS, onnxruntime
 

@@ -58,6 +58,7 @@ class EstimatorRuntime:
             kind=kind,
             origin=f"{type(estimator).__name__}.{origin}",
             texts=names is not None,
+            strings=_takes_strings(estimator),
         )
 
     @property
@@ -88,6 +89,14 @@ class EstimatorRuntime:
             texts = self._categories.get(name)
             columns[name] = x[:, j] if texts is None else _decode(x[:, j], texts)
         return pd.DataFrame(columns)
+
+
+def _takes_strings(estimator: Estimator) -> bool:
+    """Whether a vectoriser of texts is what its input meets first."""
+    first: object = estimator
+    while isinstance(steps := getattr(first, "steps", None), list) and steps:
+        first = steps[0][1]
+    return type(first).__module__ == "sklearn.feature_extraction.text"
 
 
 def load(spec: RuntimeSpec) -> EstimatorRuntime:

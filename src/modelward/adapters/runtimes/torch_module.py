@@ -30,7 +30,8 @@ class TorchRuntime:
     """A module in evaluation mode on the CPU.
 
     Attributes:
-        module: (n, *shape) float32 -> (n, k) or (n, 1) or (n,).
+        module: (n, *shape) float32 -> (n, k) or (n, 1) or (n,); for texts it is given a list of n str, and
+            its factory has built its tokenizer into it.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -47,13 +48,14 @@ class TorchRuntime:
         import torch
 
         answers = []
-        numbers = as_numbers(x, np.float32)
+        texts = x.dtype.kind == "O"
+        numbers = x if texts else as_numbers(x, np.float32)
         if x.ndim == 0:
             raise ModelRaised("the model takes a batch of samples, not a single number")
         for start in range(0, max(1, len(x)), _BATCH):
             part = np.array(numbers[start : start + _BATCH])
             with torch.no_grad():
-                answers.append(self.module(torch.from_numpy(part)).numpy())
+                answers.append(self.module(part.tolist() if texts else torch.from_numpy(part)).numpy())
         return np.concatenate(answers)
 
 

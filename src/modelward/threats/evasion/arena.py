@@ -68,6 +68,8 @@ def trouble(subjects: Subjects) -> str | None:
     model, data = opened(subjects)
     if len(data) == 0:
         return f"{data.subject.name} has no rows"
+    if data.textual:
+        return f"{data.subject.name} holds texts, which have no distance in numbers: evasion.text attacks them"
     if data.x.ndim < 2 or not np.issubdtype(data.x.dtype, np.number):
         return (
             f"{data.subject.name} holds {data.x.dtype} of shape {data.x.shape}, not one row of numbers each"

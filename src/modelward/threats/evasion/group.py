@@ -98,7 +98,7 @@ class Group:
     def where(self) -> str:
         """The threat in words."""
         norm, size = str(self.scope["norm"]), f"{self.scope['eps']:.4g} {self.scope['unit']}"
-        if norm == "l0":
+        if norm in {"l0", "edits", "words"}:
             return f"change of at most {size}"
         if norm == "patch":
             return f"square patch of at most {size}"

@@ -8,6 +8,7 @@ from modelward.core.claim import Claim, Judgement
 from modelward.core.evidence import Cost
 from modelward.threats.evasion.findings import contradiction, fragile, masked
 from modelward.threats.evasion.group import grouped, listed
+from modelward.threats.evasion.text.findings import undone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,8 @@ def judge_robust_accuracy(evidence: Sequence[Evidence]) -> Judgement:
     """
     groups = grouped(evidence)
     alone = [finding for group in groups for finding in (contradiction(group), masked(group)) if finding]
-    return Judgement(tuple(_claim(group) for group in groups), (*fragile(groups), *alone))
+    findings = (*fragile(groups), *undone(groups), *alone)
+    return Judgement(tuple(_claim(group) for group in groups), findings)
 
 
 def _claim(group: Group) -> Claim:

@@ -45,6 +45,8 @@ class MembershipCheck:
         model, data, train = subjects.model, subjects.data, subjects.train
         if model is None or data is None or train is None or not (len(data) and len(train)):
             return "there is no model, no data or no training data"
+        if data.textual or train.textual:
+            return "the data is texts, and rows are told apart as numbers here"
         if data.x.shape[1:] != train.x.shape[1:]:
             return f"training rows have shape {train.x.shape[1:]}, other rows {data.x.shape[1:]}"
         trouble = label_trouble(model, data) or label_trouble(model, train)

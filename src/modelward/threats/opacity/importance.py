@@ -54,6 +54,8 @@ class ImportanceCheck:
         model, data = subjects.model, subjects.data
         if model is None or data is None or len(data) < 2:
             return "there is no model or fewer than two rows to permute"
+        if data.textual:
+            return "the data is texts, which have no features to permute"
         if len(parts(data)) < 2:
             return "a sample has a single feature, on which everything rests by definition"
         return label_trouble(model, data)

@@ -50,6 +50,8 @@ class InputsCheck:
         model, data = subjects.model, subjects.data
         if model is None or data is None or len(data) == 0:
             return "there is no model or no row to start from"
+        if data.textual:
+            return "the data is texts, and this check sends malformed numbers"
         if not isinstance(model, Probeable):
             return "the model offers no probe, so a crash or a hang would take this process with it"
         return None

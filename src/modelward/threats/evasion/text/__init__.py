@@ -1,0 +1,1 @@
+"""Evasion of text classifiers: edits that a reader hardly notices, and the normaliser that undoes many."""
