@@ -6,6 +6,7 @@ subtracted. Sums of offsets are taken in float64.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.bounds.rows import Rows
     from modelward.threats.evasion.bounds.steps import Step
 
-_SPARE: Final = 8
-"""Operations on coefficients beside those that a step counts: signs, sums over consumers, casts."""
+_SPARE: Final = 64
+"""Operations on coefficients beside those that a step counts: signs, casts, and sums over the consumers of a
+value, of which no more than this are allowed for."""
 _UP: Final = 1 + 2.0**-20
 """Covers the rounding of the slack itself."""
 
@@ -48,6 +50,7 @@ def least(value: Enclosure, a: Tensor, rows: Rows, *, sound: bool = True) -> Ten
 def _pulled(last: Step, a: Tensor, rows: Rows, *, sound: bool) -> Tensor:
     offset = a.new_zeros(len(a), dtype=torch.float64)
     waiting = {last: a}
+    used: Counter[Step] = Counter()
     for step in order(last):
         coefficients = waiting.pop(step, None)
         if coefficients is None:
@@ -60,6 +63,9 @@ def _pulled(last: Step, a: Tensor, rows: Rows, *, sound: bool) -> Tensor:
             if parent.step is None:
                 offset = offset + _interval(parent, part, rows)
             else:
+                used[parent.step] += 1
+                if used[parent.step] > _SPARE // 2:
+                    return torch.full_like(offset, -torch.inf)
                 known = waiting.get(parent.step)
                 waiting[parent.step] = part if known is None else known + part
     return offset
@@ -85,12 +91,14 @@ def slack(step: Step, dtype: torch.dtype) -> Tensor | None:
 
 
 def _interval(value: Enclosure, a: Tensor, rows: Rows) -> Tensor:
-    """Bound by the interval alone: exact ends, products and sum in float64."""
+    """Bound by the interval alone: products and sum in float64, coefficients as rounded before."""
     lower, upper = rows.gather(value.lower), rows.gather(value.upper)
     wide = a.double()
     up, down = wide.clamp_min(0), wide.clamp_max(0)
     bound = total(up * lower) + total(down * upper)
-    return bound - 2.0**-40 * (total(up * lower.abs()) - total(down * upper.abs()))
+    kind = np.float32 if rows.dtype == torch.float32 else np.float64
+    unit = gamma(_SPARE, kind) + 2.0**-40
+    return bound - unit * total(wide.abs() * torch.maximum(lower.abs(), upper.abs()))
 
 
 def order(last: Step) -> list[Step]:

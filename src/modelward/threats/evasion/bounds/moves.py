@@ -101,7 +101,7 @@ def largest_of(x: Enclosure, found: Enclosure, windows: Tensor) -> Enclosure:
     # At others the chord is slope * (others - lower) above it, at the upper end it meets x.
     errors = Errors(
         size=found.largest + x.largest.flatten(1)[:, windows.clamp_min(0)].amax(-1).reshape(found.shape),
-        count=16,
+        count=16 + windows.shape[1],
     )
     shape = tuple(found.shape[1:])
     return replace(found, step=Largest(x, windows, shape, chosen, (slope, height), errors))
