@@ -119,6 +119,8 @@ FUNCTIONS: dict[str, Fields] = {
 
 FUNCTIONS |= {
     **{f"{module}.ScriptObject": {"kind": "class", "state": "packed"} for module in ("torch", "torch._C")},
+    **{f"transformers.modeling_rope_utils:_compute_{name}_parameters": {"kind": "value"} for name in (
+        "default_rope", "linear_scaling_rope", "dynamic_ntk", "yarn", "longrope", "llama3")},  # read: frequencies of a configuration
     **{f"transformers.optimization:_get_{name}_lambda": {"kind": "value"} for name in (
         "constant", "constant_schedule_with_warmup_lr", "cosine_schedule_with_warmup_lr", "cosine_with_hard_restarts_schedule_with_warmup_lr",
         "cosine_with_min_lr_schedule_with_warmup_lr_rate", "inverse_sqrt_schedule_lr", "linear_schedule_with_warmup_lr",
