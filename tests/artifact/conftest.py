@@ -1,8 +1,12 @@
 """What the tests of this room share."""
 
 import pytest
+from hypothesis import settings
 
 from modelward.artifact.pickle.streams import scan
+
+settings.register_profile("artifact", deadline=None)  # a clock measures what else the machine does
+settings.load_profile("artifact")
 
 
 @pytest.fixture
