@@ -1,0 +1,1 @@
+"""Defences against evasion: adversarial and certified training, robust trees, normalisation, detectors."""
