@@ -95,7 +95,42 @@ def _fragile(groups: Sequence[Group]) -> Finding | None:
 
 
 def masked(group: Group) -> Finding | None:
-    """Fires when queries alone break significantly more points than gradients do.
+    """Fires when gradients mislead: queries break what they do not, or their own diagnosis says so.
+
+    The diagnosis is that of `evasion.gradient` (outcome ``masking``, ``reasons``).
+    """
+    found = [sentence for sentence in (_outdone(group), _diagnosed(group)) if sentence]
+    if not found:
+        return None
+    return Finding(
+        rule="evasion.masked-gradients",
+        severity="medium",
+        confidence="medium" if len(found) == 1 else "high",
+        title="The model's gradients mislead",
+        message=f"Under a {group.where}, {'; '.join(found)}. Gradient attacks understate the danger.",
+        evidence=group.digests,
+        remedy=(
+            "Do not count this model as robust because gradient attacks fail. Remove what flattens or "
+            "shatters its gradients (saturation, quantisation, random layers), or judge it by queries and "
+            "proofs alone."
+        ),
+        techniques=(EVADE, BLACK_BOX),
+        controls=CONTROLS,
+    )
+
+
+def _diagnosed(group: Group) -> str:
+    """What the gradient attack itself noticed, in words; empty when nothing."""
+    reasons: dict[str, None] = {}
+    for item in group.attacks:
+        noted = item.outcome.get("masking")
+        named = noted.get("reasons") if isinstance(noted, dict) else None
+        reasons |= dict.fromkeys(str(reason) for reason in named) if isinstance(named, list) else {}
+    return "; ".join(reasons)
+
+
+def _outdone(group: Group) -> str:
+    """Says it when queries alone break significantly more points than gradients do.
 
     Over the points that both attacked, those broken by one attack only are counted; if both attacks were
     equally strong, each such point would fall to either with probability 1/2. The rule is the one-sided exact
@@ -107,31 +142,16 @@ def masked(group: Group) -> Finding | None:
     black = [item for item in group.attacks if item.check == "evasion.query"]
     whole = all(item.parameters.get("space") == "continuous" and item.cut is None for item in white)
     if not white or not black or not whole:
-        return None
+        return ""
     attacked = [frozenset[int]().union(*(listed(i, "attacked") for i in items)) for items in (white, black)]
     both = attacked[0] & attacked[1]
     by_query = len((group.broken["evasion.query"] - group.broken["evasion.gradient"]) & both)
     by_gradient = len((group.broken["evasion.gradient"] - group.broken["evasion.query"]) & both)
     if sign_test(by_query, by_gradient) > SIGNIFICANCE:
-        return None
-    return Finding(
-        rule="evasion.masked-gradients",
-        severity="medium",
-        confidence="medium",
-        title="The model's gradients mislead",
-        message=(
-            f"Under a {group.where}, queries alone break {by_query} points that gradients do not, and "
-            f"gradients break {by_gradient} that queries do not (n = {len(both)}). Gradient attacks "
-            "understate the danger."
-        ),
-        evidence=group.digests,
-        remedy=(
-            "Do not count this model as robust because gradient attacks fail. Remove what flattens or "
-            "shatters its gradients (saturation, quantisation, random layers), or judge it by queries and "
-            "proofs alone."
-        ),
-        techniques=(EVADE, BLACK_BOX),
-        controls=CONTROLS,
+        return ""
+    return (
+        f"queries alone break {by_query} points that gradients do not, and gradients break {by_gradient} "
+        f"that queries do not (n = {len(both)})"
     )
 
 

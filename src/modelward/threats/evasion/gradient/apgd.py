@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _MOMENTUM: Final = 0.75
 _RHO: Final = 0.75
 _FIRST, _LESS, _LEAST = 0.22, 0.03, 0.06
-"""First period between checkpoints, by how much the next are shorter, and the shortest; shares of the steps."""
+"""First period between checkpoints, by how much the next are shorter, the shortest; shares of the steps."""
+_HOPE: Final = 3.0
+"""A search without patience ends when so many times its last period's speed would not reach a margin of 0."""
 _PART: Final = 0.2
 _PERIOD_L1: Final = 0.04
 """Share of the features that a first L1 step moves, and of the steps between its checkpoints."""
@@ -39,12 +41,13 @@ class Apgd:
         ball: what may become of points.
         steps: of each search.
         kind: the loss that it lowers.
+        patient: go on although the margin hardly falls any more.
     """
 
     forward = backward = 1
 
-    def __init__(self, copy: Copy, ball: Ball, *, steps: int, kind: Loss) -> None:
-        self.steps = steps
+    def __init__(self, copy: Copy, ball: Ball, *, steps: int, kind: Loss, patient: bool = True) -> None:
+        self.steps, self._patient = steps, patient
         self._copy, self._ball, self._kind = copy, ball, kind
         self._sparse = ball.norm == "l1"
         self._span = ball.eps if ball.graded else 1.0
@@ -67,6 +70,7 @@ class Apgd:
             "fell": zero,
             "span": zero.clone(),
             "halved": torch.ones_like(least),
+            "period": torch.full_like(least, torch.inf),
             "part": torch.full_like(least, _PART),
             "moved": torch.full_like(least, float(x[0].numel())),
         }
@@ -85,6 +89,7 @@ class Apgd:
         state["fell"] = state["fell"] + (seen.value < state["last"]).float()
         state["last"] = seen.value
         state["span"] = state["span"] + 1
+        ended = self._hopeless(batch, seen.margin)
         slope = self._adapted(batch, slope)
         x = state["x"]
         step = batch.column(state["length"]) * ball.direction(slope, state["part"]) * ball.units
@@ -93,12 +98,24 @@ class Apgd:
         weight = torch.where(first, 1.0, 1.0 if self._sparse else _MOMENTUM)
         ahead = x + weight * (ahead - x) + (1 - weight) * (x - state["before"])
         state["before"], state["x"] = x, ball.inside(ahead, state["centre"], batch.limits)
-        return Found(asked, seen.wrong, seen.margin, torch.zeros_like(better))
+        return Found(asked, seen.wrong, seen.margin, ended)
+
+    def _ends_here(self, batch: Batch) -> Tensor:
+        return torch.tensor([int(step) in self._ends for step in batch.step], device=batch.target.device)
+
+    def _hopeless(self, batch: Batch, margin: Tensor) -> Tensor:
+        """(b,) searches whose last period brought too little of the margin for the steps that are left."""
+        state = batch.state
+        least, ends = torch.minimum(state["least"], margin), self._ends_here(batch)
+        left = (self.steps - torch.from_numpy(batch.step).to(margin.device)) / state["span"]
+        slow = least > _HOPE * left * (state["period"] - least)
+        state["period"] = torch.where(ends, least, state["period"])
+        return ends & slow & (not self._patient)
 
     def _adapted(self, batch: Batch, slope: Tensor) -> Tensor:
         """Shorten steps and return to the best input where a period brought too little; the slope there."""
         state = batch.state
-        ends = torch.tensor([int(step) in self._ends for step in batch.step], device=slope.device)
+        ends = self._ends_here(batch)
         if not bool(ends.any()):
             return slope
         return self._sparser(batch, slope, ends) if self._sparse else self._halved(batch, slope, ends, state)

@@ -8,6 +8,7 @@ import numpy as np
 
 from modelward.threats.evasion.arena import differentiable, trouble
 from modelward.threats.evasion.attack import Plan, numbers, run
+from modelward.threats.evasion.gradient.diagnosis import masking
 from modelward.threats.evasion.gradient.proofs import secured
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from modelward.core.check import Preset, Settings, Subjects
     from modelward.core.evidence import Evidence
     from modelward.threats.evasion.arena import Arena
+    from modelward.threats.evasion.gradient.masking import Slopes
     from modelward.threats.evasion.gradient.pool import Pool
     from modelward.threats.evasion.gradient.proofs import Proofs
 
@@ -72,6 +74,7 @@ class _Hunt:
         self._module, self._tolerance, self._preset = module, tolerance, preset
         self._pool: Pool | None = None
         self._proofs: Proofs | None = None
+        self._slopes: Slopes | None = None
 
     def attack(self, arena: Arena) -> None:
         """Attack every standing point."""
@@ -81,7 +84,7 @@ class _Hunt:
         from modelward.threats.evasion.gradient.pool import Pool
         from modelward.threats.evasion.modules import as_evaluated
 
-        self._pool, self._proofs = None, None
+        self._pool, self._proofs, self._slopes = None, None, None
         if not arena.reach.numeric.any():
             arena.tried |= arena.standing  # no gradient step is admissible, so none is left to try
             return
@@ -89,7 +92,9 @@ class _Hunt:
             copy = Copy(self._module, arena.reach.shape)
             pool = Pool(arena, copy, Ball(arena.reach, copy.device))
             self._pool = pool
-            Cascade(pool, self._preset, lambda: self._prove(pool)).run()
+            cascade = Cascade(pool, self._preset, lambda: self._prove(pool))
+            cascade.run()
+            self._slopes = cascade.slopes
 
     def _prove(self, pool: Pool) -> bool:
         """Secure points, those that look safest first; whether the share still allows more."""
@@ -110,5 +115,6 @@ class _Hunt:
         return {
             **(self._proofs.outcome(rows) if self._proofs is not None else {}),
             "by": {name: names.count(name) for name in dict.fromkeys(names)},
+            **(masking(self._slopes, names) if self._slopes is not None else {}),
             "margins": {"rows": numbers(rows[left]), "least": [float(m) for m in record.margin[left]]},
         }

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.gradient.pool import Batch
 
 _PART: Final = 0.8  # AutoAttack's choice (arXiv 2003.01690v2, section 5.1)
+_LOOK: Final = 500
+_HOPE: Final = 1.0
+"""A search ends when so many times its speed over the last 500 queries would not reach a margin of 0."""
 _HALVINGS: Final = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _HALVINGS_OF: Final = 10_000
 
@@ -55,6 +58,7 @@ class SquareSearch:
         state["random"] = torch.stack(drawn).to(state["x"].device)
         state["best"] = state["x"].clone()
         state["lowest"] = torch.full_like(state["least"], torch.inf)
+        state["mark"] = state["lowest"].clone()
 
     def advance(self, batch: Batch) -> Found:
         """Ask, keep what is better, change a square of it."""
@@ -67,7 +71,16 @@ class SquareSearch:
         step = torch.from_numpy(batch.step).to(x.device)
         random = state["random"].gather(1, step.reshape(-1, 1, 1).expand(-1, 1, state["random"].shape[2]))
         state["x"] = self._changed(batch, random[:, 0])
-        return Found(x, seen.wrong, seen.margin, torch.zeros_like(better))
+        return Found(x, seen.wrong, seen.margin, self._hopeless(batch, step))
+
+    def _hopeless(self, batch: Batch, step: Tensor) -> Tensor:
+        """(b,) searches that fell too little since the last look for what is left to fall and to ask."""
+        state = batch.state
+        look = (step > 0) & (step % _LOOK == 0)
+        left = (self.steps - step) / _LOOK
+        slow = state["lowest"] > _HOPE * left * (state["mark"] - state["lowest"])
+        state["mark"] = torch.where(look, state["lowest"], state["mark"])
+        return look & (step > _LOOK) & slow
 
     @property
     def _channels(self) -> int:
