@@ -411,7 +411,8 @@ def array(name=b"float32", shape=b"\x91\x02", raw=b"\0" * 8, code=1):
     ("content", "expected"),
     [
         (b"\x82\xa1a" + array() + b"\xa1b\xc0", ("inert", set())),
-        (b"\x82\xa1a" + array() + b"\xa1b\x81\xc4\x01x\x01", ("unproven", {"flax.key"})),
+        (b"\x82\xa1a" + array() + b"\xa1b\x81\xc4\x01x\x01", ("inert", set())),  # bytes, as msgpack-numpy has
+        (b"\x82\xa1a" + array() + b"\xa1b\x81\x90\x01", ("unproven", {"flax.key"})),
         (b"\x82\xa1a" + array() + b"\xa1b" + array(raw=b"\0" * 7), ("unproven", {"flax.extent"})),
         (b"\x82\xa1a" + array() + b"\xa1b" + array(b"V8"), ("unproven", {"flax.type"})),
         (b"\x82\xa1a" + array() + b"\xa1b" + array(b"|O8"), ("dangerous", {"flax.object"})),

@@ -172,7 +172,7 @@ def _rebuild_from_type(judge: Judge, callee: Global, args: Sequence[Value], pos:
 
 
 def _jax_array(judge: Judge, callee: Global, args: Sequence[Value], pos: int) -> Value:
-    """`jax._src.array._reconstruct_array(f, args, state, aval)`: an array of numpy, then its copy on a device."""
+    """`jax._src.array._reconstruct_array(f, args, state, aval)`: numpy's array, copied to a device."""
     known = (
         len(args) == 4
         and isinstance(args[0], Global)
