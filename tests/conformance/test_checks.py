@@ -24,6 +24,7 @@ UNSUPPORTED = {
     "evasion.certified": ["unknown label", "no gradients", "texts"],
     "evasion.smoothing": ["unknown label", "texts"],
     "evasion.trees": ["unknown label", "no trees", "texts"],
+    "evasion.corruption": ["unknown label"],
     "leakage.membership": ["unknown label", "same rows", "texts"],
     "bias.groups": ["unknown label", "texts"],
     "robustness.inputs": ["no probe", "texts"],

@@ -82,7 +82,7 @@ CHECKS: tuple[CheckEntry, ...] = (
     CheckEntry(
         id="evasion.query",
         path="modelward.threats.evasion.query.check:QueryCheck",
-        summary="Square attack by queries alone, inside the feature constraints of tables.",
+        summary="Random search by scores, boundary search by decisions alone, within what tables allow.",
         needs=("model", "data", "labels"),
         feeds=("robust-accuracy",),
         share=4,
@@ -118,6 +118,14 @@ CHECKS: tuple[CheckEntry, ...] = (
         needs=("model", "data", "labels"),
         feeds=("robust-accuracy",),
         share=4,
+    ),
+    CheckEntry(
+        id="evasion.corruption",
+        path="modelward.threats.evasion.corruption.check:CorruptionCheck",
+        summary="Noise, blur, weather, compression, lost and mixed-up numbers; the worst turn and shift.",
+        needs=("model", "data", "labels"),
+        feeds=("corruption-accuracy", "motion-accuracy"),
+        share=2,
     ),
     CheckEntry(
         id="leakage.membership",
@@ -175,6 +183,16 @@ CLAIMS: tuple[ClaimEntry, ...] = (
         id="smoothed-accuracy",
         path="modelward.threats.evasion.smoothing.judge:judge_smoothed_accuracy",
         summary="Share of samples that the model smoothed by noise provably gets right within eps.",
+    ),
+    ClaimEntry(
+        id="corruption-accuracy",
+        path="modelward.threats.evasion.corruption.judge:judge_corruption_accuracy",
+        summary="Share of samples the model gets right after common corruptions without an attacker.",
+    ),
+    ClaimEntry(
+        id="motion-accuracy",
+        path="modelward.threats.evasion.corruption.judge:judge_motion_accuracy",
+        summary="Share of images that stay right under every turn and shift that was tried.",
     ),
     ClaimEntry(
         id="membership-auc",

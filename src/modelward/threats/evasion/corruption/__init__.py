@@ -1,0 +1,1 @@
+"""The check `evasion.corruption`: inputs as they go wrong by themselves, and the worst turn and shift."""
