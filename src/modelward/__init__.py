@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelward.core.policy import Policy, Threshold
     from modelward.errors import ModelwardError
+    from modelward.reporting.comparison import Comparison
     from modelward.reporting.result import AuditResult
+    from modelward.threats.evasion.harden.methods import Training
     from modelward.verbs.audit import audit
     from modelward.verbs.bom import BomOptions, bom
     from modelward.verbs.config import read_policy
+    from modelward.verbs.harden import HardenOptions, harden
     from modelward.verbs.init import init
     from modelward.verbs.options import AuditOptions
     from modelward.verbs.report import report
@@ -27,12 +30,16 @@ __all__ = [
     "AuditOptions",
     "AuditResult",
     "BomOptions",
+    "Comparison",
+    "HardenOptions",
     "ModelwardError",
     "Policy",
     "ScanOptions",
     "Threshold",
+    "Training",
     "audit",
     "bom",
+    "harden",
     "init",
     "read_policy",
     "report",
@@ -43,12 +50,16 @@ _HOME = {
     "AuditOptions": "modelward.verbs.options",
     "AuditResult": "modelward.reporting.result",
     "BomOptions": "modelward.verbs.bom",
+    "Comparison": "modelward.reporting.comparison",
+    "HardenOptions": "modelward.verbs.harden",
     "ModelwardError": "modelward.errors",
     "Policy": "modelward.core.policy",
     "ScanOptions": "modelward.verbs.scan",
     "Threshold": "modelward.core.policy",
+    "Training": "modelward.threats.evasion.harden.methods",
     "audit": "modelward.verbs.audit",
     "bom": "modelward.verbs.bom",
+    "harden": "modelward.verbs.harden",
     "init": "modelward.verbs.init",
     "read_policy": "modelward.verbs.config",
     "report": "modelward.verbs.report",

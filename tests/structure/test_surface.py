@@ -35,7 +35,7 @@ def test_help_loads_click_alone(python, tmp_path):
     assert third_party(python, source, tmp_path) == {"click"}
 
 
-@pytest.mark.parametrize("verb", ["audit", "bom", "init", "report", "scan"])
+@pytest.mark.parametrize("verb", ["audit", "bom", "harden", "init", "report", "scan"])
 def test_help_of_a_verb_loads_nothing_heavy(python, tmp_path, verb):
     source = (
         f"from modelward.cli import main\ntry:\n    main(['{verb}', '--help'])\nexcept SystemExit:\n    pass"
@@ -83,8 +83,8 @@ def test_public_names_are_sorted_and_importable():
 
 def test_public_names_are_these():
     assert set(modelward.__all__) == {
-        "AuditOptions", "AuditResult", "BomOptions", "ModelwardError", "Policy", "ScanOptions", "Threshold",
-        "audit", "bom", "init", "read_policy", "report", "scan",
+        "AuditOptions", "AuditResult", "BomOptions", "Comparison", "HardenOptions", "ModelwardError", "Policy",
+        "ScanOptions", "Threshold", "Training", "audit", "bom", "harden", "init", "read_policy", "report", "scan",
     }  # fmt: skip
 
 
@@ -95,8 +95,8 @@ def test_no_public_name_is_a_room():
 
 def test_the_names_are_listed_and_others_refused():
     assert set(modelward.__all__) <= set(dir(modelward))
-    with pytest.raises(AttributeError, match="no attribute 'harden'"):
-        modelward.harden  # noqa: B018 (the access is the test)
+    with pytest.raises(AttributeError, match="no attribute 'sharpen'"):
+        modelward.sharpen  # noqa: B018 (the access is the test)
 
 
 def test_every_catalogue_entry_imports():

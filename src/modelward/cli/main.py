@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Verb to module and one line of help; the help is here so that `--help` imports none of them.
 _VERBS = {
     "audit": ("modelward.cli.audit", "Run the checks on a model and data; write report and evidence."),
+    "harden": ("modelward.cli.harden", "Train a model to withstand more; show before and after."),
     "init": ("modelward.cli.init", "Write a commented modelward.toml for the files that are here."),
     "report": ("modelward.cli.report", "Render a stored result again; verify the store."),
     "bom": ("modelward.cli.bom", "List what a model consists of: CycloneDX or SPDX."),

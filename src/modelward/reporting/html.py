@@ -60,7 +60,7 @@ def to_html(result: AuditResult, *, glossary: Mapping[str, str] | None = None) -
     for scale in (1, 2, 4, 8, 16, 32, 64):
         limits = Limits(text=max(40, 600 // scale), rows=max(4, 200 // scale), cards=6)
         view = page_view(result, glossary or {}, limits)
-        page = _render("report.html.j2", title=f"{view.title} · {view.outcome} · modelward", view=view)
+        page = render("report.html.j2", title=f"{view.title} · {view.outcome} · modelward", view=view)
         if len(page.encode()) <= MAX_BYTES:
             break
     return page
@@ -79,7 +79,7 @@ def to_index_html(entries: Sequence[IndexEntry], *, title: str = "Audits") -> st
     counts = [(o, sum(e.result.verdict.outcome == o for e in entries)) for o in order]
     tally = [(outcome, count) for outcome, count in counts if count]
     heading = clean(title, 120)
-    return _render("index.html.j2", title=f"{heading} · modelward", heading=heading, rows=rows, tally=tally)
+    return render("index.html.j2", title=f"{heading} · modelward", heading=heading, rows=rows, tally=tally)
 
 
 def _row(index: int, entry: IndexEntry) -> dict[str, object]:
@@ -148,5 +148,6 @@ def _policy(css_hash: str) -> str:
     return f"default-src 'none'; style-src 'sha256-{css_hash}'; base-uri 'none'; form-action 'none'"
 
 
-def _render(name: str, **values: object) -> str:
+def render(name: str, **values: object) -> str:
+    """Fill one of the templates."""
     return _environment().get_template(name).render(**values)

@@ -1,0 +1,226 @@
+"""The verb `harden`: audit, apply a defence, audit again on the same points, put both side by side."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from modelward.core.budget import Budget, Meter
+from modelward.core.catalogue import CheckEntry
+from modelward.core.evidence import to_json
+from modelward.engine.outcome import CheckRun
+from modelward.errors import ConfigInvalid, ExtraMissing, OperatorUnsupported, OutputUnwritable, ShapeMismatch
+from modelward.ledger.blobs import write_atomically
+from modelward.ledger.store import Ledger
+from modelward.reporting.comparison import Comparison, to_html, to_json_bytes
+from modelward.threats.evasion.harden.methods import METHODS, Training
+from modelward.threats.evasion.harden.methods import settled as settled_training
+from modelward.verbs.audit import audit, open_subjects
+from modelward.verbs.options import AuditOptions, settled
+from modelward.verbs.quiet import Quiet
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from modelward.core.check import Subjects
+    from modelward.core.control import Hardened
+    from modelward.engine.run import Observer
+
+WEIGHTS = "model.safetensors"
+CHECKPOINT = "training.checkpoint"
+_CHECKS = ("quality", "evasion")
+
+
+class HardenOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about a hardening besides the model and the data.
+
+        HardenOptions(training=Training(method="trades", eps=0.3), audit=AuditOptions(train="train.npz"))
+
+    Attributes:
+        training: the method and its numbers.
+        audit: of the model before and after; ``train`` is what the defence may look at and must be given,
+            norm and eps are those of the training, whatever is said here. Without checks: accuracy and
+            evasion.
+        output: folder for the weights, the comparison and the checkpoint; made when absent.
+        minutes: CPU minutes the defence may take, all threads together; null: as many as its epochs need. A
+            schedule that does not fit is shortened.
+        onnx: whether to write the hardened model as ONNX too.
+    """
+
+    training: Training
+    audit: AuditOptions = AuditOptions()
+    output: Path = Path("hardened")
+    minutes: float | None = None
+    onnx: bool = False
+
+
+def harden(
+    model: str | Path | object,
+    data: str | Path | object,
+    options: HardenOptions,
+    *,
+    observer: Observer | None = None,
+) -> Comparison:
+    """Train a torch model to withstand more, and measure what that changed.
+
+        modelward.harden("net.pt", "test.npz", modelward.HardenOptions(
+            training=modelward.Training(method="trades", eps=0.1),
+            audit=modelward.AuditOptions(train="train.npz", factory="net:build")))
+
+    The model that is given stays as it is. The audits use the same points of `data`, which the defence never
+    sees; it looks at the training data alone.
+
+    Args:
+        model: weights file with a factory, or a live torch module.
+        data: samples to audit on, as for `audit`.
+        options: everything else.
+        observer: told about progress.
+
+    Returns:
+        The comparison; ``result.rows`` is the table. Its files are in ``options.output``.
+
+    Raises:
+        ModelwardError: the job could not be done; see `modelward.errors`.
+    """
+    training, watcher = settled_training(options.training), observer or Quiet()
+    if options.minutes is not None and not 0 < options.minutes < float("inf"):
+        raise ConfigInvalid(f"harden: minutes is {options.minutes:g}, and must be above 0 and finite")
+    chosen = _audited(options.audit, training)
+    if chosen.train is None:
+        raise ConfigInvalid("no training data was given", advice="Give --train: the defence learns from it.")
+    folder = _folder(options.output)
+    before = audit(model, data, chosen, observer=watcher)
+    made = _apply(model, data, msgspec.structs.replace(options, audit=chosen, training=training), watcher)
+    files = {"weights": str(_written(made, folder))}
+    if options.onnx:
+        files["onnx"] = str(_exported(made, folder, chosen, data))
+    live = not isinstance(model, str | Path)
+    after = audit(made.model if live else folder / WEIGHTS, data, chosen, observer=watcher)
+    _record(chosen.store, made)
+    files |= {"comparison": str(folder / "comparison.json"), "page": str(folder / "comparison.html")}
+    found = Comparison(method=training.method, before=before, after=after, defence=made.evidence, files=files)
+    _write(folder / "comparison.json", to_json_bytes(found))
+    _write(folder / "comparison.html", to_html(found).encode())
+    return found
+
+
+def _audited(options: AuditOptions, training: Training) -> AuditOptions:
+    """The options of both audits: the threat that is trained against, and the checks that speak of it."""
+    norm = "l2" if training.method == "noise" else training.norm
+    chosen = msgspec.structs.replace(
+        options, norm=(norm,), eps=(training.eps,), checks=options.checks or _CHECKS, command=None
+    )
+    return settled(chosen)
+
+
+def _apply(model: object, data: object, options: HardenOptions, watcher: Observer) -> Hardened:
+    from modelward.threats.evasion.harden.training import TrainingControl
+
+    subjects, absent = open_subjects(model, data, options.audit, seconds=None, watcher=watcher)
+    control = TrainingControl(options.training, options.output / CHECKPOINT)
+    reason = control.declines(subjects)
+    if reason is not None:
+        why = absent.get("gradients") or absent.get("model")
+        raise ShapeMismatch(
+            f"{options.training.method} cannot harden this model: {reason}" + (f" ({why})" if why else ""),
+            advice="Give a weights file (safetensors or state_dict) with --factory, or a live torch module.",
+        )
+    _require_weights(subjects)
+    entry = CheckEntry(id=control.id, path="", summary=METHODS[options.training.method], needs=(), feeds=())
+    watcher.started(entry)
+    limit = Budget(seconds=None if options.minutes is None else 60 * options.minutes)
+    # CPU time means the same on a busy machine.
+    meter = Meter(limit, clock=time.process_time, observe=watcher.progress)
+    made = control.apply(subjects, budget=meter, seed=options.audit.seed)
+    watcher.ended(
+        CheckRun(
+            check=control.id,
+            summary=entry.summary,
+            state="finished" if made.evidence.cut is None else "cut",
+            cut=made.evidence.cut,
+            cost=made.evidence.cost,
+            evidence=(made.evidence,),
+        )
+    )
+    return made
+
+
+def _require_weights(subjects: Subjects) -> None:
+    """Weights that came from a file without an architecture cannot be given back in its form."""
+    if subjects.model is not None and subjects.model.subject.format == "onnx":
+        raise ShapeMismatch(
+            "an ONNX file is not trained: it says nothing about how it was built",
+            advice="Give the weights it was exported from, with --factory; --onnx writes the result as ONNX.",
+        )
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputUnwritable(f"{path}: cannot be made ({error.strerror})") from error
+    return path
+
+
+def _module(made: Hardened) -> nn.Module:
+    return cast("nn.Module", made.model)  # training gives a copy of the module it was given
+
+
+def _written(made: Hardened, folder: Path) -> Path:
+    """The weights as safetensors."""
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise ExtraMissing("safetensors", "torch") from error
+    weights = {name: tensor.contiguous().clone() for name, tensor in _module(made).state_dict().items()}
+    _write(folder / WEIGHTS, save(weights))
+    return folder / WEIGHTS
+
+
+def _exported(made: Hardened, folder: Path, options: AuditOptions, data: object) -> Path:
+    """The model as ONNX, with a batch of any size."""
+    import tempfile
+    import warnings
+
+    import torch
+
+    subjects, _ = open_subjects(made.model, data, options, seconds=None, watcher=Quiet())
+    if subjects.data is None:
+        raise AssertionError("an audit was made on data")
+    example = torch.from_numpy(subjects.data.x[:1]).to(torch.float32)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(dir=folder) as scratch:
+        warnings.simplefilter("ignore")  # torch's own notes about its exporter
+        path = Path(scratch, "model.onnx")
+        try:
+            torch.onnx.export(
+                _module(made),
+                (example,),
+                path,
+                dynamo=False,
+                input_names=["input"],
+                output_names=["scores"],
+                dynamic_axes={"input": {0: "n"}, "scores": {0: "n"}},
+            )
+        except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise OperatorUnsupported(f"the hardened model cannot be written as ONNX ({said})") from error
+        _write(folder / "model.onnx", path.read_bytes())
+    return folder / "model.onnx"
+
+
+def _record(store: Path, made: Hardened) -> None:
+    ledger = Ledger.open(store)
+    try:
+        ledger.append({"kind": "control", "evidence": to_json(made.evidence)})
+    finally:
+        ledger.close()
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise OutputUnwritable(f"{path}: cannot be written ({error.strerror})") from error
