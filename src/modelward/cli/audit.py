@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 import msgspec
 
-from modelward.cli.show import format_option, output_option, show
+from modelward.cli.show import asked, format_option, output_option, show, show_witnesses_option
 from modelward.errors import ConfigInvalid
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Flags(TypedDict):
     form: str
     output: Path | None
     save_witnesses: Path | None
+    show_witnesses: int | None
 
 
 _EPILOG = """\b
@@ -53,7 +54,7 @@ Examples:
   modelward audit fraud.txt --data test.csv.gz --train train.csv.gz --label fraud
   modelward audit net.pt --factory model:build --data test.npz --norm linf --eps 0.05
   modelward audit model.onnx --data test.npz --checks evasion --norm linf --eps 0.1,0.2 --preset thorough
-  modelward audit --config modelward.toml --format html --output report.html
+  modelward audit --config modelward.toml --format html --output report.html --show-witnesses 6
 """
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _HELP = "`modelward audit --help` shows every flag with an example."
@@ -89,6 +90,7 @@ _HELP = "`modelward audit --help` shows every flag with an example."
 @click.option("--fresh", is_flag=True, help="Start over instead of continuing.")
 @format_option
 @output_option
+@show_witnesses_option
 @click.option(
     "--save-witnesses", type=_FILE, help="Write adversarial examples there (npz: index, x, prediction)."
 )
@@ -110,7 +112,8 @@ def command(model: Path | None, **flags: Unpack[Flags]) -> int:
     if flags["save_witnesses"] is not None:
         count = save_witnesses(result, options.store, flags["save_witnesses"])
         click.echo(clean(f"{count} witnesses written to {flags['save_witnesses']}"), err=True)
-    return show(result, flags["form"], flags["output"])
+    shown = asked(result, options.store, flags["show_witnesses"])
+    return show(result, flags["form"], flags["output"], shown)
 
 
 def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOptions]:

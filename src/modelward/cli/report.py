@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
-from modelward.cli.show import format_option, output_option, show
+from modelward.cli.show import asked, format_option, output_option, show, show_witnesses_option
+from modelward.reporting.text import clean
+
+
+class Flags(TypedDict):
+    """What else click hands over; null where a flag was not given."""
+
+    points: Path | None
+    show_witnesses: int | None
+    form: str
+    output: Path | None
+
 
 _EPILOG = """\b
 Examples:
   modelward report --format html --output report.html
+  modelward report --format html --output report.html --show-witnesses 6
+  modelward report --points points.csv
   modelward report --verify --head 5dc9da79a706...
 """
 
@@ -26,11 +40,15 @@ Examples:
 @click.option("--run", help="Beginning of a run identity.  [default: the latest run]")
 @click.option("--verify", is_flag=True, help="Only verify the ledger, and print its head.")
 @click.option("--head", help="A head printed earlier, which the ledger must continue.")
+@click.option(
+    "--points",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what became of every point under every norm and eps there (csv).",
+)
+@show_witnesses_option
 @format_option
 @output_option
-def command(
-    store: Path, run: str | None, *, verify: bool, head: str | None, form: str, output: Path | None
-) -> int:
+def command(store: Path, run: str | None, *, verify: bool, head: str | None, **flags: Unpack[Flags]) -> int:
     """Render a stored result again, or verify the store it is in.
 
     Any altered, removed, inserted or reordered record is refused with exit code 2.
@@ -42,4 +60,10 @@ def command(
         click.echo(f"verified {found.size} records, head {found.root}", err=not verify)
         if verify:
             return 0
-    return show(report(store, run), form, output)
+    result = report(store, run)
+    if flags["points"] is not None:
+        from modelward.verbs.points import save_points
+
+        count = save_points(result, flags["points"])
+        click.echo(clean(f"{count} lines written to {flags['points']}"), err=True)
+    return show(result, flags["form"], flags["output"], asked(result, store, flags["show_witnesses"]))

@@ -14,6 +14,9 @@ from modelward.reporting.text import clean
 from modelward.verbs.report import Format, render, write_report
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.reporting.exhibit import Exhibit
     from modelward.reporting.result import AuditResult
 
 format_option = click.option(
@@ -31,20 +34,46 @@ output_option = click.option(
 )
 
 
-def show(result: AuditResult, form: str, output: Path | None) -> int:
+show_witnesses_option = click.option(
+    "--show-witnesses",
+    type=click.IntRange(1, 50),
+    metavar="N",
+    help="Show the N worst witnesses: pictures, changed cells or texts.  [default: no row of data is shown]",
+)
+
+
+def asked(result: AuditResult, store: Path, count: int | None) -> Sequence[Exhibit] | None:
+    """The witnesses to show; null where none were asked for."""
+    if count is None:
+        return None
+    from modelward.verbs.exhibits import exhibits
+
+    return exhibits(result, store, count)
+
+
+def show(
+    result: AuditResult, form: str, output: Path | None, exhibits: Sequence[Exhibit] | None = None
+) -> int:
     """Write a result where it was asked for.
+
+    Args:
+        result: the audit.
+        form: one of the formats.
+        output: a file; null: the screen.
+        exhibits: witnesses to show; null shows none.
 
     Returns:
         0 when the policy is satisfied, else 1.
     """
     if output is not None:
-        write_report(output, render(result, cast("Format", form)))
+        write_report(output, render(result, cast("Format", form), exhibits))
         click.echo(clean(f"{result.verdict.outcome}: written to {output}"), err=True)
     elif form == "text":
         from modelward.reporting.terminal import to_text
 
         tty = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        click.echo(to_text(result, width=shutil.get_terminal_size().columns, color=tty), nl=False)
+        width = shutil.get_terminal_size().columns
+        click.echo(to_text(result, width=width, color=tty, exhibits=exhibits), nl=False)
     else:
-        sys.stdout.buffer.write(render(result, cast("Format", form)))
+        sys.stdout.buffer.write(render(result, cast("Format", form), exhibits))
     return 0 if result.verdict.outcome == "pass" else 1

@@ -16,9 +16,11 @@ from urllib.parse import quote
 import msgspec
 
 from modelward.core.evidence import Cost
+from modelward.reporting.exhibit import units
+from modelward.reporting.png import data_uri
 from modelward.reporting.result import AuditResult
 from modelward.reporting.svg import DEFS, axis, chart
-from modelward.reporting.text import claim_text, clean, cost_text, plural, scope_text
+from modelward.reporting.text import claim_text, clean, cost_text, number, plural, scope_text
 from modelward.reporting.view import Limits, by_severity, claim_title, page_view, reason_tally
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from modelward.core.canonical import JSON
     from modelward.core.claim import Claim
+    from modelward.reporting.exhibit import Exhibit
 
 MAX_BYTES = 500_000
 """A page is never larger: lists and texts are capped harder until it fits."""
@@ -49,21 +52,72 @@ class IndexEntry(msgspec.Struct, frozen=True, kw_only=True):
     about: str = ""
 
 
-def to_html(result: AuditResult, *, glossary: Mapping[str, str] | None = None) -> str:
+def to_html(
+    result: AuditResult,
+    *,
+    glossary: Mapping[str, str] | None = None,
+    exhibits: Sequence[Exhibit] | None = None,
+) -> str:
     """The report of one audit, at most `MAX_BYTES` long in UTF-8.
 
     Args:
         result: the audit.
         glossary: technique or control id to its short title.
+        exhibits: witnesses to show, worst first; null shows no row of data. Only a page with pictures may
+            load any, and only those within itself.
     """
     page = ""
+    asked = exhibits or ()
     for scale in (1, 2, 4, 8, 16, 32, 64):
         limits = Limits(text=max(40, 600 // scale), rows=max(4, 200 // scale), cards=6)
         view = page_view(result, glossary or {}, limits)
-        page = render("report.html.j2", title=f"{view.title} · {view.outcome} · modelward", view=view)
+        shown = asked[: -(-len(asked) // scale)]
+        pictures = any(exhibit.picture is not None for exhibit in shown)
+        page = render(
+            "report.html.j2",
+            title=f"{view.title} · {view.outcome} · modelward",
+            view=view,
+            exhibits=None if exhibits is None else [_exhibit(exhibit) for exhibit in shown],
+            omitted=len(asked) - len(shown),
+            **({"csp": _environment().globals["csp_with_pictures"]} if pictures else {}),
+        )
         if len(page.encode()) <= MAX_BYTES:
             break
     return page
+
+
+def _exhibit(exhibit: Exhibit) -> dict[str, object]:
+    """One witness as plain values, cleaned."""
+    picture = exhibit.picture
+    drawn = (
+        []
+        if picture is None
+        else [
+            ("original", data_uri(picture.original)),
+            (f"change, {number(picture.gain)} times as strong", data_uri(picture.change)),
+            ("changed", data_uri(picture.changed)),
+        ]
+    )
+    cells = [
+        (clean(cell.column, 80), clean(cell.before, 80), clean(cell.after, 80), units(cell))
+        for cell in exhibit.cells
+    ]
+    return {
+        "title": exhibit.title,
+        "facts": exhibit.facts,
+        "pictures": drawn,
+        "size": (0, 0) if picture is None else _enlarged(picture.width, picture.height),
+        "block": 1 if picture is None else picture.block,
+        "cells": cells,
+        "more": exhibit.touched - len(cells) if cells else 0,
+        "texts": [("original", exhibit.before), ("changed", exhibit.after)] if exhibit.after else [],
+    }
+
+
+def _enlarged(width: int, height: int) -> tuple[int, int]:
+    """A whole multiple of a picture's size that is easy to look at."""
+    times = max(1, 160 // max(width, height))
+    return times * width, times * height
 
 
 def to_index_html(entries: Sequence[IndexEntry], *, title: str = "Audits") -> str:
@@ -140,7 +194,10 @@ def _environment() -> Environment:
     css = resources.files("modelward.reporting").joinpath("templates/report.css").read_text("utf-8")
     css_hash = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     # The templates mark as safe only these and the charts, which svg.py built and escaped.
-    environment.globals.update(css=css, csp=_policy(css_hash), defs=DEFS, axis=axis())
+    policy = _policy(css_hash)
+    environment.globals.update(
+        css=css, csp=policy, csp_with_pictures=f"{policy}; img-src data:", defs=DEFS, axis=axis()
+    )
     return environment
 
 

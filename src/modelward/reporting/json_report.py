@@ -9,21 +9,28 @@ from modelward.core.evidence import to_json as struct_json
 from modelward.reporting.text import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modelward.core.canonical import JSON
     from modelward.core.claim import Claim
     from modelward.core.evidence import Cost, Evidence
     from modelward.engine.outcome import CheckRun
+    from modelward.reporting.exhibit import Exhibit
     from modelward.reporting.result import AuditResult
 
 SCHEMA = "modelward.audit/1"
 """Within this version fields are added, never changed or removed."""
 
 
-def to_json(result: AuditResult) -> bytes:
+def to_json(result: AuditResult, exhibits: Sequence[Exhibit] | None = None) -> bytes:
     """The result as ASCII JSON, indented, ending in a newline.
 
     The outcomes of evidence (per-point results, which may hold rows of data) stay in the ledger; the JSON
     names them by digest. ASCII keeps control and bidirectional characters escaped wherever it is printed.
+
+    Args:
+        result: the audit.
+        exhibits: witnesses to list; null lists none.
     """
     document: dict[str, JSON] = {
         "schema": SCHEMA,
@@ -42,6 +49,7 @@ def to_json(result: AuditResult) -> bytes:
         "command": result.command,
         "versions": dict(sorted(result.versions.items())),
         "checks": [_check(run) for run in result.checks],
+        "witnesses": None if exhibits is None else [exhibit.to_json() for exhibit in exhibits],
     }
     text = json.dumps(plain(document), ensure_ascii=True, allow_nan=False, indent=2)
     return text.replace("\x7f", "\\u007f").encode("ascii") + b"\n"

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from modelward.core.evidence import Cost
+from modelward.reporting.exhibit import units
 from modelward.reporting.text import (
     bracket_ends,
     bracket_words,
@@ -21,7 +22,7 @@ from modelward.reporting.text import (
 from modelward.reporting.view import HEADLINES, by_severity, claim_title, place, reason_tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import TextIO
 
     from rich.console import Console, RenderableType
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from modelward.core.claim import Claim, Status
     from modelward.core.finding import Finding, Severity
     from modelward.core.policy import Outcome
+    from modelward.reporting.exhibit import Exhibit
     from modelward.reporting.result import AuditResult
 
 MIN_WIDTH = 40
@@ -58,13 +60,16 @@ _SEVERITIES: Mapping[Severity, str] = {
 }
 
 
-def to_text(result: AuditResult, *, width: int = 80, color: bool = False) -> str:
+def to_text(
+    result: AuditResult, *, width: int = 80, color: bool = False, exhibits: Sequence[Exhibit] | None = None
+) -> str:
     """The report as text ending in a newline.
 
     Args:
         result: the audit.
         width: columns; below `MIN_WIDTH` it is taken as `MIN_WIDTH`.
         color: whether to emit ANSI colours; the words are the same without.
+        exhibits: witnesses to show; null shows no row of data.
     """
     from rich.console import Console
 
@@ -81,7 +86,7 @@ def to_text(result: AuditResult, *, width: int = 80, color: bool = False) -> str
         legacy_windows=False,
         _environ={},
     )
-    _print(console, result)
+    _print(console, result, exhibits)
     lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
     return "\n".join(lines) + "\n"
 
@@ -139,12 +144,13 @@ def _bracket_bar(claim: Claim, cells: int) -> str:
     return "".join(char * count for char, count in counts.items())
 
 
-def _print(console: Console, result: AuditResult) -> None:
+def _print(console: Console, result: AuditResult, exhibits: Sequence[Exhibit] | None) -> None:
     for part in (
         _verdict(result),
         *_reasons(result),
         *_findings(result),
         *_claims(result, console.width),
+        *_exhibits(exhibits),
         *_unseen(result),
         _footer(result),
     ):
@@ -281,6 +287,25 @@ def _where(claim: Claim) -> str:
 
 def _key() -> RenderableType:
     return _line(("█ proved  ▒ undecided  · broken    ├●┤ value in its interval", "dim"))
+
+
+def _exhibits(exhibits: Sequence[Exhibit] | None) -> list[RenderableType]:
+    """Witnesses in words: changed cells and texts; of pictures only how much of them changed."""
+    if exhibits is None:
+        return []
+    lines: list[RenderableType] = [_heading(f"Worst witnesses ({len(exhibits)})")]
+    for exhibit in exhibits:
+        lines.append(_line((exhibit.title, "bold"), (f"  {exhibit.facts}", "dim")))
+        for cell in exhibit.cells:
+            values = f"{clean(cell.before, 80)} → {clean(cell.after, 80)}"
+            amount = f"  {units(cell)} of the range" if cell.units is not None else ""
+            lines.append(
+                _line((f"{clean(cell.column, 80)}  ", ""), (values, "red"), (amount, "dim"), indent=4)
+            )
+        for text in (exhibit.before, exhibit.after):
+            marked = [(f"[{p.text}]", "bold red") if p.changed else (p.text, "") for p in text]
+            lines.extend([_line(*marked, indent=4)] if text else [])
+    return lines
 
 
 def _unseen(result: AuditResult) -> list[RenderableType]:

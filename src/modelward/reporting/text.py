@@ -39,9 +39,26 @@ def clean(text: str, limit: int = LIMIT) -> str:
 def _visible(char: str) -> str:
     category = unicodedata.category(char)
     if category in {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"} or (category == "Cf" and char not in _JOINERS):
-        code = ord(char)
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+        return _escape(char)
     return char
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def spelled(text: str) -> str:
+    """Every character of a text in a form that can be seen; blanks other than the usual one are escaped too.
+
+    Unlike `clean` it keeps all blanks, and leaves no invisible character that a language might need.
+    """
+    return "".join(
+        _escape(char)
+        if char in _JOINERS or (char != " " and unicodedata.category(char) == "Zs")
+        else _visible(char)
+        for char in text
+    )
 
 
 def plain(value: JSON) -> JSON:
@@ -126,7 +143,7 @@ def value_text(value: JSON, limit: int = 120) -> str:
 
 def scope_text(scope: Mapping[str, JSON]) -> str:
     """A claim's scope in one phrase, norm and eps first: ``L∞ · eps 0.1 · box 0 to 1``."""
-    norms = {"linf": "L∞", "l2": "L2"}
+    norms = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
     parts: list[str] = []
     for key in sorted(scope, key=lambda key: ("norm", "eps").index(key) if key in {"norm", "eps"} else 2):
         value = scope[key]

@@ -12,6 +12,9 @@ from modelward.ledger.store import Head, Ledger
 from modelward.verbs.store import recall
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.reporting.exhibit import Exhibit
     from modelward.reporting.result import AuditResult
 
 Format: TypeAlias = Literal["text", "json", "sarif", "html"]
@@ -55,14 +58,21 @@ def verify_store(store: Path, head: str | None = None) -> Head:
         ledger.close()
 
 
-def render(result: AuditResult, form: Format) -> bytes:
-    """Write a result in one format; ``text`` is plain, without colours."""
+def render(result: AuditResult, form: Format, exhibits: Sequence[Exhibit] | None = None) -> bytes:
+    """Write a result in one format; ``text`` is plain, without colours.
+
+    Args:
+        result: the audit.
+        form: the format.
+        exhibits: witnesses to show, see `modelward.verbs.exhibits`; null shows no row of data. SARIF has no
+            place for them.
+    """
     from modelward.governance.catalogue import glossary
 
     if form == "json":
         from modelward.reporting.json_report import to_json
 
-        return to_json(result)
+        return to_json(result, exhibits)
     if form == "sarif":
         from modelward.reporting.sarif import to_sarif
 
@@ -70,10 +80,10 @@ def render(result: AuditResult, form: Format) -> bytes:
     if form == "html":
         from modelward.reporting.html import to_html
 
-        return to_html(result, glossary=glossary()).encode()
+        return to_html(result, glossary=glossary(), exhibits=exhibits).encode()
     from modelward.reporting.terminal import to_text
 
-    return to_text(result).encode()
+    return to_text(result, exhibits=exhibits).encode()
 
 
 def write_report(path: Path, content: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,9 +13,13 @@ from modelward.ledger.blobs import Blobs, write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from modelward.core.evidence import Evidence
     from modelward.reporting.result import AuditResult
 
-_PER_WITNESS = ("index", "x", "prediction", "original", "label")
+_PER_WITNESS: Final = ("index", "x", "prediction", "original", "label", "changed")
+_WORDS: Final = ("classes", "columns", "categories")
 
 
 def save_witnesses(result: AuditResult, store: Path, path: Path) -> int:
@@ -23,7 +27,10 @@ def save_witnesses(result: AuditResult, store: Path, path: Path) -> int:
 
     Arrays, one entry per witness: ``index`` (row of the data file), ``x`` (the changed input), ``original``
     (the unmodified one), ``label`` and ``prediction`` (index into ``classes``), ``norm``, ``eps``, ``check``;
-    and to read them ``classes``, for tables ``columns`` and ``categories`` (a JSON list of texts per column).
+    for texts ``changed``, a JSON list of the spans of ``x`` that differ; and to read them ``classes``, for
+    tables ``columns`` and ``categories`` (a JSON list of texts per column). Where witnesses of one run have
+    several shapes, no array holds them all: each shape then has arrays of its own, named by its first check,
+    as in ``evasion.query/x``.
 
     Returns:
         The number of witnesses.
@@ -33,25 +40,38 @@ def save_witnesses(result: AuditResult, store: Path, path: Path) -> int:
         LedgerTampered: the stored arrays are not what the evidence names.
     """
     blobs = Blobs(store / "blobs")
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*_PER_WITNESS, "norm", "eps", "check")}
-    words: dict[str, np.ndarray] = {}
-    for outcome in result.checks:
-        for evidence in outcome.evidence:
-            if "witnesses" not in evidence.attachments:
-                continue
-            arrays = blobs.get(evidence.attachments["witnesses"])
-            count = len(arrays["index"])
-            for name in _PER_WITNESS:
-                parts[name].append(arrays[name])
-            words |= {name: arrays[name] for name in ("classes", "columns", "categories")}
-            parts["norm"].append(np.full(count, str(evidence.parameters.get("norm"))))
-            parts["eps"].append(np.full(count, evidence.parameters.get("eps"), dtype=np.float64))
-            parts["check"].append(np.full(count, evidence.check))
-    whole = {name: np.concatenate(found) if found else np.empty(0) for name, found in parts.items()}
+    alike: dict[tuple[object, ...], list[dict[str, np.ndarray]]] = {}
+    for evidence in (item for outcome in result.checks for item in outcome.evidence):
+        if "witnesses" in evidence.attachments:
+            arrays = _of(evidence, blobs.get(evidence.attachments["witnesses"]))
+            alike.setdefault((arrays["x"].dtype.kind == "U", arrays["x"].shape[1:]), []).append(arrays)
+    whole: dict[str, np.ndarray] = {}
+    for parts in alike.values():
+        prefix = f"{parts[0]['check'][0]}/" if len(alike) > 1 else ""
+        whole |= {prefix + name: array for name, array in _joined(parts).items()}
+    if not alike:
+        whole = {name: np.empty(0) for name in (*_PER_WITNESS[:-1], "norm", "eps", "check")}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **whole, **words)
+    np.savez_compressed(buffer, allow_pickle=False, **whole)
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
         raise OutputUnwritable(f"{path}: the witnesses cannot be written ({error.strerror})") from error
-    return len(whole["index"])
+    return sum(len(arrays["index"]) for parts in alike.values() for arrays in parts)
+
+
+def _of(evidence: Evidence, stored: dict[str, NDArray[np.generic]]) -> dict[str, np.ndarray]:
+    """The arrays of one piece of evidence, with what the evidence says of all of them."""
+    count = len(stored["index"])
+    return {
+        **{name: stored[name] for name in (*_PER_WITNESS, *_WORDS) if name in stored},
+        "norm": np.full(count, str(evidence.parameters.get("norm"))),
+        "eps": np.full(count, evidence.parameters.get("eps"), dtype=np.float64),
+        "check": np.full(count, evidence.check),
+    }
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    words = {name: parts[0][name] for name in _WORDS if name in parts[0]}
+    others = [name for name in parts[0] if name not in words]
+    return {name: np.concatenate([part[name] for part in parts]) for name in others} | words

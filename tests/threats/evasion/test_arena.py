@@ -54,6 +54,8 @@ def test_only_misclassified_candidates_become_witnesses(case):
     kept = where.witnesses()
     assert kept["index"].tolist() == [9, 12]
     assert kept["prediction"].tolist() == [1, 1]
+    assert kept["scale"].shape == points.x.shape[1:]
+    assert np.array_equal(kept["scale"], np.broadcast_to(points.box.scale, points.x.shape[1:]))
     np.testing.assert_allclose(where.sizes(), 0.2)
     assert where.standing.tolist() == [i not in {3, 4} for i in range(10)]
     assert where.tried.all()

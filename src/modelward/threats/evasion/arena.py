@@ -208,8 +208,9 @@ class Arena:
         Returns:
             ``index`` (m,) int64 row numbers; ``x`` and ``original`` (m, *shape), the changed and the plain
             input; ``label`` and ``prediction`` (m,) int64 index into ``classes``, the prediction -1 where the
-            model answered NaN, raised, or chose a class without a label; ``classes`` (k,) texts; for tables
-            ``columns`` (d,) names and ``categories`` (d,) JSON lists of the texts that the codes stand for.
+            model answered NaN, raised, or chose a class without a label; ``classes`` (k,) texts; ``scale``
+            (*shape) float64 the size of one unit of eps; for tables ``columns`` (d,) names and ``categories``
+            (d,) JSON lists of the texts that the codes stand for.
         """
         names = {label: i for i, label in enumerate(self.points.data.labels)}
         classes = [names.get(name, -1) for name in self.points.model.outputs.classes]
@@ -222,6 +223,7 @@ class Arena:
             "original": self.points.data.x[broken],
             "label": self.points.data.y[broken] if self.points.data.y is not None else broken,
             "classes": np.array(self.points.data.labels, dtype=np.str_),
+            "scale": np.broadcast_to(self.points.data.box.scale, self.reach.shape).astype(np.float64),
             "columns": np.array([column.name for column in columns], dtype=np.str_),
             "categories": np.array([json.dumps(column.categories) for column in columns], dtype=np.str_),
         }
