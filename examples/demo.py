@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-FOLDERS = ("medical", "images", "fraud")
+FOLDERS = ("medical", "images", "fraud", "text")
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
 
 
@@ -53,6 +53,7 @@ AUDITS = (
     Audit("images-usual", "images/modelward.toml", "A convolutional network reads digits, as ONNX."),
     Audit("images-certified", "images/certified.toml", "The same network, trained to be provably robust."),
     Audit("fraud", "fraud/modelward.toml", "LightGBM finds fraud, with a gap planted between age groups."),
+    Audit("text", "text/modelward.toml", "A filter tells spam by its words; five edits may fool it."),
 )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import modelward
 from modelward.artifact.verdict import inspect
+from modelward.core.catalogue import CHECKS
 from modelward.core.digest import file_digest
 from modelward.verbs.config import read_config
 
@@ -20,6 +21,7 @@ FILES = {
     "medical": "train.csv test.csv forest.skops forest.joblib xgboost.json mlp.pt mlp.py forest-tampered.pkl",
     "images": "train.npz test.npz cnn.onnx cnn.safetensors cnn-certified.safetensors cnn.py",
     "fraud": "train.csv.gz test.csv.gz test.parquet fraud.txt",
+    "text": "train.csv test.csv words.skops",
 }
 EVERY = {
     "accuracy",
@@ -40,6 +42,10 @@ AUDITS = {
     "images/modelward.toml": (EVERY, "fail"),
     "images/certified.toml": (EVERY, "pass"),
     "fraud/modelward.toml": (EVERY | {"group-gap"}, "fail"),
+    "text/modelward.toml": (
+        {"accuracy", "auc", "calibration-error", "robust-accuracy", "load-is-inert"},
+        "unknown",
+    ),
 }
 
 
@@ -169,7 +175,7 @@ class TestMedical:
         assert [finding.severity for finding in result.findings] == ["critical"]
         assert "os.system" in result.findings[0].message
         assert [run.check for run in result.checks] == ["artifact.pickle"]
-        assert len(result.skipped) == 8
+        assert len(result.skipped) == len(CHECKS) - 1
 
     def test_the_tampered_file_is_a_whole_pickle_with_a_harmless_command(self, trained):
         opcodes = [
@@ -379,3 +385,36 @@ class TestDemo:
         audits = script("demo.py").AUDITS
         assert len({item.name for item in audits}) == len(audits)
         assert all(json.dumps(item.about).isascii() and item.about.endswith(".") for item in audits)
+
+
+class TestText:
+    def test_a_second_training_gives_the_same_messages_and_the_same_answers(self, trained, retrained):
+        import skops.io
+
+        first, second = trained / "text", retrained / "text"
+        for name in ("train.csv", "test.csv"):
+            assert file_digest(second / name) == file_digest(first / name), name
+        texts = (first / "test.csv").read_text().splitlines()[1:100]
+        models = [skops.io.load(folder / "words.skops") for folder in (first, second)]
+        assert np.array_equal(*[model.predict_proba(texts) for model in models])
+
+    def test_no_word_alone_decides(self, script):
+        messages = script("text/generate.py").generate(4000, seed=1)
+        assert (messages.label == "spam").mean() == pytest.approx(0.2, abs=0.02)
+        for word in ("free", "call", "camera", "tickets", "reply"):
+            holds = messages[messages.text.str.contains(word)]
+            assert 0.02 < (holds.label == "spam").mean() < 0.98, word
+
+    def test_other_messages_can_be_given(self, script, tmp_path):
+        rows = [f"{'win a prize' if i % 3 else 'NA'} {i},{'spam' if i % 3 else 'ham'}" for i in range(60)]
+        (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows]))
+        script("text/train.py").main(tmp_path / "out", tmp_path / "own.csv")
+        lines = (tmp_path / "out" / "train.csv").read_text().splitlines()
+        assert len(lines) == 31
+        assert any(line.startswith("NA ") for line in lines)
+
+    def test_five_edits_do_what_one_does_not(self, audited):
+        result = audited("text/modelward.toml")
+        one, five = (claim(result, "robust-accuracy", eps=eps).bracket.upper for eps in (1.0, 5.0))
+        assert one >= 0.9
+        assert five < one

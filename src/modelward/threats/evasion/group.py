@@ -97,7 +97,10 @@ class Group:
     @property
     def where(self) -> str:
         """The threat in words."""
-        norm, size = str(self.scope["norm"]), f"{self.scope['eps']:.4g} {self.scope['unit']}"
+        norm, unit = str(self.scope["norm"]), str(self.scope["unit"])
+        if self.eps == 1 and unit in {"edits", "words", "pixels", "features"}:
+            unit = unit[:-1]
+        size = f"{self.eps:.4g} {unit}"
         if norm in {"l0", "edits", "words"}:
             return f"change of at most {size}"
         if norm == "patch":

@@ -147,7 +147,7 @@ def test_claim_in_words(attack, text_model):
     texts = [" ".join(keywords(k)) for k in (1, 2)]
     evidence, _, _ = attack(texts, ["yes"] * 2, text_model(whole_words), eps=(1, 0.1))
     first, second = judge_robust_accuracy(evidence).claims
-    assert first.statement.startswith("Under any change of at most 1 edits, of 2 points")
+    assert first.statement.startswith("Under any change of at most 1 edit, of 2 points")
     assert "change of at most 0.1 of the characters" in second.statement
     assert (first.bracket.lower, first.bracket.upper) == (None, 0.5)
 

@@ -1,0 +1,113 @@
+"""Audits of models that read texts, from file to saved witnesses."""
+
+import json
+
+import numpy as np
+import pytest
+
+import modelward
+from modelward.errors import ColumnMissing, ShapeMismatch
+from modelward.threats.evasion.text.threat import TextThreat
+from modelward.verbs.config import read_config
+from modelward.verbs.witnesses import save_witnesses
+
+SPAM = "claim your free prize now and call us today"
+HAM = "see you at home tonight after the long meeting"
+
+
+def keyword(texts):
+    """Knows one word."""
+    found = np.array([float("free" in text.split()) for text in texts])
+    return np.column_stack([1 - found, found])
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Options of a short audit; keywords replace parts."""
+
+    def make(**changes):
+        parts = {
+            "store": tmp_path / "store",
+            "eps": (1,),
+            "preset": "quick",
+            "limit": 8,
+            "classes": ("ham", "spam"),
+        }
+        return modelward.AuditOptions(**parts | changes)
+
+    return make
+
+
+@pytest.fixture
+def messages(tmp_path):
+    path = tmp_path / "messages.csv"
+    rows = [f"{SPAM} {i},spam" for i in range(4)] + [f"{HAM} {i},ham" for i in range(4)]
+    path.write_text("\n".join(["message,kind", *rows]))
+    return path
+
+
+def test_a_function_of_texts_is_attacked_and_all_else_says_why_not(options, messages, tmp_path):
+    chosen = options(label="kind", text="message")
+    result = modelward.audit(keyword, str(messages), chosen)
+    bracket = next(claim.bracket for claim in result.claims if claim.id == "robust-accuracy")
+    assert (bracket.lower, bracket.upper) == (None, 0.5)
+    assert {run.check for run in result.checks} == {"quality", "evasion.text"}
+    assert all(len(skipped.reason) > 10 for skipped in result.skipped)
+    assert "--text message" in result.command
+    count = save_witnesses(result, chosen.store, tmp_path / "witnesses.npz")
+    assert count == 4
+    with np.load(tmp_path / "witnesses.npz", allow_pickle=False) as held:
+        for x, original, spans in zip(held["x"], held["original"], held["changed"], strict=True):
+            assert "free" not in str(x).split()
+            assert str(original).startswith(SPAM)
+            assert TextThreat("edits", 1.0).admits(str(original), str(x))
+            assert all(0 <= start <= end <= len(str(x)) for start, end in json.loads(str(spans)))
+        assert set(held["norm"].tolist()) == {"edits"}
+
+
+def test_lists_of_texts(options):
+    texts, labels = [SPAM] * 4 + [HAM] * 4, ["spam"] * 4 + ["ham"] * 4
+    result = modelward.audit(keyword, (texts, labels), options(checks=("quality",)))
+    assert next(claim.value for claim in result.claims if claim.id == "accuracy") == 1.0
+
+
+def test_a_wrong_column_is_named(options, messages):
+    with pytest.raises(ColumnMissing, match="'message'"):
+        modelward.audit(keyword, str(messages), options(label="kind", text="mesage"))
+
+
+def test_a_pipeline_of_texts_says_that_it_needs_them(options, messages, tmp_path):
+    text = pytest.importorskip("sklearn.feature_extraction.text")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(text.TfidfVectorizer(), LogisticRegression()).fit([SPAM, HAM], ["spam", "ham"])
+    table = tmp_path / "two.csv"
+    table.write_text("message,length,kind\n" + "".join(f"{SPAM},{i},spam\n{HAM},{i},ham\n" for i in range(4)))
+    with pytest.raises(ShapeMismatch, match="the model takes texts"):
+        modelward.audit(model, str(table), options(label="kind"))
+    result = modelward.audit(model, str(table), options(label="kind", text="message", checks=("quality",)))
+    assert result.complete
+
+
+def test_word_vectors_add_a_norm_and_are_part_of_the_run(options, messages, tmp_path):
+    chosen = options(label="kind", text="message")
+    runs = []
+    for near in ("1 0.1", "0 1"):
+        (tmp_path / "vectors.txt").write_text(f"free 1 0\ncostless {near}\n")
+        given = options(label="kind", text="message", vectors=str(tmp_path / "vectors.txt"))
+        runs.append(modelward.audit(keyword, str(messages), given))
+    found = [
+        next(claim.bracket.upper for claim in result.claims if claim.scope.get("norm") == "words")
+        for result in runs
+    ]
+    assert found == [0.5, 1.0]
+    assert len({result.run for result in (*runs, modelward.audit(keyword, str(messages), chosen))}) == 3
+
+
+def test_configuration(messages, tmp_path):
+    (tmp_path / "modelward.toml").write_text(
+        '[data]\npath = "messages.csv"\ntext = "message"\nvectors = "v.txt"\n'
+    )
+    plan = read_config(tmp_path / "modelward.toml")
+    assert (plan.options.text, plan.options.vectors) == ("message", str(tmp_path / "v.txt"))
