@@ -25,7 +25,9 @@ EPS = {
     "l0": (1.0, 6.0),
     "patch": (0.02, 0.1),
 }
-ON_PICTURES = [entry.id for entry in CHECKS if entry.id.startswith("evasion.") and entry.id != "evasion.text"]
+CLAIMS = {"robust-accuracy", "smoothed-accuracy"}
+ON_PICTURES = [entry.id for entry in CHECKS if CLAIMS & {*entry.feeds} and entry.id != "evasion.text"]
+"""Checks that speak of norms; texts have edits instead."""
 SEED = 1404
 LISTS = ("rows", "correct", "attacked", "broken", "bounded", "certified", "undecided", "abstained", "sampled")
 
@@ -167,3 +169,36 @@ def test_attacks_find_something_at_the_larger_radius(done, norm):
     measured = [result for result in results if result.reason is None]
     assert len(measured) >= 2
     assert all(result.evidence[-1].outcome["broken"] for result in measured)
+
+
+def edits(left, right):
+    """Insertions, deletions, substitutions and swaps of neighbours, by the whole table."""
+    table = np.add.outer(np.arange(len(left) + 1), np.arange(len(right) + 1))
+    for i, j in itertools.product(range(1, len(left) + 1), range(1, len(right) + 1)):
+        ways = [table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (left[i - 1] != right[j - 1])]
+        if i > 1 and j > 1 and left[i - 1] == right[j - 2] and left[i - 2] == right[j - 1]:
+            ways.append(table[i - 2, j - 2] + 1)
+        table[i, j] = min(ways)
+    return table[-1, -1]
+
+
+def test_witnesses_of_texts_hold_by_the_definitions(whole):
+    result = whole("evasion.text")
+    data = result.subjects.data
+    assert result.evidence[-1].outcome["broken"]
+    for item in result.evidence:
+        stored = result.subjects.attachments.held[item.attachments["witnesses"]]
+        assert stored["index"].tolist() == item.outcome["broken"]
+        for row, x, original, label, prediction, size in zip(
+            *(stored[name] for name in ("index", "x", "original", "label", "prediction")),
+            item.outcome["sizes"],
+            strict=True,
+        ):
+            assert original == data.x[row]
+            assert label == data.y[row]
+            assert item.parameters["norm"] == "edits"
+            assert edits(str(original), str(x)) / len(original) == pytest.approx(size)
+            assert 0 < size <= item.parameters["eps"]
+            answers = [result.model.answer([str(text)])[0].argmax() for text in (original, x)]
+            assert answers == [label, prediction]
+            assert label != prediction
