@@ -1,0 +1,1 @@
+"""Detectors of adversarial inputs, and how much of what they promise an attacker leaves of them."""
