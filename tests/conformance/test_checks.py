@@ -25,6 +25,7 @@ UNSUPPORTED = {
     "evasion.smoothing": ["unknown label", "texts"],
     "evasion.trees": ["unknown label", "no trees", "texts"],
     "evasion.corruption": ["unknown label"],
+    "evasion.cost": ["no rows"],
     "leakage.membership": ["unknown label", "same rows", "texts"],
     "bias.groups": ["unknown label", "texts"],
     "robustness.inputs": ["no probe", "texts"],

@@ -128,6 +128,13 @@ CHECKS: tuple[CheckEntry, ...] = (
         share=2,
     ),
     CheckEntry(
+        id="evasion.cost",
+        path="modelward.threats.evasion.cost.check:CostCheck",
+        summary="Genetic search for inputs that take long, by the time of each call; denser activations.",
+        needs=("model", "data"),
+        feeds=("cost-inflation",),
+    ),
+    CheckEntry(
         id="leakage.membership",
         path="modelward.threats.leakage.membership:MembershipCheck",
         summary="Tells training rows from others by the model's confidence.",
@@ -193,6 +200,11 @@ CLAIMS: tuple[ClaimEntry, ...] = (
         id="motion-accuracy",
         path="modelward.threats.evasion.corruption.judge:judge_motion_accuracy",
         summary="Share of images that stay right under every turn and shift that was tried.",
+    ),
+    ClaimEntry(
+        id="cost-inflation",
+        path="modelward.threats.evasion.cost.judge:judge_cost_inflation",
+        summary="How many times as long the model takes, or is kept busy, by the dearest input found.",
     ),
     ClaimEntry(
         id="membership-auc",
