@@ -254,6 +254,7 @@ def _differentiable(
     if format_ != "onnx" or model.spec is None:
         return None, f"{format_} models have no gradients"
     try:
+        from modelward.adapters.batches import AnyBatch
         from modelward.adapters.onnx_import.importer import import_onnx
 
         samples = np.asarray(data.x[:64], dtype=np.float32)
@@ -261,7 +262,9 @@ def _differentiable(
         statement = reading.statement
         if statement == "probability" and imported.tail == "sigmoid":
             statement = "logit"
-        return DifferentiableModel(model, _columns(imported.module, statement), imported.tolerance), ""
+        size = imported.input_shape[0]
+        module = imported.module if size is None else AnyBatch(imported.module, size)
+        return DifferentiableModel(model, _columns(module, statement), imported.tolerance), ""
     except (ExtraMissing, OperatorUnsupported, ModelRaised) as error:
         return None, f"no differentiable copy: {error}"
 

@@ -244,11 +244,18 @@ def test_an_input_too_large_to_be_meant(save):
             import_onnx(save([("Relu", ["x"], ["y"], {})], shape=shape), samples=None)
 
 
+def _takes_strings(model):
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+
+
 def test_inputs_other_than_one_float_tensor(save):
     with pytest.raises(OperatorUnsupported, match=r"2 inputs \(x, z\)"):
         read_network(edited(save(LINEAR, WEIGHTS), lambda model: model.graph.input.add(name="z")))
-    with pytest.raises(OperatorUnsupported, match="not a float32"):
+    with pytest.raises(OperatorUnsupported, match=r"'x' holds whole numbers .* no gradients are defined"):
         read_network(save([("Relu", ["x"], ["y"], {})], dtype="int64", output_type=1))
+    strings = edited(save(LINEAR, WEIGHTS), _takes_strings)
+    with pytest.raises(OperatorUnsupported, match="not a float32"):
+        read_network(strings)
     with pytest.raises(OperatorUnsupported, match="no batch axis"):
         import_onnx(save([("Relu", ["x"], ["y"], {})], shape=(3,)), samples=None)
 

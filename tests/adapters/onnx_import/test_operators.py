@@ -41,6 +41,8 @@ def graph(name, nodes, shape, constants, *, opset=17):
 
 
 W = f32(4, 3, 3, 3)
+TRIANGLE = np.triu(np.ones((3, 3), dtype=bool), 1)
+C33 = {"c": f32(3, 3)}
 CASES = [
     case("plain", "Conv", IMAGE, [W]),
     case("bias", "Conv", IMAGE, [W, f32(4)]),
@@ -258,6 +260,83 @@ CASES = [
         }
         | HALF,
     ),
+    case("repeats-an-axis", "Expand", (1, 4), [i64(1, 3, 1)]),
+    case("adds-an-axis-of-one", "Expand", (3,), [i64(1, 3)]),
+    case("signal", "Tile", (2, 3), [i64(1, 2, 1)]),
+    case("signal-both", "Tile", (2, 3), [i64(1, 3, 2)]),
+    graph("Where-constant-first", [("Where", ["m", "c", "x"], ["y"], {})], (3, 3), {"m": TRIANGLE} | C33),
+    graph("Where-constant-last", [("Where", ["m", "x", "c"], ["y"], {})], (3, 3), {"m": TRIANGLE} | C33),
+    graph(
+        "Where-two-signals",
+        [("Relu", ["x"], ["r"], {}), ("Where", ["m", "x", "r"], ["y"], {})],
+        (3, 3),
+        {"m": TRIANGLE},
+    ),
+    graph(
+        "Where-attention",
+        [("Where", ["m", "never", "x"], ["w"], {}), ("Softmax", ["w"], ["s"], {}), ("Neg", ["s"], ["y"], {})],
+        (3, 3),
+        {"m": TRIANGLE, "never": np.float32(-np.inf)},
+    ),
+    graph(
+        "Trilu-Where",
+        [
+            ("Trilu", ["c", "k"], ["t"], {"upper": 0}),
+            ("Trilu", ["t"], ["u"], {}),
+            ("Add", ["x", "u"], ["y"], {}),
+        ],
+        (3, 3),
+        {"k": i64(1)[0]} | C33,
+    ),
+    graph(
+        "Mod",
+        [
+            ("Mod", ["a", "b"], ["r"], {}),
+            ("Mod", ["a", "b"], ["f"], {"fmod": 1}),
+            ("Add", ["r", "f"], ["s"], {}),
+            ("Cast", ["s"], ["c"], {"to": 1}),
+            ("Mul", ["x", "c"], ["y"], {}),
+        ],
+        (4,),
+        {"a": i64(-7, 7, -7, 7), "b": i64(3, 3, -3, -3)},
+    ),
+    case("weights", "Einsum", (3, 4), [f32(4, 5)], equation=b"bid,de->bie"),
+    case("weights-of-heads", "Einsum", (3, 4), [f32(4, 2, 5)], equation=b"bid,dhe -> bhie"),
+    case("constant-per-head", "Einsum", (3, 4), [f32(3, 5)], equation=b"bid,ik->bkd"),
+    graph("Einsum-scores", [("Einsum", ["x", "x"], ["y"], {"equation": b"bid,bjd->bij"})], (3, 4), {}),
+    graph("Einsum-flipped", [("Einsum", ["x", "x"], ["y"], {"equation": b"bid,bjd->bji"})], (3, 4), {}),
+    graph("Einsum-heads", [("Einsum", ["x", "x"], ["y"], {"equation": b"bnhd,bmhd->bhnm"})], (3, 2, 4), {}),
+    graph("Einsum-two-sums", [("Einsum", ["x", "x"], ["y"], {"equation": b"bihd,bjhd->bij"})], (3, 2, 4), {}),
+    graph("Einsum-dot", [("Einsum", ["x", "x"], ["y"], {"equation": b"bid,bid->bi"})], (3, 4), {}),
+    *(
+        graph(
+            f"Concat-{name}",
+            [
+                ("Shape", ["x"], ["s"], {}),
+                ("Gather", ["s", "zero"], ["n"], {"axis": 0}),
+                ("Concat", ["n", "rest"], ["t"], {"axis": 0}),
+                ("Expand", ["token", "t"], ["tokens"], {}),
+                ("Concat", parts, ["y"], {"axis": 1}),
+            ],
+            (2, 3),
+            {"zero": i64(0), "rest": i64(1, 3), "token": f32(1, 1, 3)},
+        )
+        for name, parts in {
+            "before": ["tokens", "x"],
+            "after": ["x", "tokens"],
+            "between": ["x", "tokens", "x", "tokens"],
+        }.items()
+    ),
+    graph(
+        "Add-repeated-constant",
+        [
+            ("Shape", ["x"], ["s"], {}),
+            ("Expand", ["row", "s"], ["rows"], {}),
+            ("Sub", ["rows", "x"], ["y"], {}),
+        ],
+        (2, 3),
+        {"row": f32(1, 2, 3)},
+    ),
 ]
 
 
@@ -404,9 +483,18 @@ REFUSED = [
     ("Gather", {"axis": 1}, [np.array([[0, 1]])], ROW, "indices of 2 axes"),
     ("Reshape", {}, [f32(2)], ROW, "not a list of integers"),
     ("Dropout", {}, [np.float32(0.5), np.array(True)], ROW, "training_mode"),
-    ("Tile", {}, [i64(1, 2)], ROW, "computed from the data"),
+    ("Tile", {}, [i64(2, 1)], ROW, "depends on the batch size"),
+    ("Trilu", {}, [], (6, 6), "computed from the data"),
+    ("Mod", {}, [f32(6)], ROW, "computed from the data"),
+    ("Where", {}, [f32(6), f32(6)], ROW, "computed from the data"),
+    ("Einsum", {"equation": b"bi->b"}, [], ROW, "no product of two factors"),
+    ("Einsum", {"equation": b"bi,ij"}, [f32(6, 2)], ROW, "no product of two factors"),
+    ("Einsum", {"equation": b"...i,ij->...j"}, [f32(6, 2)], ROW, "ellipsis"),
+    ("Einsum", {"equation": b"bi,ii->b"}, [f32(6, 6)], ROW, "a letter twice"),
+    ("Einsum", {"equation": b"bi,ij->b"}, [f32(6, 2)], ROW, "one factor alone"),
+    ("Einsum", {"equation": b"bi,ijk->bjk"}, [f32(6, 2)], ROW, "does not fit 2 and 2 axes"),
     ("ConstantOfShape", {}, [], ROW, "computed from the data"),
-    ("Expand", {}, [i64(2, 1, 6)], ROW, "repeated|batch"),
+    ("Expand", {}, [i64(4, 6)], ROW, "cannot be applied"),
 ]
 
 

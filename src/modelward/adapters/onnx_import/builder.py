@@ -37,6 +37,20 @@ class Constant:
         first = self.probes[0]
         return all(probe is first or torch.equal(probe, first) for probe in self.probes)
 
+    def row(self) -> Constant | None:
+        """The value with the axis that follows the batch cut to one entry; None where its entries differ."""
+        if self.static:
+            return self
+        first, *others = (tuple(probe.shape) for probe in self.probes)
+        if any(len(other) != len(first) for other in others):
+            return None
+        moving = [i for i, lengths in enumerate(zip(first, *others, strict=True)) if len(set(lengths)) > 1]
+        if len(moving) != 1:
+            return None
+        row = self.probes[0].narrow(moving[0], 0, 1)
+        same = all(torch.equal(probe, row.expand_as(probe)) for probe in self.probes)
+        return Constant((row,) * len(self.probes)) if same else None
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -70,6 +84,18 @@ def fixed_dims(value: Value, start: int) -> tuple[int, ...]:
     if any(other != first for other in others):
         raise OperatorUnsupported("an axis other than the first depends on the batch size")
     return first
+
+
+def fixed_length(value: Value, axis: int) -> int:
+    """The length of one axis, which must not depend on the batch size.
+
+    Raises:
+        OperatorUnsupported: it does.
+    """
+    lengths = {shape[axis] for shape in shapes(value)}
+    if len(lengths) != 1:
+        raise OperatorUnsupported(f"the length of axis {axis} depends on the batch size")
+    return lengths.pop()
 
 
 def axis_of(axis: int, dims: int) -> int:
@@ -113,6 +139,7 @@ class Builder:
         """Apply a torch function: at once where all arguments are constants, else as a graph node."""
         probes = tuple(self._measure(function, args, kwargs, i) for i in range(len(self.input.probes)))
         if any(isinstance(value, Signal) for value in _flat(args)):
+            args = self._broadcast(function, args, kwargs, probes)
             written = tuple(self._operand(argument) for argument in args)
             plain = {name: self._operand(value) for name, value in kwargs.items()}
             return Signal(probes, self.graph.call_function(function, written, plain))
@@ -178,6 +205,26 @@ class Builder:
         if pick and pick == list(range(pick[0], pick[0] + len(pick))):
             return self.call(torch.narrow, x, axis, pick[0], len(pick))
         return self.call(torch.index_select, x, axis, self.constant(torch.tensor(pick, dtype=torch.int64)))
+
+    def _broadcast(
+        self,
+        function: Callable[..., Tensor],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        probes: tuple[Tensor, ...],
+    ) -> tuple[object, ...]:
+        """The arguments with constants repeated over the batch cut to one row, where that broadcasts."""
+        rows = {
+            value: value.row() for value in _flat(args) if isinstance(value, Constant) and not value.static
+        }
+        if not rows or None in rows.values():
+            return args
+        cut = tuple(rows.get(arg, arg) if isinstance(arg, Constant) else arg for arg in args)
+        try:
+            measured = [self._measure(function, cut, kwargs, i).shape for i in range(len(probes))]
+        except RuntimeError:  # the function does not broadcast
+            return args
+        return cut if measured == [probe.shape for probe in probes] else args
 
     def _measure(
         self, function: Callable[..., Tensor], args: tuple[object, ...], kwargs: dict[str, object], i: int

@@ -139,6 +139,35 @@ def _softmax(function: TensorFunction, b: Builder, op: Operation) -> Value:
     return b.reshape(b.call(function, joined, dim=axis), shapes(x))
 
 
+def _where(b: Builder, op: Operation) -> Value:
+    """A choice by a constant mask, written as products with 0 and 1: exact, and linear in the sides.
+
+    A constant that is chosen (minus infinity in attention) is added, never multiplied.
+    """
+    mask, *sides = (op.value(i) for i in range(3))
+    if isinstance(mask, Signal):
+        raise OperatorUnsupported("input 0 is computed from the data, not a constant")
+    if not any(isinstance(side, Signal) for side in sides):
+        return b.call(torch.where, mask, *sides)
+    parts = []
+    for side, chosen in zip(sides, (mask, b.call(torch.logical_not, mask)), strict=True):
+        if isinstance(side, Constant):
+            zero = b.constant(torch.zeros((), dtype=side.probes[0].dtype))
+            parts.append(b.call(torch.where, chosen, side, zero))
+        else:
+            parts.append(b.call(torch.mul, side, b.cast(chosen, side.probes[0].dtype)))
+    return b.call(torch.add, *parts)
+
+
+def _mod(b: Builder, op: Operation) -> Value:
+    """On constants: the remainder with the divisor's sign, or with fmod the dividend's, as in C."""
+    function = torch.fmod if op.integer("fmod", 0) else torch.remainder
+    _, divisor = op.constants_only()
+    if any((probe == 0).any() for probe in divisor.probes):
+        raise OperatorUnsupported("a remainder of a division by zero")
+    return _folded(function, b, op)
+
+
 def _cast(b: Builder, op: Operation) -> Value:
     op.integer("saturate", 1)  # concerns 8-bit floats only, which are refused
     target = op.integer("to")
@@ -179,7 +208,6 @@ _FOLDED: Final[dict[str, TensorFunction]] = {
     "LessOrEqual": operator.le,
     "Not": torch.logical_not,
     "Or": torch.logical_or,
-    "Where": torch.where,
 }
 _OTHERS: Final[dict[str, Translator]] = {
     "Cast": _cast,
@@ -193,9 +221,11 @@ _OTHERS: Final[dict[str, Translator]] = {
     "Identity": _identity,
     "LeakyRelu": _leaky_relu,
     "LogSoftmax": partial(_softmax, functional.log_softmax),
+    "Mod": _mod,
     "PRelu": _prelu,
     "Pow": _pow,
     "Softmax": partial(_softmax, functional.softmax),
+    "Where": _where,
 }
 
 ELEMENTWISE: Final[dict[str, Translator]] = {

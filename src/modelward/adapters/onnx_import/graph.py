@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 ML: Final = "ai.onnx.ml"
 FLOATS: Final = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
+_WHOLE: Final = {
+    onnx.TensorProto.INT8,
+    onnx.TensorProto.UINT8,
+    onnx.TensorProto.INT16,
+    onnx.TensorProto.INT32,
+    onnx.TensorProto.INT64,
+}
 OPSETS: Final = range(7, 29)
 LARGEST_FILE: Final = 2**31 - 2**20  # protobuf cannot encode 2 GiB; onnxruntime is given one buffer
 _LABEL_PATH: Final = {
@@ -112,6 +119,11 @@ def read_network(path: Path) -> Network:
         names = ", ".join(plain(entry.name) for entry in inputs) or "none"
         raise OperatorUnsupported(f"{path.name} has {len(inputs)} inputs ({names}); one is supported")
     kind = inputs[0].type.tensor_type
+    if kind.elem_type in _WHOLE:
+        raise OperatorUnsupported(
+            f"input {inputs[0].name!r} holds whole numbers (ids of tokens or categories), "
+            "for which no gradients are defined"
+        )
     if kind.elem_type not in FLOATS:
         raise OperatorUnsupported(f"input {inputs[0].name!r} is not a float32 or float64 tensor")
     return Network(

@@ -61,7 +61,7 @@ class ImportedModule:
 def import_onnx(
     path: Path, *, samples: NDArray[np.generic] | None, seed: int = 0, tolerance: float = 1e-4
 ) -> ImportedModule:
-    """Import an ONNX graph of MLP, CNN or ResNet kind as a torch.fx.GraphModule, or refuse.
+    """Import an ONNX graph (MLP, CNN, ResNet, transformer encoder) as a torch.fx.GraphModule, or refuse.
 
     The module is compared with onnxruntime on all `samples` (pass a subset of large data) and on random
     inputs around their range, at several batch sizes; with a fixed batch size, onnxruntime runs at that size.
@@ -155,6 +155,8 @@ def _attempt(
     module = fx.GraphModule(builder.root, builder.graph, "ImportedOnnx").eval()
     module.graph.eliminate_dead_code()
     rewrite.fuse_gelu(module)
+    rewrite.fuse_layer_norm(module)
+    rewrite.finite_masks(module)
     module.delete_all_unused_submodules()
     module.graph.lint()
     module.recompile()

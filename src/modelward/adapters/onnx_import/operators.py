@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from modelward.adapters.onnx_import import layers
-from modelward.adapters.onnx_import.builder import Builder, Signal, Value, bounded
+from modelward.adapters.onnx_import import layers, products
+from modelward.adapters.onnx_import.builder import Builder, Signal, Value, bounded, shapes
 from modelward.adapters.onnx_import.elementwise import ELEMENTWISE
 from modelward.adapters.onnx_import.graph import Node, first_line
 from modelward.adapters.onnx_import.linear_models import LINEAR_MODELS
@@ -31,6 +31,7 @@ TRANSLATORS: Final[dict[str, Callable[[Builder, Operation], Value | tuple[Value 
     "GlobalAveragePool": layers.global_average,
     "GlobalMaxPool": layers.global_max,
     "LayerNormalization": layers.layer_norm,
+    "Einsum": products.einsum,
     "MatMul": layers.matmul,
     "MaxPool": layers.max_pool,
     **ELEMENTWISE,
@@ -60,6 +61,7 @@ def translate(network: Network, shape: tuple[int, ...], batches: tuple[int, ...]
         "x", tuple(torch.empty(bounded((batch, *shape)), dtype=dtype, device="meta") for batch in batches)
     )
     values: dict[str, Value] = {network.input_name: builder.input}
+    builder.input.node.meta["shape"] = shapes(builder.input)[0]
     fixed = network.dims[0] if network.dims else None
     for node in network.nodes:
         if node.operator not in TRANSLATORS:
@@ -72,6 +74,8 @@ def translate(network: Network, shape: tuple[int, ...], batches: tuple[int, ...]
         for name, result in zip(node.outputs, results, strict=False):
             if result is not None:
                 values[name] = result
+            if isinstance(result, Signal):
+                result.node.meta.setdefault("shape", shapes(result)[0])
             if isinstance(result, Signal) and result is not builder.input:
                 result.node.meta.setdefault("onnx", node)
                 result.node.meta.setdefault("tensor", name)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from modelward.adapters.onnx_import.builder import Signal
 
+MASKED: Final = -1e30
+"""What stands for minus infinity in attention: beside it, every float32 score vanishes in the softmax."""
+
 
 @final
 @dataclass(frozen=True)
@@ -140,3 +143,101 @@ def _first(node: fx.Node) -> fx.Node:
     if not isinstance(argument, fx.Node):
         raise TypeError(f"{node.name} has no computed input")
     return argument
+
+
+def fuse_layer_norm(module: fx.GraphModule) -> None:
+    """Replace (x - mean) / sqrt(variance + eps), and a constant factor and term after it, by one LayerNorm.
+
+    Source: Ba, Kiros and Hinton, Layer Normalization, arXiv:1607.06450v1, section 3; exporters before opset
+    17 write it out.
+    """
+    for root in [node for node in module.graph.nodes if node.target is torch.sqrt]:
+        found = _standardised(module, root)
+        if found is None:
+            continue
+        x, shape, eps, end = found
+        tensors: dict[str, Tensor] = {}
+        for name, target in (("weight", torch.mul), ("bias", torch.add)):
+            after = _only_user(end, target)
+            tensor = None if after is None else _trailing(module, after, end, shape)
+            if after is not None and tensor is not None:
+                tensors[name], end = tensor, after
+        layer = nn.LayerNorm(shape, eps=eps, dtype=next(iter(tensors.values())).dtype if tensors else None)
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                layer.get_parameter(name).copy_(tensor.broadcast_to(shape))
+        name = f"layer_norm_{root.name}"
+        module.add_submodule(name, layer.eval().requires_grad_(requires_grad=False))
+        with module.graph.inserting_after(end):
+            whole = module.graph.call_module(name, (x,))
+        whole.meta.update(end.meta)
+        end.replace_all_uses_with(whole)
+        module.graph.eliminate_dead_code()
+
+
+def finite_masks(module: fx.GraphModule) -> None:
+    """Replace minus infinity by -1e30 where it is added to what a softmax over the last axis takes.
+
+    The softmax gives 0 there all the same (a row that is masked whole is left alone), and a bound on it stays
+    finite.
+    """
+    for node in list(module.graph.nodes):
+        if node.target is not functional.softmax or _first(node).target is not torch.add:
+            continue
+        gate = _first(node)
+        for argument in gate.args:
+            if not (isinstance(argument, fx.Node) and argument.op == "get_attr"):
+                continue
+            mask = operator.attrgetter(str(argument.target))(module)
+            hidden = torch.isneginf(mask)
+            last = node.kwargs["dim"] == len(node.meta.get("shape", ())) - 1
+            if last and list(gate.users) == [node] and hidden.any() and not hidden.all(-1).any():
+                name = f"mask_{argument.target}"
+                module.register_buffer(name, mask.masked_fill(hidden, MASKED))
+                with module.graph.inserting_before(gate):
+                    gate.replace_input_with(argument, module.graph.get_attr(name))
+
+
+def _standardised(module: nn.Module, root: fx.Node) -> tuple[fx.Node, list[int], float, fx.Node] | None:
+    """X, the lengths of the normalised axes, eps and the quotient, where `root` is its standard deviation."""
+    gate = root.args[0]
+    if not isinstance(gate, fx.Node) or gate.target is not torch.add:
+        return None
+    eps = next((number for number in (_number(module, a) for a in gate.args) if number is not None), None)
+    variance = next((a for a in gate.args if isinstance(a, fx.Node) and a.target is torch.mean), None)
+    square = None if variance is None else _first(variance)
+    if eps is None or variance is None or square is None:
+        return None
+    centred = _first(square)
+    squared = (square.target is torch.pow and square.args[1] == 2) or (
+        square.target is torch.mul and square.args == (centred, centred)
+    )
+    if not squared or centred.target is not torch.sub:
+        return None
+    x, mean = centred.args
+    if not isinstance(x, fx.Node) or not isinstance(mean, fx.Node) or mean.target is not torch.mean:
+        return None
+    axes, sizes = mean.args[1], x.meta.get("shape", ())
+    same = (
+        mean.args[0] is x and variance.args[1] == axes and mean.kwargs == variance.kwargs == {"keepdim": True}
+    )
+    if not same or not isinstance(axes, tuple) or axes != tuple(range(len(sizes) - len(axes), len(sizes))):
+        return None
+    end = _only_user(root, torch.div)
+    if end is None and (inverse := _only_user(root, torch.reciprocal)) is not None:
+        end = _only_user(inverse, torch.mul)
+        return (x, list(sizes[axes[0] :]), eps, end) if end is not None and centred in end.args else None
+    whole = end is not None and end.args == (centred, root)
+    return (x, list(sizes[axes[0] :]), eps, end) if whole and end is not None else None
+
+
+def _trailing(module: nn.Module, node: fx.Node, end: fx.Node, shape: list[int]) -> Tensor | None:
+    """The constant that is multiplied with or added to `end`, where it varies over the last axes alone."""
+    others = [argument for argument in node.args if argument is not end]
+    if len(others) != 1 or not isinstance(others[0], fx.Node) or others[0].op != "get_attr":
+        return None
+    tensor: Tensor = operator.attrgetter(str(others[0].target))(module)
+    extra = tensor.dim() - len(shape)
+    if any(length != 1 for length in tensor.shape[: max(extra, 0)]):
+        return None
+    return tensor.reshape(tensor.shape[max(extra, 0) :])

@@ -22,6 +22,7 @@ from modelward.adapters.onnx_import.builder import (
     axis_of,
     bounded,
     fixed_dims,
+    fixed_length,
     rank,
     shapes,
 )
@@ -102,14 +103,37 @@ def _unsqueeze(b: Builder, op: Operation) -> Value:
 def _concat(b: Builder, op: Operation) -> Value:
     parts = tuple(op.value(i) for i in range(len(op.inputs)))
     axis = axis_of(op.integer("axis"), rank(parts[0]))
-    return parts[0] if len(parts) == 1 else b.call(torch.cat, parts, axis)
+    if len(parts) == 1:
+        return parts[0]
+    kinds = {type(part) for part in parts}
+    return b.call(torch.cat, parts, axis) if len(kinds) == 1 else _around(b, parts, axis)
+
+
+def _around(b: Builder, parts: tuple[Value, ...], axis: int) -> Value:
+    """Signals and constants (a class token, say) joined: each padded with zeros to the whole, and added.
+
+    A constant stands for every row of the batch, so its batch axis is left to broadcasting.
+    """
+    lengths = [fixed_length(part, axis) for part in parts]
+    inner = rank(parts[0]) - 1 - axis
+    whole: Value | None = None
+    for i, part in sorted(enumerate(parts), key=lambda pair: isinstance(pair[1], Constant)):
+        cut = part if isinstance(part, Signal) else part.row()
+        if cut is None:
+            raise OperatorUnsupported("a constant part depends on the batch size")
+        amounts = (0, 0) * inner + (sum(lengths[:i]), sum(lengths[i + 1 :]))
+        padded = b.call(functional.pad, cut, amounts)
+        whole = padded if whole is None else b.call(torch.add, whole, padded)
+    if whole is None:
+        raise OperatorUnsupported("nothing is joined")
+    return whole
 
 
 def _split(b: Builder, op: Operation) -> tuple[Value, ...]:
     """Equal parts (the last smaller, opset 18) or stated lengths."""
     x = op.value(0)
     axis = axis_of(op.integer("axis", 0), rank(x))
-    length, count = fixed_dims(x, axis)[0], len(op.node.outputs)
+    length, count = fixed_length(x, axis), len(op.node.outputs)
     if op.opset >= 13:
         sizes = op.listing(1) if op.has(1) else None
     else:
@@ -162,7 +186,7 @@ def _gather(b: Builder, op: Operation) -> Value:
         pairs = zip(x.probes, indices.probes, strict=True)
         return Constant(tuple(probe[(slice(None),) * axis + (index.long(),)] for probe, index in pairs))
     listed = op.listing(1)
-    length = fixed_dims(x, axis)[0]
+    length = fixed_length(x, axis)
     listed = [axis_of(index, length) for index in listed]
     if indices.probes[0].dim() == 0:
         return b.call(torch.select, x, axis, listed[0])
@@ -227,7 +251,7 @@ def _constant_of_shape(b: Builder, op: Operation) -> Value:
 
 
 def _expand(b: Builder, op: Operation) -> Value:
-    """Two-way broadcasting; understood where it changes nothing, or on constants."""
+    """Two-way broadcasting; of a computed value, any axis but that of the batch is repeated."""
     x = op.value(0)
     targets = [
         np.broadcast_shapes(shape, bounded(tuple(target)))
@@ -235,18 +259,38 @@ def _expand(b: Builder, op: Operation) -> Value:
     ]
     if isinstance(x, Constant):
         return Constant(tuple(p.expand(bounded(tuple(t))) for p, t in zip(x.probes, targets, strict=True)))
-    if any(tuple(target) != shape for target, shape in zip(targets, shapes(x), strict=True)):
-        raise OperatorUnsupported("computed values are repeated")
-    del b
+    extra = len(targets[0]) - rank(x)
+    x = b.reshape(x, tuple((1,) * extra + shape for shape in shapes(x)))
+    for axis in range(len(targets[0])):
+        lengths = [shape[axis] for shape in shapes(x)]
+        if lengths != [target[axis] for target in targets]:  # then each is 1
+            wanted = {target[axis] for target in targets}
+            if len(wanted) != 1:
+                raise OperatorUnsupported("computed values are repeated over the batch")
+            x = b.take(x, axis, ([0] * wanted.pop(),) * len(x.probes))
     return x
 
 
 def _tile(b: Builder, op: Operation) -> Value:
-    (x, _), repeats = op.constants_only(), op.listings(1)
-    del b
+    x, repeats = op.value(0), op.listings(1)
     for shape, repeat in zip(shapes(x), repeats, strict=True):
         bounded(tuple(n * r for n, r in zip(shape, repeat, strict=True)))
-    return Constant(tuple(probe.tile(repeat) for probe, repeat in zip(x.probes, repeats, strict=True)))
+    if isinstance(x, Constant):
+        return Constant(tuple(probe.tile(repeat) for probe, repeat in zip(x.probes, repeats, strict=True)))
+    for axis, counts in enumerate(zip(*repeats, strict=True)):
+        if set(counts) != {1}:
+            length = fixed_length(x, axis)
+            x = b.take(x, axis, tuple(list(range(length)) * count for count in counts))
+    return x
+
+
+def _trilu(b: Builder, op: Operation) -> Value:
+    """The upper (or lower) triangle of constant matrices, from the k-th diagonal on."""
+    upper, k = bool(op.integer("upper", 1)), int(op.scalar(1)) if op.has(1) else 0
+    x = op.value(0)
+    if isinstance(x, Signal):
+        raise OperatorUnsupported("input 0 is computed from the data, not a constant")
+    return b.call(torch.triu if upper else torch.tril, x, k)
 
 
 def _range(b: Builder, op: Operation) -> Value:
@@ -297,5 +341,6 @@ SHAPES: Final[dict[str, Translator | Callable[[Builder, Operation], tuple[Value,
     "Squeeze": _squeeze,
     "Tile": _tile,
     "Transpose": _transpose,
+    "Trilu": _trilu,
     "Unsqueeze": _unsqueeze,
 }
