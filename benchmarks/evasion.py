@@ -58,8 +58,7 @@ CASES = (
     ("table", "linf", 0.02),
 )
 RADII = {
-    "mip-24": (0.12, 0.13, 0.14, 0.15, 0.16, 0.17, 0.18),
-    "mip-32": (0.14, 0.16, 0.18, 0.20, 0.22, 0.24),
+    "mip-32": (0.15, 0.16, 0.17),
 }
 TORCH = "torch==2.13.0"
 PACKAGES = {
@@ -122,9 +121,9 @@ class Task:
 
     def kept(self, tool: str) -> Path:
         """Where a peer's result is kept."""
-        return KEPT / f"{tool} {self.name} {self.seed} {self.norm} {self.eps} {self.points}.npz".replace(
-            " ", "_"
-        )
+        rows = "-".join(["rows", *map(str, self.rows)] if self.rows else [str(self.points)])
+        words = [*tool.split(), self.name, str(self.seed), self.norm, str(self.eps), rows]
+        return KEPT / ("_".join(words) + ".npz")
 
 
 class Nowhere:
@@ -221,6 +220,18 @@ def line(name: str, right: np.ndarray, result: Result, mine: Result) -> str:
     return f"  {name:<20}{left:>7.1%}{costs}{ratios}{only}"
 
 
+def attackable(task: Task, outer: float) -> tuple[int, tuple[int, ...]]:
+    """How many points fall between the task's radius and an outer one, and those attackable at the task's."""
+    target = task.kept("attackable")
+    if not target.exists():
+        net, (x, y) = task.net, task.samples
+        close = torch.nonzero(stands(net, (x, y), task.eps) & ~stands(net, (x, y), outer)).flatten().tolist()
+        rows = [i for i in close if witness(net, x[i], int(y[i]), task.eps) is not None]
+        np.savez(target, close=np.array(close), rows=np.array(rows, np.int64))
+    with np.load(target) as stored:
+        return len(stored["close"]), tuple(stored["rows"].tolist())
+
+
 def hard(name: str, seed: int, preset: str, points: int) -> tuple[int, int]:
     """How many points proved attackable AutoAttack leaves standing, and how many of them the preset breaks.
 
@@ -230,14 +241,9 @@ def hard(name: str, seed: int, preset: str, points: int) -> tuple[int, int]:
     found = won = 0
     for inner, outer in pairwise(RADII[name]):
         task = Task(name=name, seed=seed, norm="linf", eps=inner, points=points)
-        net, (x, y) = task.net, task.samples
-        close = torch.nonzero(stands(net, (x, y), inner) & ~stands(net, (x, y), outer)).flatten().tolist()
-        rows = tuple(i for i in close if witness(net, x[i], int(y[i]), inner) is not None)
-        print(
-            f"{name} seed {seed}, linf {inner}: {len(close)} close, {len(rows)} attackable",
-            end="",
-            flush=True,
-        )
+        close, rows = attackable(task, outer)
+        head = f"{name} seed {seed}, linf {inner}: {close} close, {len(rows)} attackable"
+        print(head, end="", flush=True)
         if rows:
             task = replace(task, rows=rows)
             peers = theirs(task, "AutoAttack")

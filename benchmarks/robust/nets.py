@@ -151,7 +151,7 @@ def _attacked(net: nn.Module, part: tuple[torch.Tensor, torch.Tensor], norm: str
 
 
 def stands(net: nn.Module, part: tuple[torch.Tensor, torch.Tensor], eps: float) -> torch.Tensor:
-    """(n,) points answered right, and after three times a hundred steps of Linf descent on the margin."""
+    """(n,) points answered right, and after three Linf descents of a hundred steps on the margin."""
     (x, y), here = part, torch.zeros(len(part[0]), dtype=torch.bool)
     truth = nn.functional.one_hot(y, 10).bool()
     chance = torch.Generator().manual_seed(0)
