@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from modelward.core.claim import Bracket, Claim, Part
 from modelward.core.evidence import Cost
-from modelward.reporting.sweep import HEIGHT, sweep
+from modelward.reporting.sweep import HEIGHT, Step, series, sweep
 from modelward.reporting.view import sweeps
 
-STEPS = [(0.1, Bracket(0.5, 0.8)), (0.2, Bracket(0.25, 0.6))]
+STEPS = [Step(0.1, Bracket(0.5, 0.8), "proved by CROWN: 10"), Step(0.2, Bracket(0.25, 0.6))]
 
 
 def draw(steps, clean=0.9):
@@ -40,7 +40,7 @@ def test_between_two_radii_the_proof_of_the_larger_and_the_attack_of_the_smaller
 
 
 def test_an_end_that_nobody_measured_has_no_mark_and_claims_nothing():
-    root = draw([(0.1, Bracket(None, 0.8)), (0.2, Bracket(0.25, None))], clean=None)
+    root = draw([Step(0.1, Bracket(None, 0.8)), Step(0.2, Bracket(0.25, None))], clean=None)
     marks = [(n.get("class"), n.get("cx"), n.get("cy")) for n in root.iter() if n.tag.endswith("circle")]
     assert marks == [("end attack", "50.000%", "40.0"), ("end proof", "100.000%", "150.0")]
     assert spans(root, "proved") == [(50, 100, 0, 0.25)]
@@ -54,12 +54,16 @@ def test_one_radius_is_no_sweep():
 def test_everything_drawn_is_also_said():
     root = draw(STEPS)
     told = next(node.text for node in root.iter() if node.tag.endswith("desc"))
-    assert "eps 0.1: 50.0 % proved, 80.0 % left by attacks" in told
+    said = "eps 0.1: 50.0 % proved, 30.0 % undecided, 20.0 % broken (proved by CROWN: 10)"
+    assert said in told
+    titles = [node.text for node in root.iter() if node.tag.endswith("title")]
+    assert titles == ["<t>", said, "eps 0.2: 25.0 % proved, 35.0 % undecided, 40.0 % broken"]
 
 
 def test_crowded_radii_share_a_number_and_the_largest_keeps_its_own():
-    root = draw([(eps, Bracket(0.1, 0.2)) for eps in (0.001, 0.97, 0.98, 1.0)])
-    assert [n.text for n in root.iter() if n.tag.endswith("text")] == ["eps 0", "1"]
+    root = draw([Step(eps, Bracket(0.1, 0.2)) for eps in (0.001, 0.97, 0.98, 1.0)])
+    texts = [n.text for n in root.iter() if n.tag.endswith("text")]
+    assert texts == ["0 %", "25 %", "50 %", "75 %", "100 %", "eps 0", "1"]
 
 
 @given(
@@ -67,7 +71,7 @@ def test_crowded_radii_share_a_number_and_the_largest_keeps_its_own():
     st.one_of(st.none(), st.floats(0, 1)),
 )
 def test_blocks_never_leave_the_plot(ends, clean):
-    steps = [(0.1 * (i + 1), Bracket(min(pair), max(pair))) for i, pair in enumerate(ends)]
+    steps = [Step(0.1 * (i + 1), Bracket(min(pair), max(pair))) for i, pair in enumerate(ends)]
     root = draw(steps, clean)
     for css in ("proved", "gap", "broken"):
         for left, right, low, high in spans(root, css):
@@ -95,6 +99,13 @@ def test_claims_that_differ_in_eps_only_become_one_picture():
     assert view.picture.count("<circle") == 4
 
 
+def test_a_series_holds_each_radius_once_in_order():
+    claims = [claim(eps, Bracket(0.1, 0.5)) for eps in (0.2, 0.1, 0.2)]
+    claims += [claim(0.1, Bracket(0, 1), "l2"), msgspec.structs.replace(claim(0.3, Bracket(0, 1)), n=0)]
+    ((small, large),) = series(claims)
+    assert (small, large) == (claims[1], claims[0])
+
+
 def test_the_share_right_unchanged_is_taken_from_the_evidence():
     claims = [claim(0.1, Bracket(0.2, 0.6), evidence=("a",)), claim(0.2, Bracket(0.1, 0.5), evidence=("b",))]
     (view,) = sweeps(claims, {"a": 0.95, "b": 0.9})
@@ -115,3 +126,13 @@ def test_parts_are_shown(form, audits):
     text = to_html(result) if form == "html" else to_json(result).decode()
     assert ("&lt;cat&gt;" if form == "html" else '"<cat>"') in text
     assert "2 labels apart" in text or form == "json"
+
+
+def test_kinds_of_proof_are_a_fact_and_no_warning(audits):
+    from modelward.reporting.html import to_html
+
+    note = "the query attack was cut short; proved by interval: 3, CROWN: 4"
+    claims = tuple(msgspec.structs.replace(c, note=note) if c.bracket else c for c in audits["fail"].claims)
+    page = to_html(msgspec.structs.replace(audits["fail"], claims=claims))
+    assert '<p class="note">the query attack was cut short</p>' in page
+    assert "proved by interval: 3, CROWN: 4 · " in page

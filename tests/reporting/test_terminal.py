@@ -61,7 +61,8 @@ def test_everything_that_matters_is_said(audits):
         "no finding worse than medium: 1 worse: evasion.fragile",
         "HIGH Small changes flip most decisions",
         "→ Refuse non-finite values",
-        "71.5 % to 90.5 % 200 ? undecided",
+        "Robust accuracy L∞ n = 200 eps 0.03 ███",
+        "71.5 % to 90.5 % ? undecided eps 0.1 ▒▒▒",
         "0.975 (0.953 to 0.987) 360 ✔ holds",
         "evasion.query cut: queries",
         "bias.groups No sensitive column was named",
@@ -171,3 +172,18 @@ def test_an_old_encoding_gets_stand_ins(name, encoding, audits):
 @pytest.mark.parametrize(("name", "width"), [("fail", 100), ("fail", 60), ("pass", 80), ("nothing", 60)])
 def test_golden(name, width, audits, golden):
     golden(f"{name}-{width}.txt", to_text(audits[name], width=width).encode())
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_radii_of_one_norm_stand_below_each_other_with_bars_of_one_length(width, audits):
+    lines = to_text(audits["fail"], width=width).splitlines()
+    swept = [line.split() for line in lines if line.startswith("    eps ")]
+    assert [words[1] for words in swept] == ["0.03", "0.1", "0.25", "0.75"]
+    assert len({len(words[2]) for words in swept}) == 1
+    assert {char for words in swept for char in words[2]} == set("█▒·")
+
+
+def test_a_terminal_too_narrow_for_bars_still_has_the_numbers(audits):
+    text = to_text(audits["fail"], width=40)
+    assert "eps 0.03" in text
+    assert "71.5 % to 90.5 %" in text

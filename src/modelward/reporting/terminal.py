@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from modelward.core.evidence import Cost
 from modelward.reporting.exhibit import units
+from modelward.reporting.sweep import fixed, series
 from modelward.reporting.text import (
     bracket_ends,
     bracket_words,
@@ -16,6 +17,7 @@ from modelward.reporting.text import (
     clean,
     cost_text,
     is_share,
+    number,
     plural,
     scope_text,
 )
@@ -235,26 +237,71 @@ def _finding(finding: Finding) -> RenderableType:
 
 
 def _claims(result: AuditResult, width: int) -> list[RenderableType]:
-    from rich.table import Table
-
     lines: list[RenderableType] = [_heading(f"Claims ({len(result.claims)})")]
     if not result.claims:
         return [*lines, _line(("No claim was made: nothing was measured.", "dim"))]
-    if width < _WIDE:
-        for claim in result.claims:
-            lines.extend(_narrow_claim(claim, width))
-        return [*lines, _key()]
+    swept = series(result.claims)
+    drawn = [id(claim) for members in swept for claim in members]
+    single = [claim for claim in result.claims if id(claim) not in drawn]
+    lines += _narrow(single, width) if width < _WIDE else _table(single)
+    widths = _widths([claim for members in swept for claim in members])
+    cells = min(60, width - 10 - sum(widths))
+    for members in swept:
+        lines.extend(_sweep(members, widths, cells))
+    return [*lines, _key()]
+
+
+def _narrow(claims: Sequence[Claim], width: int) -> list[RenderableType]:
+    return [line for claim in claims for line in _narrow_claim(claim, width)]
+
+
+def _table(claims: Sequence[Claim]) -> list[RenderableType]:
+    from rich.table import Table
+
+    if not claims:
+        return []
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("  claim", header_style="dim", ratio=3, overflow="fold")
     table.add_column("0 %             100 %", header_style="dim", width=21, no_wrap=True)
     table.add_column("known", header_style="dim", ratio=2, overflow="fold")
     table.add_column("n", header_style="dim", justify="right", no_wrap=True)
     table.add_column("policy", header_style="dim", no_wrap=True)
-    for claim in result.claims:
+    for claim in claims:
         word, style = _STATUSES[claim.status] if claim.status else ("", "")
         name = _text((f"  {claim_title(claim.id)}", ""), (f"  {_where(claim)}", "dim"))
         table.add_row(name, _bar_text(claim, 21), claim_text(claim), f"{claim.n:,}", _text((word, style)))
-    return [*lines, table, _key()]
+    return [table]
+
+
+def _widths(claims: Sequence[Claim]) -> tuple[int, int, int]:
+    """Columns that radii, numbers and statuses of claims take."""
+    words = [
+        (_radius(claim), claim_text(claim), _STATUSES[claim.status][0] if claim.status else "")
+        for claim in claims
+    ]
+    radius, known, status = (max((len(one[i]) for one in words), default=0) for i in range(3))
+    return radius, known, status
+
+
+def _radius(claim: Claim) -> str:
+    return f"eps {number(float(str(claim.scope['eps'])))}"
+
+
+def _sweep(members: Sequence[Claim], widths: tuple[int, int, int], cells: int) -> list[RenderableType]:
+    """One line per radius: what is proved, undecided and broken."""
+    first = members[0]
+    n = f"  n = {first.n:,}" if len({claim.n for claim in members}) == 1 else ""
+    where = clean(scope_text({k: v for k, v in fixed(first).items() if k != "box"}), 100)
+    lines: list[RenderableType] = [_line((claim_title(first.id), "bold"), (f"  {where}{n}", "dim"))]
+    wide, told, _ = widths
+    for claim in members:
+        word, style = _STATUSES[claim.status] if claim.status else ("", "")
+        drawn = f"{bar(claim, cells)}  " if cells >= 6 else ""
+        known = f"{claim_text(claim):<{told}}  "
+        lines.append(
+            _line((f"{_radius(claim):<{wide}}  ", ""), (drawn, "blue"), (known, ""), (word, style), indent=4)
+        )
+    return lines
 
 
 def _narrow_claim(claim: Claim, width: int) -> list[RenderableType]:
@@ -302,9 +349,9 @@ def _exhibits(exhibits: Sequence[Exhibit] | None) -> list[RenderableType]:
             lines.append(
                 _line((f"{clean(cell.column, 80)}  ", ""), (values, "red"), (amount, "dim"), indent=4)
             )
-        for text in (exhibit.before, exhibit.after):
+        for sign, text in (("- ", exhibit.before), ("+ ", exhibit.after)):
             marked = [(f"[{p.text}]", "bold red") if p.changed else (p.text, "") for p in text]
-            lines.extend([_line(*marked, indent=4)] if text else [])
+            lines.extend([_line((sign, "dim"), *marked, indent=4)] if text else [])
     return lines
 
 

@@ -9,7 +9,7 @@ from modelward.core.catalogue import CLAIMS
 from modelward.core.evidence import Cost
 from modelward.core.finding import SEVERITIES, severity_rank
 from modelward.reporting.svg import bracket_chart, chart
-from modelward.reporting.sweep import sweep
+from modelward.reporting.sweep import Step, fixed, series, sweep
 from modelward.reporting.text import (
     bracket_words,
     claim_text,
@@ -376,22 +376,19 @@ def sweeps(claims: Sequence[Claim], clean_share: Mapping[str, float]) -> tuple[S
         claims: of one kind.
         clean_share: digest of evidence to the share that is right unchanged.
     """
-    series: dict[str, list[Claim]] = {}
-    for claim in claims:
-        rest = {key: value for key, value in claim.scope.items() if key != "eps"}
-        if claim.bracket is not None and isinstance(claim.scope.get("eps"), int | float) and claim.n:
-            series.setdefault(scope_text(rest), []).append(claim)
     views = []
-    for index, (where, members) in enumerate(series.items()):
-        steps = sorted(
-            (float(str(claim.scope["eps"])), claim.bracket) for claim in members if claim.bracket is not None
-        )
+    for index, members in enumerate(series(claims)):
+        where = scope_text(fixed(members[0]))
+        steps = [
+            Step(float(str(claim.scope["eps"])), claim.bracket, claim.note)
+            for claim in members
+            if claim.bracket is not None
+        ]
         known = [clean_share[name] for claim in members for name in claim.evidence if name in clean_share]
         title = f"{claim_title(members[0].id)} over eps, {clean(where, 160)}"
         ident = f"s{index}-{members[0].id}"
         picture = sweep(steps, min(known) if known else None, title=title, ident=ident)
-        if picture:
-            views.append(SweepView(title=clean(where, 160), picture=picture))
+        views.append(SweepView(title=clean(where, 160), picture=picture))
     return tuple(views)
 
 
@@ -400,6 +397,10 @@ def _claim(anchor: str, claim: Claim, anchors: Mapping[str, str], limits: Limits
     first: dict[str, JSON] = {key: claim.scope[key] for key in named if key in claim.scope}
     rest: dict[str, JSON] = {key: value for key, value in claim.scope.items() if key not in first}
     facts = [] if claim.interval is None else [f"{100 * claim.interval.confidence:g} % interval"]
+    said = claim.note.split("; ")
+    # Which proofs stand is a fact; everything else in a note qualifies the numbers: a warning.
+    facts += [clean(part, 160) for part in said if part.startswith("proved by ")]
+    note = "; ".join(part for part in said if not part.startswith("proved by "))
     return ClaimView(
         anchor=anchor,
         label=clean(scope_text(first), min(240, limits.text)) or claim_title(claim.id),
@@ -412,7 +413,7 @@ def _claim(anchor: str, claim: Claim, anchors: Mapping[str, str], limits: Limits
         facts=" · ".join([*facts, cost_text(claim.cost)]),
         basis=claim.basis,
         status=claim.status,
-        note=clean(claim.note, limits.text),
+        note=clean(note, limits.text),
         better=claim.better,
         parts=tuple(
             PartView(
