@@ -11,6 +11,7 @@ from modelward.core.seeds import child_seed
 from modelward.threats.evasion.gradient.apgd import Apgd
 from modelward.threats.evasion.gradient.descent import Descent
 from modelward.threats.evasion.gradient.fab import Fab
+from modelward.threats.evasion.gradient.hard import hard
 from modelward.threats.evasion.gradient.losses import logarithms, margin
 from modelward.threats.evasion.gradient.masking import slopes
 from modelward.threats.evasion.gradient.pool import Task
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from modelward.core.check import Preset
     from modelward.numeric.types import FloatArray, IntArray
+    from modelward.threats.evasion.gradient.losses import Loss
     from modelward.threats.evasion.gradient.masking import Slopes
     from modelward.threats.evasion.gradient.pool import Method, Pool
 
@@ -35,6 +37,8 @@ _SPREAD: Final = 3.0
 _NEAR: Final = 0.05
 """A point stays open while its least margin is within so many times the spread of repeated searches, or
 within this part of its margin when unmodified."""
+_MANY_ROUNDS: Final = 6
+_KINDS: Final[tuple[Loss, ...]] = ("margin", "ratio", "entropy")
 _QUERIES: Final = 5000
 _QUERIES_PER_FEATURE: Final = 10
 """Of the Square attack; 5000 are AutoAttack's, more than a table of few features can use."""
@@ -76,6 +80,8 @@ class Cascade:
         if not self._ball.graded:
             quick, standard = [self._nearest, self._prove, self._likeliest], [self._restarts]
         chosen = quick if self._preset == "quick" else [*quick, *standard]
+        if self._preset == "thorough":
+            chosen = [*chosen, *([self._many] if self._ball.graded else []), self._signs]
         for phase in chosen:
             yield phase, len(chosen)
 
@@ -99,6 +105,23 @@ class Cascade:
             return self._arena.share.cut is None
         tasks = [Task(int(i), -1, "noise", self._seed("transfer", i)) for i in index]
         return self._pool.run(Borrowed(self._pool, net, steps=20), tasks, "transfer")
+
+    def _many(self) -> bool:
+        """All standing points again, from many places, with other losses."""
+        for number in range(_MANY_ROUNDS):
+            start, kind = _STARTS[number % len(_STARTS)], _KINDS[number % len(_KINDS)]
+            method = Apgd(self._copy, self._ball, steps=60, kind=kind)
+            ranks = range(min(_FIRST_TARGETS, self._goals.shape[1]))
+            tasks = [self._task(f"many {number}", i, rank, start) for rank in ranks for i in self._standing()]
+            if not self._pool.run(method, tasks, "many restarts"):
+                return False
+        return True
+
+    def _signs(self) -> bool:
+        """Where a witness hides behind the corners of ReLUs."""
+        index = self._standing()
+        index = index[np.argsort(self._pool.record.margin[index], kind="stable")]
+        return hard(self._pool, self._copy.module, index, self._goals)
 
     @property
     def _misled(self) -> bool:

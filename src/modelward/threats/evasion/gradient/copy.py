@@ -51,6 +51,7 @@ class Copy:
         shape: of one sample.
 
     Attributes:
+        module: as given.
         device: where its parameters are.
         batch: samples at once. It follows from the sizes of the activations, not from a clock: what is
             found must not depend on how busy the machine is.
@@ -59,7 +60,7 @@ class Copy:
     def __init__(self, module: nn.Module, shape: tuple[int, ...]) -> None:
         parameter = next(chain(module.parameters(), module.buffers()), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
-        self._module = module
+        self.module = module
         cuda = self.device.type == "cuda"
         room = (_NUMBERS_CUDA if cuda else _NUMBERS) // max(1, math.prod(shape) * _BESIDE_INPUT)
         self.batch = max(_BATCH[0], min(_BATCH_CUDA if cuda else _BATCH[1], room))
@@ -67,7 +68,7 @@ class Copy:
     def scores(self, x: Tensor) -> Tensor:
         """Logits, or logarithms of probabilities, without slopes."""
         with torch.no_grad():
-            return logarithms(self._module(x))
+            return logarithms(self.module(x))
 
     def look(self, x: Tensor, target: Tensor, goal: Tensor, kind: Loss | None) -> Seen:
         """Ask about a batch.
@@ -84,7 +85,7 @@ class Copy:
             return Seen(scores.argmax(dim=1) != target, gap, gap, None)
         x = x.detach().requires_grad_()
         with torch.enable_grad():
-            scores = logarithms(self._module(x))
+            scores = logarithms(self.module(x))
             value = loss(kind, scores, target, goal)
             slope: Tensor | None = None
             if value.requires_grad:
