@@ -110,8 +110,8 @@ def main(table: Path, seeds: int, limit: int, preset: str, names: Sequence[str])
     """Print one block per filter."""
     messages = pd.read_csv(table, keep_default_na=False)
     for name in names:
-        found: dict[float, list[tuple[int, int, int, int]]] = {}
-        right, clean, brute, asked, removed = 0, [], 0, 0, {}
+        found: dict[float, list[tuple[int, int]]] = {}
+        right, clean, luck, brute, asked, removed = 0, [], 0, 0, 0, {}
         start = time.process_time()
         for seed in range(seeds):
             half = messages.sample(frac=0.5, random_state=seed)
@@ -120,11 +120,13 @@ def main(table: Path, seeds: int, limit: int, preset: str, names: Sequence[str])
             model.fit(half["text"], half["label"])
             clean.append(model.score(rest["text"], rest["label"]))
             points = rest.groupby("label").sample(limit // 2, random_state=seed)
-            for item in evidence(model, points, preset, seed):
-                eps, queries = float(item.parameters["eps"]), item.cost.queries
-                spent = sum(row[1] for rows in found.values() for row in rows if row[3] == seed) + queries
-                luck = at_random(model, points, int(eps), queries=spent // limit, seed=seed)
-                found.setdefault(eps, []).append((len(item.outcome["broken"]), queries, luck, seed))
+            items = evidence(model, points, preset, seed)
+            for item in items:
+                broken, queries = len(item.outcome["broken"]), item.cost.queries
+                found.setdefault(float(item.parameters["eps"]), []).append((broken, queries))
+            item, spent = items[-1], sum(item.cost.queries for item in items)
+            eps = int(item.parameters["eps"])
+            luck += at_random(model, points, eps, queries=spent // limit, seed=seed)
             right += len(item.outcome["correct"])
             for defence, count in item.outcome["removed_by"].items():
                 removed[defence] = removed.get(defence, 0) + count
@@ -132,9 +134,9 @@ def main(table: Path, seeds: int, limit: int, preset: str, names: Sequence[str])
             brute, asked = brute + single[0], asked + single[1]
         print(f"{name}: accuracy {np.mean(clean):.4f}, {seeds} seeds, {limit} points each, {preset}")
         for eps, rows in found.items():
-            searched, queries, luck, _ = zip(*rows, strict=True)
-            searching = f"{shown(searched, right)} with {sum(queries):,} queries"
-            print(f"  {eps:g} edits: search {searching}; random {sum(luck)}")
+            searched, queries = zip(*rows, strict=True)
+            print(f"  {eps:g} edits turn {shown(searched, right)}, {sum(queries):,} queries")
+        print(f"  {eps:g} random edits turn {luck} with as many queries as all of these")
         print(f"  one edit, every one of them: {brute} with {asked:,} queries")
         print(f"  at {eps:g} edits, right again after: {removed}")
         print(f"  {time.process_time() - start:.0f} s of CPU", flush=True)

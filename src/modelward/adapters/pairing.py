@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modelward.adapters.runtime import class_text
+from modelward.adapters.texts.texts import as_texts
 from modelward.errors import ShapeMismatch
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 def fit_features(data: Dataset, facts: Facts) -> Dataset:
     """Select and order a table's columns as the model wants them; check the shape of arrays.
 
+    A model of texts is given the one column of texts that a table has.
+
     By name where both know names. Otherwise by number: all columns, or all but the sensitive ones (a column
     may be there only to form groups).
 
@@ -29,7 +32,10 @@ def fit_features(data: Dataset, facts: Facts) -> Dataset:
             others; the message says what the model wants and what there is.
     """
     if facts.strings is not None and facts.strings != data.textual:
-        raise _other_kind(data, facts)
+        read = as_texts(data) if facts.strings else None
+        if read is None:
+            raise _other_kind(data, facts)
+        return read
     if facts.whole and not data.textual and not np.all(data.x == np.floor(data.x)):
         raise ShapeMismatch(
             f"the model takes whole numbers, and {data.subject.name} holds fractions, which it would cut off"
@@ -109,7 +115,7 @@ def _other_kind(data: Dataset, facts: Facts) -> ShapeMismatch:
     name = data.subject.name
     if facts.strings:
         return ShapeMismatch(
-            f"the model takes texts, and {name} was read as numbers and categories",
+            f"the model takes texts, and {name} has no column of texts, or several",
             advice="Name the column of texts: --text COLUMN.",
         )
     return ShapeMismatch(

@@ -1,6 +1,7 @@
 """Text classifiers of every kind answer as the library that wrote them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from modelward.adapters.data import DataOptions, from_arrays, open_data
@@ -82,3 +83,24 @@ def test_a_model_of_numbers_takes_none(messages):
     model = LogisticRegression().fit(np.eye(4), [0, 1, 0, 1])
     with pytest.raises(ShapeMismatch, match="the model takes numbers"):
         open_live(model, from_arrays(*messages), None, ModelOptions())
+
+
+def test_the_one_column_of_texts_is_what_a_model_of_texts_reads(pipeline, messages):
+    texts, labels = messages
+    texts = ["" if i == 3 else text for i, text in enumerate(texts)]
+    table = pd.DataFrame({"n": range(len(texts)), "text": [t or None for t in texts], "label": labels})
+    data = from_arrays(table, options=DataOptions(label="label"))
+    assert not data.textual
+    found = open_live(pipeline, data, data, ModelOptions())
+    assert found.data.x.tolist() == texts
+    assert found.train.textual
+    assert (found.data.columns, found.data.box.unit) == ((), "edits")
+    assert found.data.subject.digest == data.subject.digest
+    np.testing.assert_array_equal(found.model.scores(found.data.x), pipeline.predict_proba(texts))
+    with pytest.raises(ShapeMismatch, match="no column of texts, or several"):
+        open_live(
+            pipeline,
+            from_arrays(table.assign(more="a"), options=DataOptions(label="label")),
+            None,
+            ModelOptions(),
+        )

@@ -173,7 +173,7 @@ class ColumnScan:
             raise InputError(
                 f"column {self.name!r} has more than {MAX_CATEGORIES:,} distinct texts, like an identifier, "
                 "so it is not used as a feature",
-                advice="Drop the column, or turn it into numbers or fewer categories.",
+                advice="Drop the column, or make fewer categories of it, or name it with --text.",
             )
         if self.form == "number" and self.numbers.infinite is not None:
             raise InputError(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 
 from modelward.adapters.texts.vectors import open_vectors
@@ -121,6 +122,25 @@ def require_text_options(options: DataOptions) -> None:
     for what, given in stated.items():
         if given:
             raise ConfigInvalid(f"the data is texts, for which {what} mean nothing", advice="Leave them out.")
+
+
+def as_texts(data: Dataset) -> Dataset | None:
+    """A table read as texts, where exactly one of its columns holds any; null otherwise.
+
+    For a model that takes texts, when nobody said which column it reads. A missing cell is an empty text.
+    """
+    from modelward.adapters.data.schema import MISSING  # that package reads texts with this module
+
+    places = [place for place, column in enumerate(data.columns) if column.kind == "category"]
+    if len(places) != 1:
+        return None
+    column = data.columns[places[0]]
+    codes = np.asarray(data.x[:, places[0]], np.float64)
+    words = ["" if word == MISSING else word for word in column.categories]
+    details = {name: data.subject.details[name] for name in ("rows", "held") if name in data.subject.details}
+    described = msgspec.structs.replace(data.subject, details={**details, "text": column.name})
+    texts = text_array("" if np.isnan(code) else words[int(code)] for code in codes)
+    return replace(data, subject=described, x=texts, columns=(), box=text_box(), groupings=(), relations=())
 
 
 def text_dataset(found: Texts, options: DataOptions) -> Dataset:

@@ -94,7 +94,11 @@ class CostCheck:
         timing, kept = self._time(model, data, dense, random=_random(seed), share=share)
         item = told("time", len(data) if timing else 0, {"timing": timing}, share.cut)
         if kept is not None:
-            digest = subjects.attachments.put({"x": kept, "ordinary": data.x[: len(kept)]})
+            ordinary = data.x[: len(kept)]
+            stored = {"x": kept, "ordinary": ordinary}
+            if _textual(data):  # objects are not stored
+                stored = {name: array.astype(np.str_) for name, array in stored.items()}
+            digest = subjects.attachments.put(stored)
             item = msgspec.structs.replace(item, attachments={"inputs": digest})
         yield item
 
