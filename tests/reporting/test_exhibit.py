@@ -59,6 +59,11 @@ def test_a_text_is_cut_where_it_differs():
     assert [(p.text, p.changed) for p in gone] == [("a", False), ("", True), ("b", False)]
 
 
+def test_a_change_at_the_start_is_no_reason_to_show_more_of_what_follows():
+    tails = [pieces("x" + "a" * 60, spans)[-1].text for spans in ([(0, 1)], [(0, 0)])]
+    assert tails == ["a" * 40 + "…", "x" + "a" * 39 + "…"]
+
+
 def test_what_cannot_be_seen_is_named():
     (_, odd, _) = pieces("pr\u0456ze", [(2, 3)])
     assert odd.text == "\u0456"

@@ -148,6 +148,8 @@ def test_scope_puts_norm_and_eps_first_and_the_unit_beside_the_box():
     assert text.scope_text(scope) == "L∞ · eps 0.1 · box 0 to 1, unit box width"
     assert text.scope_text({**scope, "unit": "box width"}) == "L∞ · eps 0.1 · box 0 to 1 · unit box width"
     assert text.scope_text({}) == ""
+    alike = {"similarity": {"levenshtein": 0.8, "trigrams": 0.5}}
+    assert text.scope_text({"box": alike}) == "similarity levenshtein 0.8, trigrams 0.5"
 
 
 @pytest.mark.parametrize(

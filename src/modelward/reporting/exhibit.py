@@ -166,12 +166,12 @@ def pieces(text: str, spans: Sequence[tuple[int, int]]) -> tuple[Piece, ...]:
     at = 0
     for start, end in spans[:_SPANS]:
         if start > at:
-            found.append(Piece(_between(text[at:start], first=at == 0, last=False)))
+            found.append(Piece(_between(text[at:start], first=not found, last=False)))
         part = text[start:end][:_LONGEST]
         found.append(Piece(spelled(part), changed=True, names=_names(part)))
         at = end
     if at < len(text):
-        found.append(Piece(_between(text[at:], first=at == 0, last=True)))
+        found.append(Piece(_between(text[at:], first=not found, last=True)))
     return tuple(found)
 
 

@@ -20,7 +20,7 @@ from modelward.reporting.exhibit import units
 from modelward.reporting.png import data_uri
 from modelward.reporting.result import AuditResult
 from modelward.reporting.svg import DEFS, axis, chart
-from modelward.reporting.text import claim_text, clean, cost_text, number, plural, scope_text
+from modelward.reporting.text import claim_text, clean, cost_text, plural, scope_text
 from modelward.reporting.view import Limits, by_severity, claim_title, page_view, reason_tally
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _exhibit(exhibit: Exhibit) -> dict[str, object]:
         if picture is None
         else [
             ("original", data_uri(picture.original)),
-            (f"change, {number(picture.gain)} times as strong", data_uri(picture.change)),
+            (f"change, {picture.gain:.2g} times as strong", data_uri(picture.change)),
             ("changed", data_uri(picture.changed)),
         ]
     )

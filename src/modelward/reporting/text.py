@@ -149,6 +149,8 @@ def scope_text(scope: Mapping[str, JSON]) -> str:
         value = scope[key]
         if key == "norm":
             parts.append(norms.get(str(value), value_text(value, 40)))
+        elif isinstance(value, dict) and "similarity" in value:
+            parts.append(f"similarity {value_text(value['similarity'], 80)}")
         elif isinstance(value, dict) and {"lower", "upper"} <= set(value):
             parts.append(f"{key} {_box_text(value, unit='unit' not in scope)}")
         else:
