@@ -178,6 +178,7 @@ def startup(scanner: Scanner, path: str) -> float:
         check=False,
         capture_output=True,
         env={**os.environ, **QUIET},
+        cwd=BUILD,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
