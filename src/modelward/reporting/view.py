@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modelward.core.catalogue import CLAIMS
 from modelward.core.evidence import Cost
 from modelward.core.finding import SEVERITIES, severity_rank
+from modelward.reporting.query_curve import pictures
 from modelward.reporting.svg import bracket_chart, chart
 from modelward.reporting.sweep import Step, fixed, series, sweep
 from modelward.reporting.text import (
@@ -121,6 +122,7 @@ class GroupView:
     summary: str
     claims: tuple[ClaimView, ...]
     sweeps: tuple[SweepView, ...] = ()
+    curves: tuple[SweepView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +231,7 @@ def page_view(result: AuditResult, glossary: Mapping[str, str], limits: Limits) 
             for i, finding in enumerate(findings[: limits.rows])
         ),
         cards=limits.cards,
-        groups=_groups(named, anchors, limits, clean_shares(result)),
+        groups=_groups(named, anchors, limits, clean_shares(result), curves(result)),
         claims=len(result.claims),
         kinds=len({claim.id for claim in result.claims}),
         skipped=tuple(
@@ -327,6 +329,7 @@ def _groups(
     anchors: Mapping[str, str],
     limits: Limits,
     clean_share: Mapping[str, float],
+    drawings: tuple[SweepView, ...],
 ) -> tuple[GroupView, ...]:
     """Brackets first, one group per kind; then every single value; in the catalogue's order."""
     summaries = {entry.id: entry.summary for entry in CLAIMS}
@@ -349,6 +352,7 @@ def _groups(
             summary=summaries.get(claim_id, ""),
             claims=tuple(rows),
             sweeps=drawn[claim_id],
+            curves=drawings if claim_id == "robust-accuracy" else (),
         )
         for claim_id, rows in brackets.items()
     ]
@@ -356,6 +360,12 @@ def _groups(
         about = "Single values, each with the interval that sampling allows."
         groups.append(GroupView(title="Measured values", summary=about, claims=tuple(values)))
     return tuple(groups)
+
+
+def curves(result: AuditResult) -> tuple[SweepView, ...]:
+    """Points broken over queries, one picture per check and norm."""
+    drawn = pictures(item for run in result.checks for item in run.evidence)
+    return tuple(SweepView(title=clean(title, 160), picture=picture) for title, picture in drawn)
 
 
 def clean_shares(result: AuditResult) -> dict[str, float]:
