@@ -77,8 +77,8 @@ def test_a_defect_of_ours_is_not_hidden(failing):
 
 
 def test_an_unknown_verb_is_refused(capsys):
-    assert exit_code("harden") == 2
-    assert "No such command 'harden'" in capsys.readouterr().err
+    assert exit_code("soften") == 2
+    assert "No such command 'soften'" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not list(distributions(name="modelward")), reason="modelward is not installed")
@@ -183,11 +183,15 @@ def test_a_bar_moves_and_fills():
     drawn = Drawn()
     bars = progress.Bars(drawn)
     bars.progress(1, 2)  # before any check: nothing to move
+    bars.noted("likewise")
     bars.started(CHECKS[1])
     bars.progress(3, 10)
     assert drawn.tasks == [{"name": "quality", "total": 10, "completed": 3, "note": ""}]
+    bars.noted("linf 0.1: 3 of 9 broken")
+    assert drawn.tasks[0]["note"] == "linf 0.1: 3 of 9 broken"
     bars.ended(outcome())
     assert drawn.tasks[0]["completed"] == drawn.tasks[0]["total"] == 1
+    assert drawn.tasks[0]["note"] == ""
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,13 @@ def test_progress_reaches_the_observer():
     assert seen == [(2, 5)]
 
 
+def test_notes_reach_who_watches_and_nobody_else():
+    seen = []
+    Meter(note=seen.append).note("linf 0.1")
+    Meter().note("nobody")
+    assert seen == ["linf 0.1"]
+
+
 @given(st.integers(0, MAX_SEED - 1), st.text(max_size=20))
 def test_child_seeds_fit_json(seed, label):
     assert 0 <= child_seed(seed, label) < MAX_SEED

@@ -63,6 +63,9 @@ class Watcher:
     def progress(self, done, total):
         self.events.append((done, total))
 
+    def noted(self, text):
+        self.events.append(("noted", text))
+
     def ended(self, outcome):
         self.events.append((outcome.state, outcome.check, outcome.resumed))
 

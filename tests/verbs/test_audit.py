@@ -366,7 +366,9 @@ def test_whoever_watches_hears_what_is_opened(linear, points, options):
     class Listener:
         def __init__(self):
             self.heard = []
-            self.started, self.ended, self.progress = Quiet().started, Quiet().ended, Quiet().progress
+            quiet = Quiet()
+            self.started, self.ended = quiet.started, quiet.ended
+            self.progress, self.noted = quiet.progress, quiet.noted
 
         def opening(self, what):
             self.heard.append(what)

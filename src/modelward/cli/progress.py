@@ -42,6 +42,11 @@ class Bars:
         if self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
 
+    def noted(self, text: str) -> None:
+        """Write beside it what the check is at."""
+        if self._task is not None:
+            self._progress.update(self._task, note=text)
+
     def ended(self, outcome: CheckRun) -> None:
         """Fill it, and say what is not plain."""
         notes = {

@@ -75,11 +75,13 @@ class Meter:
         *,
         clock: Callable[[], float] = time.monotonic,
         observe: Callable[[int, int], None] | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> None:
         self.limit = limit or Budget()
         self.cut: Cut | None = None
         self._clock = clock
         self._observe = observe
+        self._note = note
         self._start = clock()
         self._spent = Cost()
         self._lap = Cost()
@@ -137,3 +139,8 @@ class Meter:
         """Tell whoever watches how far the check is."""
         if self._observe is not None:
             self._observe(done, total)
+
+    def note(self, text: str) -> None:
+        """Tell whoever watches what the check is at, in a few words."""
+        if self._note is not None:
+            self._note(text)

@@ -73,7 +73,7 @@ CHECKS: tuple[CheckEntry, ...] = (
     CheckEntry(
         id="evasion.gradient",
         path="modelward.threats.evasion.gradient.check:GradientCheck",
-        summary="Margin descent in Linf and L2 with an active set, on models with gradients.",
+        summary="A cascade of gradient attacks under five norms: cheap ones first, dear ones on what is left.",
         needs=("model", "gradients", "data", "labels"),
         feeds=("robust-accuracy",),
         extra="torch",
@@ -90,7 +90,7 @@ CHECKS: tuple[CheckEntry, ...] = (
     CheckEntry(
         id="evasion.certified",
         path="modelward.threats.evasion.certified:CertifiedCheck",
-        summary="Intervals, linear relaxation, branch and bound: points that no attack in the ball can change.",
+        summary="Intervals, linear relaxation, branch and bound: points that no attack in a ball can change.",
         needs=("model", "gradients", "data", "labels"),
         feeds=("robust-accuracy",),
         extra="torch",

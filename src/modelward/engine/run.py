@@ -38,6 +38,10 @@ class Observer(Protocol):
         """The check got this far."""
         ...
 
+    def noted(self, text: str) -> None:
+        """What the check is at, and what it found so far, in a few words."""
+        ...
+
     def ended(self, outcome: CheckRun) -> None:
         """The check ended, or was found in the ledger."""
         ...
@@ -69,7 +73,7 @@ def run_plan(
         if outcome is None:
             limit = _share(budget, spent, [later for later, _ in plan.checks[position:]])
             observer.started(entry)
-            meter = Meter(limit, observe=observer.progress)
+            meter = Meter(limit, observe=observer.progress, note=observer.noted)
             known = replace(subjects, earlier=tuple(item for run in outcomes for item in run.evidence))
             outcome = _run_check(entry, check, known, (meter, journal, child_seed(seed, entry.id)))
         spent += outcome.cost

@@ -22,5 +22,8 @@ class Quiet:
     def progress(self, done: int, total: int) -> None:
         """Say nothing."""
 
+    def noted(self, text: str) -> None:
+        """Say nothing."""
+
     def ended(self, outcome: CheckRun) -> None:
         """Say nothing."""

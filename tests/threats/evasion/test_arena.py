@@ -61,6 +61,17 @@ def test_only_misclassified_candidates_become_witnesses(case):
     assert where.tried.all()
 
 
+def test_who_watches_hears_of_the_threat_and_of_every_point_that_falls(case):
+    _, points, subjects = case
+    said = []
+    where = arena(subjects, meter=Meter(note=said.append))
+    assert said == ["linf 0.2: 0 of 10 broken"]
+    where.submit(points.x[:3], np.arange(3))
+    assert len(said) == 1
+    where.submit(points.x + 0.2, np.arange(10))
+    assert said[-1] == "linf 0.2: 2 of 10 broken"
+
+
 def test_nothing_is_asked_when_the_share_refuses(case):
     model, points, subjects = case
     where = arena(subjects, meter=Meter(Budget(queries=13)))

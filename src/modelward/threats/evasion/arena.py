@@ -69,7 +69,7 @@ def trouble(subjects: Subjects) -> str | None:
     if len(data) == 0:
         return f"{data.subject.name} has no rows"
     if data.textual:
-        return f"{data.subject.name} holds texts, which have no distance in numbers: evasion.text attacks them"
+        return f"{data.subject.name} holds texts, which have no distance in numbers: evasion.text edits them"
     if data.x.ndim < 2 or not np.issubdtype(data.x.dtype, np.number):
         return (
             f"{data.subject.name} holds {data.x.dtype} of shape {data.x.shape}, not one row of numbers each"
@@ -152,6 +152,7 @@ class Arena:
         self.success = np.full(n, -1, np.int64)
         self._witness = points.data.x.copy()
         self._prediction = np.full(n, -1, np.int64)
+        self._tell()
 
     @property
     def broken(self) -> IntArray:
@@ -234,6 +235,13 @@ class Arena:
         self._prediction[index] = decision[first]
         self.success[index] = np.where(self.standing[index], self.asked[index], self.success[index])
         self.standing[index] = False
+        if len(index):
+            self._tell()
+
+    def _tell(self) -> None:
+        threat, total = self.reach.threat, int(self.points.correct.sum())
+        fallen = total - int(self.standing.sum())
+        self.share.note(f"{threat.norm} {threat.eps:.4g}: {fallen} of {total} broken")
 
     def _ask(self, x: NDArray[np.generic], index: IntArray) -> FloatArray:
         """Answers; where the model raises on a batch, each input alone, and NaN for those it raises on."""

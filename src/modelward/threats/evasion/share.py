@@ -58,6 +58,10 @@ class Share:
         """Tell whoever watches how far this share's work is, in [0, 1]."""
         self._meter.progress(round(1000 * (self._part + fraction)), 1000 * self._of)
 
+    def note(self, text: str) -> None:
+        """Tell whoever watches what this share is spent on, in a few words."""
+        self._meter.note(text)
+
     def _over(self, passes: int, queries: int) -> Cut | None:
         if self._seconds is not None and self._meter.cost.seconds - self._start.seconds >= self._seconds:
             return "seconds"

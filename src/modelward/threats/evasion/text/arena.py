@@ -76,6 +76,7 @@ class TextArena:
         self.tried: BoolArray = np.zeros(len(points.correct), np.bool_)
         self.witnesses: dict[int, Witness] = {}
         self._neighbours = neighbours
+        self._tell()
 
     @property
     def broken(self) -> IntArray:
@@ -162,6 +163,10 @@ class TextArena:
             "categories": np.array([], np.str_),
         }
 
+    def _tell(self) -> None:
+        total = int(self.points.correct.sum())
+        self.share.note(f"{self.threat.kind} {self.threat.eps:.4g}: {len(self.witnesses)} of {total} broken")
+
     def _judge(self, candidates: Sequence[Candidate]) -> FloatArray:
         index = np.array([candidate.point for candidate in candidates], np.int64)
         self.tried[index] = True
@@ -172,6 +177,7 @@ class TextArena:
             if self.stands(found.point) and self.admits(found.point, found.text):
                 decision = -1 if np.isnan(scores[i]).any() else int(scores[i].argmax())
                 self.witnesses[found.point] = Witness(found.text, decision, found.kinds)
+                self._tell()
         return margins(scores, target)
 
     def _scores(self, texts: Sequence[str], index: IntArray) -> FloatArray:
