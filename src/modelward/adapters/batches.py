@@ -27,4 +27,4 @@ class AnyBatch(nn.Module):
         """(n, *shape) -> (n, ...), n >= 1."""
         missing = -len(x) % self.size
         filled = functional.pad(x, (0, 0) * (x.dim() - 1) + (0, missing))
-        return torch.cat([self.inner(part) for part in filled.split(self.size)])[: len(x)]
+        return torch.cat([self.inner(part) for part in torch.split(filled, self.size)])[: len(x)]

@@ -9,13 +9,16 @@ from modelward.errors import FormatUnknown
 if TYPE_CHECKING:
     from modelward.adapters.runtime import Runtime, RuntimeSpec
 
-SANDBOXED = frozenset({"pickle", "joblib", "joblib-compressed", "skops"})
+PROGRAMS = frozenset({"torchscript", "torch-export"})
+SANDBOXED = frozenset({"pickle", "joblib", "joblib-compressed", "skops"}) | PROGRAMS
 """Formats whose loading can run code: opened in the sandbox alone."""
 TORCH = frozenset({"torch-zip", "torch-legacy", "safetensors"})
 BOOSTERS = frozenset({"xgboost-json", "xgboost-ubj", "lightgbm"})
 _SKLEARN = ("sklearn.ensemble", "sklearn.pipeline", "sklearn.feature_extraction.text", "pandas")
 PRELOAD = {
     **dict.fromkeys(TORCH, ("torch", "safetensors")),
+    "torchscript": ("torch",),
+    "torch-export": ("torch", "torch._dynamo", "torch.export.pt2_archive"),
     "onnx": ("onnxruntime",),
     "xgboost-json": ("xgboost",),
     "xgboost-ubj": ("xgboost",),
@@ -47,6 +50,10 @@ def load_runtime(spec: RuntimeSpec) -> Runtime:
         from modelward.adapters.runtimes import boosters
 
         return boosters.load_lightgbm(spec) if spec.format == "lightgbm" else boosters.load_xgboost(spec)
+    if spec.format in PROGRAMS:
+        from modelward.adapters.runtimes import torch_script
+
+        return torch_script.load(spec)
     if spec.format in SANDBOXED:
         from modelward.adapters.runtimes import sklearn_file
 

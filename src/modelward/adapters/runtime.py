@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
 from modelward.core.model import OutputKind
-from modelward.errors import ModelRaised
+from modelward.errors import ModelRaised, UnsafeArtifact
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,6 +105,21 @@ class Grown(Protocol):
             FileDamaged: what it holds forms no trees.
         """
         ...
+
+
+def inspected_bytes(spec: RuntimeSpec) -> bytes:
+    """The bytes of a model file whose loading can run code.
+
+    Between inspection and now the file may have become another; what was inspected has the specification's
+    digest.
+
+    Raises:
+        UnsafeArtifact: the file is not the one that was inspected.
+    """
+    content = Path(spec.path).read_bytes()
+    if "sha256:" + hashlib.sha256(content).hexdigest() != spec.digest:
+        raise UnsafeArtifact(f"{spec.path}: is not the file that was inspected")
+    return content
 
 
 def reason(complaint: object) -> str:

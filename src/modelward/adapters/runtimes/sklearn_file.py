@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, final
 
 import numpy as np
 
-from modelward.adapters.runtime import Facts, RuntimeSpec, class_text
+from modelward.adapters.runtime import Facts, RuntimeSpec, class_text, inspected_bytes
 from modelward.errors import ShapeMismatch, UnsafeArtifact
 
 if TYPE_CHECKING:
@@ -107,10 +105,7 @@ def load(spec: RuntimeSpec) -> EstimatorRuntime:
             type outside the known libraries.
         ShapeMismatch: it holds no classifier.
     """
-    # Between inspection and now the file may have become another; what was inspected has this digest.
-    content = Path(spec.path).read_bytes()
-    if "sha256:" + hashlib.sha256(content).hexdigest() != spec.digest:
-        raise UnsafeArtifact(f"{spec.path}: is not the file that was inspected")
+    content = inspected_bytes(spec)
     if spec.format == "skops":
         import skops.io
 
