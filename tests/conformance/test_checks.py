@@ -24,7 +24,7 @@ UNSUPPORTED = {
     "evasion.certified": ["unknown label", "no gradients", "texts"],
     "evasion.smoothing": ["unknown label", "texts"],
     "evasion.trees": ["unknown label", "no trees", "texts"],
-    "evasion.corruption": ["unknown label"],
+    "evasion.corruption": ["unknown label", "texts"],
     "evasion.cost": ["no rows"],
     "leakage.membership": ["unknown label", "same rows", "texts"],
     "bias.groups": ["unknown label", "texts"],
