@@ -7,6 +7,8 @@ import jsonschema
 import msgspec
 import pytest
 
+from modelward.core.claim import Bracket, Part
+from modelward.reporting.exhibit import Cell, Exhibit, pieces
 from modelward.reporting.json_report import to_json
 
 NAMES = ("fail", "pass", "unknown", "nothing", "skipped", "crowd", "hostile")
@@ -50,6 +52,23 @@ def test_the_schema_is_a_schema_and_documents_every_field(schema):
 def test_every_audit_is_valid(name, audits, schema):
     document = json.loads(to_json(audits[name]))
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(document)
+
+
+def test_witnesses_and_parts_are_described_too(audits, schema):
+    shown = Exhibit(
+        row=3, check="evasion.query", norm="l0", eps=2.0, unit="features", size=1.0, label="a", prediction=None,
+        touched=1, cells=(Cell(column="x", before="1", after="2"),), after=pieces("ab", [(0, 1)]),
+    )  # fmt: skip
+    part = Part(name="a", n=3, bracket=Bracket(None, 0.5))
+    claims = tuple(msgspec.structs.replace(claim, parts=(part,)) for claim in audits["fail"].claims)
+    document = json.loads(to_json(msgspec.structs.replace(audits["fail"], claims=claims), [shown]))
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.validate(document)
+    assert document["witnesses"][0]["cells"] == [{"column": "x", "before": "1", "after": "2", "units": None}]
+    for broken in ({**document["witnesses"][0], "row": "3"}, {"row": 3}):
+        assert not validator.is_valid({**document, "witnesses": [broken]})
+    document["claims"][0]["parts"] = [{"name": "a"}]
+    assert not validator.is_valid(document)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,11 @@ _HELP = "`modelward audit --help` shows every flag with an example."
 @click.option("--checks", help="Dotted prefixes of the checks to run, like evasion,quality.  [default: all]")
 @click.option("--norm", help="Norms of the evasion checks: linf, l2, l1, l0, patch.  [default: linf,l2]")
 @click.option("--eps", help="Radii in the box's unit, like 0.03,0.1.  [default: by kind of data]")
-@click.option("--preset", help="How hard to try: quick, standard or thorough.  [default: standard]")
+@click.option(
+    "--preset",
+    help="How hard attacks and proofs try: quick (a first look), standard (at least AutoAttack's methods) or "
+    "thorough (adds branch and bound; many times as long).  [default: standard]",
+)
 @click.option("--bounds", help="The box of inputs, like 0,1.  [default: inferred]")
 @click.option("--label", help="Label column of a table.")
 @click.option("--text", help="Column of texts, where that is what the model reads.  [default: detected]")
@@ -92,7 +96,9 @@ _HELP = "`modelward audit --help` shows every flag with an example."
 @output_option
 @show_witnesses_option
 @click.option(
-    "--save-witnesses", type=_FILE, help="Write adversarial examples there (npz: index, x, prediction)."
+    "--save-witnesses",
+    type=_FILE,
+    help="Write all adversarial examples there (npz: index, x, original, label, prediction, ...).",
 )
 def command(model: Path | None, **flags: Unpack[Flags]) -> int:
     """Run the checks on MODEL and say how it stands against a policy.
