@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from modelward.threats.evasion.gradient.hard import _Case, _least, _opened
+from modelward.threats.evasion.gradient.hard import Case, descended, gap, least
 from modelward.threats.evasion.gradient.pieces import pieces
 
 
@@ -41,10 +41,10 @@ def test_pieces_compute_what_the_net_computes(name):
         wanted = net(x).detach().numpy()[0]
         np.testing.assert_allclose(taken.arguments(x.double().numpy().ravel())[-1], wanted, atol=1e-5)
         low, high = (x - 0.1).double().numpy().ravel(), (x + 0.1).double().numpy().ravel()
-        for values, (least, most) in zip(
+        for values, (lower, upper) in zip(
             taken.arguments(x.double().numpy().ravel()), taken.limits(low, high), strict=True
         ):
-            assert ((least <= values) & (values <= most)).all()
+            assert ((lower <= values) & (values <= upper)).all()
 
 
 class Residual(nn.Module):
@@ -67,27 +67,44 @@ def test_what_is_no_small_chain_is_left_alone(net):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_with_all_signs_open_the_program_finds_the_least_margin(seed):
-    """Brute force over a fine grid finds nothing lower, and the input found attains what it says."""
+def test_the_program_finds_the_least_margin_of_a_piece(seed):
+    """No input of a fine grid with the same signs has a lower margin; the one found has these signs."""
     network = pieces(dense(seed, inputs=2), (2,))
-    low, high = np.full(2, -0.8), np.full(2, 0.9)
-    case = _Case(low, high, 0, 1)
-    found = _least(network, np.zeros(2), case, (network.limits(low, high), 100))
-    assert found is not None
-    assert ((found >= low) & (found <= high)).all()
-    grid = np.array(list(itertools.product(np.linspace(-0.8, 0.9, 60), repeat=2)))
-    scores = np.array([network.arguments(x)[-1] for x in grid])
-    value = network.arguments(found)[-1]
-    assert value[0] - value[1] <= (scores[:, 0] - scores[:, 1]).min() + 1e-6
+    case = Case(np.full(2, -0.8), np.full(2, 0.9), 0, 1)
+    signs = [z > 0 for z in network.arguments(np.array([0.1, 0.2]))[:-1]]
+    x, worth = least(network, signs, case)
+    assert worth.shape == (10,)
+    assert ((x >= case.low) & (x <= case.high)).all()
+    for z, sign in zip(network.arguments(x), signs, strict=False):
+        assert ((z >= -1e-7) == sign)[np.abs(z) > 1e-7].all()
+    for other in itertools.product(np.linspace(-0.8, 0.9, 80), repeat=2):
+        there = network.arguments(np.array(other))
+        if all(((z > 0) == sign).all() for z, sign in zip(there, signs, strict=False)):
+            assert gap(network, np.array(other), case) >= gap(network, x, case) - 1e-9
 
 
-def test_the_open_relus_are_the_nearest_to_their_corner():
-    network = pieces(dense(2), (3,))
-    x = np.array([0.2, -0.1, 0.3])
-    limits = network.limits(x - 1, x + 1)
-    few, many = (sum(int(part.sum()) for part in _opened(network, x, limits, n)) for n in (2, 6))
-    assert few == 2
-    assert many == 6
+def test_no_input_with_impossible_signs():
+    network = pieces(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).eval(), (2,))
+    far = Case(np.full(2, 0.0), np.full(2, 1e-9), 0, 1)
+    signs = [~(z > 0) for z in network.arguments(np.zeros(2))[:-1]]
+    assert least(network, signs, far) is None
+
+
+def test_the_walk_ends_below_its_start_and_mostly_at_the_least():
+    reached = 0
+    for seed in range(6):
+        network = pieces(dense(seed, inputs=2), (2,))
+        case = Case(np.full(2, -0.8), np.full(2, 0.9), 0, 1)
+        grid = np.array(list(itertools.product(np.linspace(-0.8, 0.9, 40), repeat=2)))
+        lowest = min(gap(network, x, case) for x in grid)
+        ends = []
+        for start in grid[::200]:
+            x, value = descended(network, start, case)
+            assert value <= gap(network, start, case)
+            assert value == pytest.approx(gap(network, x, case))
+            ends.append(value)
+        reached += min(ends) <= max(0.0, lowest) + 1e-6
+    assert reached >= 5  # a walk may end in a piece whose neighbours are all higher
 
 
 def test_thorough_breaks_what_no_slope_leads_to(room):

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 _METHOD: Final[dict[Preset, str]] = {
     "quick": "margin descent, targeted margin descent",
-    "standard": "margin descent, targeted, restarts, APGD-CE, APGD-T, FAB-T, Square",
-    "thorough": "margin descent, targeted, restarts, APGD-CE, APGD-T, FAB-T, Square, branch and bound",
+    "standard": "margin descent, targeted, restarts, APGD-CE, APGD-T, FAB-T, transfer, Square",
+    "thorough": (
+        "margin descent, targeted, restarts, APGD-CE, APGD-T, FAB-T, transfer, Square, many restarts, "
+        "linear programs over signs of ReLUs"
+    ),
 }
 
 

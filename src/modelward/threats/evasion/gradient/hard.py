@@ -1,10 +1,10 @@
-"""Points where slopes find nothing although a witness exists: search over the signs of ReLUs.
+"""Points where slopes find nothing although a witness exists: linear programs over the signs of ReLUs.
 
-Near the best input so far, most ReLUs keep their sign; the others are left open, and a mixed-integer program
-finds the least margin over all their signs at once (the encoding: Tjeng, Xiao and Tedrake 2019, arXiv
-1711.07356v3, section 4.2; fixing most of a solution and freeing the rest: Danna, Rothberg and Le Pape 2005,
-Mathematical Programming 102, "relaxation induced neighborhood search"). What it finds is the next centre, and
-more ReLUs are freed where that gains nothing.
+While no ReLU changes its sign, a network of ReLUs is affine, so the least margin among all inputs with the
+same signs is the value of a linear program (the encoding of Tjeng, Xiao and Tedrake 2019, arXiv 1711.07356v3,
+section 4.2, with all binaries fixed). Its solution lies where some ReLUs are about to change: the search
+changes the sign of the one that wins most and solves again. Steps are as long as the pieces are, and none
+depends on a step size.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from modelward.threats.evasion.gradient.pieces import flat, pieces
 if TYPE_CHECKING:
     from torch import nn
 
-    from modelward.numeric.types import BoolArray, FloatArray, IntArray
+    from modelward.numeric.types import FloatArray, IntArray
     from modelward.threats.evasion.gradient.pieces import Pieces
     from modelward.threats.evasion.gradient.pool import Pool
 
-_FREE: Final = (8, 16, 32, 64)
-_NODES: Final = 300
 _POINTS: Final = 64
-_GOALS: Final = 3
-_ROUNDS: Final = 12
+_GOALS: Final = 2
+_ROUNDS: Final = 25
+_TRIES: Final = 4
+_STARTS: Final = ("best", "centre", "noise", "corner", "noise", "corner")
 _INSIDE: Final = 1e-6
-"""How far inside the ball the program stays, in units, for the rounding to the points' type."""
+"""How far inside the ball the programs stay, in input values, for the rounding to the points' type."""
+_TIGHT: Final = 1e-7
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Case:
+class Case:
     """One point and one goal.
 
     Attributes:
@@ -64,123 +65,132 @@ def hard(pool: Pool, module: nn.Module, index: IntArray, goals: IntArray) -> boo
     network = pieces(module, pool.arena.reach.shape)
     if network is None:
         return True
-    for number, point in enumerate(index[:_POINTS].tolist()):
-        low, high = (end[0].cpu().numpy() for end in pool.ball.corners(np.array([point]))[1:])
-        for goal in goals[point, :_GOALS].tolist():
-            inset = np.minimum(_INSIDE, (high - low).max() / 8)
-            narrow = np.where(high - low > 2 * inset, inset, 0.0)
-            target = int(pool.arena.points.target[point])
-            case = _Case(flat(low + narrow), flat(high - narrow), target, goal)
-            if not _walk(pool, network, point, case):
-                return False
+    chosen = index[:_POINTS].tolist()
+    for number, point in enumerate(chosen):
+        position = np.array([point])
+        centre, lower, upper = pool.ball.corners(position)
+        low, high = flat(lower.cpu().numpy()), flat(upper.cpu().numpy())
+        narrow = np.where(high - low > 4 * _INSIDE, _INSIDE, 0.0)
+        for goal in _nearest(pool, point, goals[point]):
+            case = Case(low + narrow, high - narrow, int(pool.arena.points.target[point]), goal)
+            for seed, start in enumerate(_STARTS):
+                if start == "best":
+                    x = flat(pool.record.x[point])
+                else:
+                    x = flat(pool.ball.start(start, [seed], centre, (lower, upper)).cpu().numpy())
+                if not pool.arena.share.take(forward=_ROUNDS):
+                    return False
+                x, value = descended(network, np.clip(x, case.low, case.high), case)
+                if value < 0 and not _ask(pool, x, point):
+                    return False
+                if not pool.arena.standing[point]:
+                    break
             if not pool.arena.standing[point]:
                 break
-        pool.arena.share.progress(0.9 + 0.1 * (number + 1) / min(len(index), _POINTS))
+        pool.arena.share.progress(0.9 + 0.1 * (number + 1) / len(chosen))
     return True
 
 
-def _walk(pool: Pool, network: Pieces, point: int, case: _Case) -> bool:
-    """Move from centre to centre; False when the share refused."""
-    limits = network.limits(case.low, case.high)
-    x = np.clip(flat(pool.record.x[point]), case.low, case.high)
-    best, width = _gap(network, x, case), 0
+def _nearest(pool: Pool, point: int, goals: IntArray) -> list[int]:
+    """The goals that searches came nearest to."""
+    runs = pool.record.runs
+    least = {int(goal): min(runs.get((point, int(goal)), [np.inf])) for goal in goals}
+    return sorted(least, key=lambda goal: least[goal])[:_GOALS]
+
+
+def _ask(pool: Pool, x: FloatArray, point: int) -> bool:
+    answer = pool.arena.submit(x.reshape(1, *pool.arena.reach.shape), np.array([point], np.int64))
+    if answer is None:
+        return False
+    if answer.broken.any():
+        pool.record.fell.setdefault(point, "sign search")
+    return True
+
+
+def descended(network: Pieces, x: FloatArray, case: Case) -> tuple[FloatArray, float]:
+    """Go from piece to piece while the margin falls.
+
+    Args:
+        network: the affine maps.
+        x: (features,) where to begin.
+        case: box, target and goal.
+
+    Returns:
+        The input of least margin seen, and that margin.
+    """
+    signs = [z > 0 for z in network.arguments(x)[:-1]]
+    best, value = x, gap(network, x, case)
+    found = least(network, signs, case)
+    visited = {_name(signs)}
     for _ in range(_ROUNDS):
-        if not pool.arena.share.take(forward=1):
-            return False
-        found = _least(network, x, case, (limits, _FREE[width]))
-        value = np.inf if found is None else _gap(network, found, case)
-        if found is not None and value < best - 1e-6:
-            x, best = found, value
-        else:
-            width += 1
-        if best < 0:
-            answer = pool.arena.submit(x.reshape(1, *pool.arena.reach.shape), np.array([point], np.int64))
-            if answer is None:
-                return False
-            if answer.broken.any():
-                pool.record.fell.setdefault(point, "sign search")
-                return True
-        if width == len(_FREE):
-            return True
-    return True
+        if found is None:
+            break
+        here, worth = found
+        lower = gap(network, here, case)
+        if lower < value:
+            best, value = here, lower
+        if value < 0:
+            break
+        found = None
+        for layer, unit in _tight(network, here, worth, signs):
+            other = [part.copy() for part in signs]
+            other[layer][unit] ^= True
+            ahead = None if _name(other) in visited else least(network, other, case)
+            visited.add(_name(other))
+            # Pieces that only share the border are passed through: the next one may be lower.
+            if ahead is not None and gap(network, ahead[0], case) <= lower + _TIGHT:
+                found, signs = ahead, other
+                break
+    return best, value
 
 
-def _gap(network: Pieces, x: FloatArray, case: _Case) -> float:
+def _name(signs: list[np.ndarray]) -> bytes:
+    return b"".join(part.tobytes() for part in signs)
+
+
+def gap(network: Pieces, x: FloatArray, case: Case) -> float:
+    """Margin to the goal."""
     scores = network.arguments(x)[-1]
     return float(scores[case.target] - scores[case.goal])
 
 
-def _opened(
-    network: Pieces, x: FloatArray, limits: list[tuple[FloatArray, FloatArray]], count: int
-) -> list[BoolArray]:
-    """Which ReLUs are left open: of those that can have both signs, the ones nearest to their corner."""
-    values = network.arguments(x)[:-1]
-    near = [
-        np.where((low < 0) & (high > 0), np.abs(z) / np.maximum(high - low, 1e-12), np.inf)
-        for z, (low, high) in zip(values, limits, strict=False)
-    ]
-    together = np.sort(np.concatenate([np.zeros(0), *near]))
-    cut = together[min(count, len(together)) - 1] if len(together) else -1.0
-    return [(part <= cut) & np.isfinite(part) for part in near]
+def least(network: Pieces, signs: list[np.ndarray], case: Case) -> tuple[FloatArray, FloatArray] | None:
+    """The input of least margin among those with some signs, and what each sign costs; null where none is.
 
+    Args:
+        network: the affine maps.
+        signs: per layer, (units,) whether a ReLU is open.
+        case: box, target and goal.
+    """
+    from scipy.optimize import linprog
 
-def _least(
-    network: Pieces,
-    x: FloatArray,
-    case: _Case,
-    freedom: tuple[list[tuple[FloatArray, FloatArray]], int],
-) -> FloatArray | None:
-    """The input of least margin whose ReLUs have the signs of x but for the open ones; null where none is."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import csr_matrix
-
-    limits, count = freedom
-    opened = _opened(network, x, limits, count)
-    values = network.arguments(x)[:-1]
-    sizes = [len(z) for z in values]
-    inputs = len(x)
-    ends = inputs + np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    binaries = int(sum(part.sum() for part in opened))
-    total = int(ends[-1]) + binaries
-    low, high = np.zeros(total), np.full(total, np.inf)
-    low[:inputs], high[:inputs] = case.low, case.high
-    high[int(ends[-1]) :] = 1.0
-    rows: list[FloatArray] = []
-    sides: list[tuple[float, float]] = []
-    next_binary, begin, width = int(ends[-1]), 0, inputs
-    for k, z in enumerate(values):
-        affine, (least, most) = network.maps[k], limits[k]
-        for j in range(len(z)):
-            h = int(ends[k]) + j
-            row = np.zeros(total)
-            row[h], row[begin : begin + width] = 1.0, -affine.weight[j]
-            bias = float(affine.bias[j])
-            if opened[k][j]:  # h >= z, h <= z - least (1 - b), h <= most b
-                upper, cap = row.copy(), np.zeros(total)
-                upper[next_binary] = -least[j]
-                cap[h], cap[next_binary] = 1.0, -most[j]
-                rows += [row, upper, cap]
-                sides += [(bias, np.inf), (-np.inf, bias - float(least[j])), (-np.inf, 0.0)]
-                next_binary += 1
-            elif z[j] > 0:
-                rows.append(row)
-                sides.append((bias, bias))
-            else:
-                high[h] = 0.0
-                rows.append(row)
-                sides.append((bias, np.inf))
-        begin, width = int(ends[k]), sizes[k]
-    last = network.maps[-1]
-    cost = np.zeros(total)
-    cost[begin : begin + width] = last.weight[case.target] - last.weight[case.goal]
-    whole = np.zeros(total)
-    whole[int(ends[-1]) :] = 1
-    constraint = LinearConstraint(csr_matrix(np.array(rows)), *np.array(sides).T) if rows else ()
-    answer = milp(
-        cost,
-        constraints=constraint,
-        bounds=Bounds(low, high),
-        integrality=whole,
-        options={"node_limit": _NODES},
+    first = network.maps[0]
+    weight, bias = first.weight, first.bias
+    rows, sides = [], []
+    for sign, affine in zip(signs, network.maps[1:], strict=True):
+        side = np.where(sign, -1.0, 1.0)
+        rows.append(side[:, None] * weight)
+        sides.append(-side * bias)
+        weight, bias = affine.weight @ (sign[:, None] * weight), affine.weight @ (sign * bias) + affine.bias
+    answer = linprog(
+        weight[case.target] - weight[case.goal],
+        A_ub=np.concatenate(rows) if rows else None,
+        b_ub=np.concatenate(sides) if sides else None,
+        bounds=np.stack([case.low, case.high], axis=1),
+        method="highs-ds",
     )
-    return None if answer.x is None else np.clip(answer.x[:inputs], case.low, case.high)
+    if answer.x is None:
+        return None
+    costs = -np.asarray(answer.ineqlin.marginals) if rows else np.zeros(0)
+    return np.clip(answer.x, case.low, case.high), costs
+
+
+def _tight(
+    network: Pieces, x: FloatArray, worth: FloatArray, signs: list[np.ndarray]
+) -> list[tuple[int, int]]:
+    """The ReLUs at their corner, as (layer, unit), those whose sign costs most first."""
+    places = [(layer, unit) for layer, part in enumerate(signs) for unit in range(len(part))]
+    values = np.concatenate([np.zeros(0), *network.arguments(x)[:-1]])
+    at = np.flatnonzero((np.abs(values) < 1e-6) | (worth > _TIGHT))
+    order = at[np.argsort(-worth[at], kind="stable")][:_TRIES]
+    return [places[i] for i in order.tolist()]
