@@ -11,8 +11,11 @@ from html import escape
 
 import pytest
 
+from modelward.reporting.exhibit import Cell, Exhibit, Picture, pieces
 from modelward.reporting.html import IndexEntry, to_html, to_index_html
+from modelward.reporting.png import png
 
+RED = bytes((250, 10, 20))
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 DARK, LIGHT = 0, 1  # values of the blink setting
@@ -52,9 +55,25 @@ def page_of(audits, glossary):
     def make(name):
         if name == "index":
             return to_index_html([IndexEntry(name=k, href=f"{k}.html", result=a) for k, a in audits.items()])
+        if name == "witnesses":
+            return to_html(audits["fail"], exhibits=witnesses())
         return to_html(audits[name], glossary=glossary)
 
     return make
+
+
+def witnesses():
+    """A picture with a red square in it, a row with a name of no end, and a text with a lookalike."""
+    plain = {"row": 1, "check": "c", "norm": "l0", "eps": 2.0, "unit": "pixels", "size": 1.0, "touched": 1}
+    red = png(RED * 64 * 64, 64, 64, 3)
+    picture = Picture(width=64, height=64, original=red, change=red, changed=red, gain=2.0)
+    cell = Cell(column="x" * 200, before="1" * 200, after="2" * 200, units=0.5)
+    text = pieces("y" * 300, [(10, 20)])
+    return [
+        Exhibit(**plain, label="a", prediction="b", picture=picture),
+        Exhibit(**plain, label="a" * 90, prediction=None, cells=(cell,)),
+        Exhibit(**plain, label="a", prediction="b", before=text, after=text),
+    ]
 
 
 def pixels(png):
@@ -76,7 +95,7 @@ def pixels(png):
 
 @pytest.mark.parametrize(
     ("name", "width", "scheme"),
-    [("fail", 1280, LIGHT), ("fail", 390, DARK), ("hostile", 390, LIGHT), ("index", 1280, DARK)],
+    [("fail", 1280, LIGHT), ("witnesses", 390, DARK), ("hostile", 390, LIGHT), ("index", 1280, DARK)],
 )
 def test_it_renders_without_a_complaint(name, width, scheme, browse, page_of, tmp_path):  # noqa: PLR0917 - fixtures
     shot = tmp_path / "shot.png"
@@ -105,7 +124,17 @@ PROBE = """<script>onload = () => { document.title = [...document.querySelectorA
   const root = frame.contentDocument.documentElement; return root.scrollWidth + "/" + root.clientWidth }).join(" ") }</script>"""
 
 
-@pytest.mark.parametrize("name", ["fail", "crowd", "hostile", "index"])
+def test_pictures_in_the_page_are_drawn_and_no_others_are_loaded(browse, page_of):
+    probe = "<script>onload = () => { document.title = [...document.images].map(i => i.naturalWidth).join(' ') }</script>"
+    source = escape(page_of("witnesses").replace("<body>", '<body><img src="page.html" alt="no">'))
+    frame = f'<iframe srcdoc="{source}"></iframe>'
+    read = probe.replace("document.images", "document.querySelector('iframe').contentDocument.images")
+    dom, console = browse(f"<title>-</title>{frame}{read}", "--dump-dom")
+    assert re.search(r"<title>([^<]+)</title>", dom)[1] == "0 64 64 64"
+    assert any("page.html" in line and "Content Security Policy" in line for line in console)
+
+
+@pytest.mark.parametrize("name", ["fail", "crowd", "hostile", "index", "witnesses"])
 def test_nothing_is_wider_than_the_window(name, browse, page_of):
     # Everything unfolded, so that tables are measured too; the frames keep the page's own policy.
     source = escape(page_of(name).replace("<details", "<details open"))
