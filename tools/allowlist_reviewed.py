@@ -804,7 +804,7 @@ FUNCTIONS: dict[str, Fields] = {
     "collections.defaultdict": {
         "kind": "class",
         "items": "dict",
-        "call": [["pure|none|function?"], ["pure|none|function", "dict"]],
+        "call": [["pure|none|function|factory?"], ["pure|none|function|factory", "dict"]],
     },
     "collections.Counter": {
         "kind": "class",

@@ -24,6 +24,9 @@ LIBRARIES: tuple[str, ...] = (
 VALUES: tuple[str, ...] = ()
 
 SETSTATE: dict[str, str] = {
+    # reportviews.py, coreviews.py: read; store what they are given, or the attribute items of state["_adjdict"]
+    **{f"networkx.classes.reportviews.{name}": "fields" for name in ("NodeView", "NodeDataView", "InEdgeView", "InMultiEdgeView")},
+    **{f"networkx.classes.coreviews.Union{name}": "fields" for name in ("Atlas", "Adjacency")},
     "nltk.tokenize.punkt.PunktLanguageVars": "plain",  # punkt.py: read; does nothing with the number it writes
     "implicit.nearest_neighbours.ItemItemRecommender": "similarity",  # nearest_neighbours.py: read; a native scorer of a sparse matrix
     "scipy.interpolate._rbfinterp.RBFInterpolator": "data",  # _rbfinterp.py: read; stores arrays, looks for their kind
@@ -80,6 +83,18 @@ FUNCTIONS: dict[str, Fields] = {
     "builtins.map": {"kind": "class", "call": [["pure|value|class|function", _WALKED]]},
     "builtins.filter": {"kind": "class", "call": [["none|pure|value|class|function", _WALKED.removesuffix("*")]]},
     "builtins.memoryview": {"kind": "value"},
+    # lifelines/fitters: read; methods that a fitter keeps as attributes; no property, and nothing hooks the look-up
+    **{
+        f"lifelines.fitters.nelson_aalen_fitter:NelsonAalenFitter._{name}": {"kind": "value"}
+        for name in ("variance_f_smooth", "variance_f_discrete", "additive_f_smooth", "additive_f_discrete")
+    },
+    **{
+        f"lifelines.fitters.{name}:{kind}.plot": {"kind": "value"}
+        for name, kind in (
+            ("nelson_aalen_fitter", "NelsonAalenFitter"), ("breslow_fleming_harrington_fitter", "BreslowFlemingHarringtonFitter"),
+            ("kaplan_meier_fitter", "KaplanMeierFitter"),
+        )
+    },
     "numpy.matrixlib.defmatrix.matrix": {"kind": "class", "state": "ndarray"},  # numpy.matrix before 1.25
     **dict.fromkeys(("scipy.spatial._ckdtree.cKDTree", "scipy.spatial._kdtree.KDTree", "scipy.spatial.ckdtree.cKDTree", "scipy.spatial.kdtree.KDTree"), _TREE),
     # tools.py: a dictionary that __init__ makes its own __dict__, so that its state is itself
@@ -100,6 +115,7 @@ FUNCTIONS: dict[str, Fields] = {
 }  # fmt: skip
 
 CLASSES: dict[str, Fields] = {
+    "deap.tools.support.Logbook": {"call": [[]]},  # support.py: read; an empty list with empty chapters
     "sklearn._loss._loss.CyLossFunction": {"state": "none"},  # releases differ in how it is given a state
     "formulaic.utils.variables.Variable": {"new": [["str"]]},
     "Bio.SeqFeature.ExactPosition": {"new": [["int", "int?"]]},

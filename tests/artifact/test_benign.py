@@ -220,6 +220,7 @@ def test_every_schema_is_well_formed():
         "data",
         "class",
         "pure",
+        "factory",
         "any",
         "value",
         "@raw",

@@ -216,7 +216,40 @@ def test_nesting_is_followed_to_its_limit():
     assert inspect_bytes(data, "m").verdict == "dangerous"
     for _ in range(4):
         data = gzip.compress(data)
-    assert inspect_bytes(data, "m").verdict == "unproven"
+    assert inspect_bytes(data, "m").verdict == "dangerous"
+    assert inspect_bytes(data, "m", limits=Limits(depth=4)).verdict == "unproven"
+    layered = [SYSTEM]
+    for _ in range(17):
+        layered.append(gzip.compress(layered[-1]))
+    assert inspect_bytes(layered[16], "m").verdict == "dangerous"
+    report = inspect_bytes(layered[17], "m")
+    assert report.verdict == "unproven"
+    assert "compressed more than 16 times over" in report.coverage.unread[0]
+
+
+def test_layers_of_changing_kinds_are_followed():
+    data = SYSTEM
+    for layer in range(9):
+        if layer % 4 == 3:
+            buffer = io.BytesIO()
+            with tarfile.open(fileobj=buffer, mode="w") as file:
+                entry = tarfile.TarInfo("x")
+                entry.size = len(data)
+                file.addfile(entry, io.BytesIO(data))
+            data = buffer.getvalue()
+        else:
+            data = (gzip.compress, bz2.compress, lzma.compress)[layer % 4](data)
+    assert inspect_bytes(data, "m").verdict == "dangerous"
+
+
+def test_trials_share_one_budget():
+    """Raw data of a torch archive is read on trial; what that spends is spent, whatever comes of it."""
+    inner = archive([(f"m/data/{i}", GOOD) for i in range(40)] + [("m/data.pkl", GOOD)])
+    broken = inner[:-30]  # cut off, so that what the trial finds is dropped
+    data = archive([(f"m/data/{i}", broken) for i in range(20)] + [("m/data.pkl", GOOD)])
+    report = inspect_bytes(data, "m", limits=Limits(members=100))
+    assert report.verdict == "unproven"
+    assert any("more than 100 members" in sentence for sentence in report.coverage.unread)
 
 
 def test_tar_members_are_read():

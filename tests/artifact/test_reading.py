@@ -92,7 +92,7 @@ def test_the_errors_of_a_reader_are_no_kinds_of_each_other():
 
 def test_limits_by_default():
     limits = Limits()
-    assert (limits.depth, limits.member, limits.total) == (4, 1 << 32, 1 << 34)
+    assert (limits.depth, limits.member, limits.total) == (16, 1 << 32, 1 << 34)
     assert (limits.members, limits.second) == (20_000, None)
 
 

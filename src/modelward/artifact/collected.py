@@ -27,7 +27,7 @@ class Limits(msgspec.Struct, frozen=True):
         second: bytes of content of another format that are looked at as a pickle as well; None for all.
     """
 
-    depth: int = 4
+    depth: int = 16
     member: int = 4 << 30
     total: int = 16 << 30
     members: int = 20_000
@@ -78,6 +78,17 @@ class Collected:
         where = f"{member}: " if member else ""
         self.unread.append(where + message)
         self.add(member, "artifact.unread", message)
+
+    def trial(self) -> Collected:
+        """A walk whose findings may be dropped; what it may still spend is what this one may."""
+        made = Collected(self.limits, self.beside)
+        made.members, made.produced, made.packed = self.members, self.produced, self.packed
+        return made
+
+    def settle(self, trial: Collected) -> None:
+        """Count what a trial has spent, whether or not its findings are taken over."""
+        self.members, self.produced, self.packed = trial.members, trial.produced, trial.packed
+        trial.members = trial.produced = trial.packed = 0
 
     def merge(self, other: Collected) -> None:
         """Take over everything that another walk found."""

@@ -27,9 +27,10 @@ _SPILL: Final = 16 << 20
 """Bytes beyond which pieces go to a file, which saves the second copy that joining them costs."""
 IN_MEMORY: Final = 64 << 20
 """Most bytes of some content that are copied in memory."""
-BOMB: Final = 256 << 20
+BOMB: Final = 64 << 20
 RATIO: Final = 250
-"""Content that grows beyond `BOMB` bytes at more than `RATIO` to one is no model."""
+"""Content that grows beyond `BOMB` bytes at more than `RATIO` to one is no model: numbers of one that
+was trained do not repeat. (Deflate gives at most 1032 to one, and a model at most about 10.)"""
 _DICTIONARY: Final = 1 << 28
 """Largest window of raw LZMA, in bytes, that is allocated."""
 
@@ -54,6 +55,11 @@ class Decompressor(Protocol):
 
 class TooLarge(Exception):
     """The content is larger than the budget."""
+
+
+def bomb(size: int, packed: int) -> bool:
+    """Whether content of so many bytes, from so many compressed ones, grows as only a bomb does."""
+    return size > BOMB and size > RATIO * packed
 
 
 @final
@@ -275,7 +281,7 @@ def _member(worker: Decompressor, data: Buffer, pos: int, limit: int, out: Sink)
             if piece:
                 out.write(piece)
             grown = out.size - before
-            if out.size > limit or (grown > BOMB and grown > RATIO * (pos - start)):
+            if out.size > limit or bomb(grown, pos - start):
                 raise TooLarge
             block = getattr(worker, "unconsumed_tail", b"")
             if not block and _waits(worker, piece):

@@ -38,6 +38,8 @@ _STREAM: Final = re.compile(rb"\x80[\x02-\x05](?=[\x28-\x95])|(?<=[\0\n])c[A-Za-
 """Bytes behind a complete pickle that are searched, and starts of further streams that are walked there."""
 _SERVED: Final = re.compile(r"(?:^|[/!])code/inference\.py$")
 """Member of an archive that a model server imports."""
+_HUB: Final = re.compile(r"(?:^|[/!\\])hubconf\.py$")
+"""File of a folder or an archive that torch.hub imports."""
 ZIPS: Final[frozenset[Format]] = frozenset(
     (
         "zip", "npz", "skops", "torch-zip", "torchscript", "torch-package", "torch-export", "mar", "keras",
@@ -241,6 +243,10 @@ def _readers(into: Collected, data: Buffer, kind: Format, named: tuple[str, str]
         from modelward.artifact.formats import shipped
 
         _apply(into, shipped.served, data, (member, name), depth)
+    if kind == "python" and _HUB.search(member or name):
+        from modelward.artifact.formats import torch_hub
+
+        _apply(into, torch_hub.read, data, (member, name), depth)
     if kind != "model-json" and _keras_too(data):
         from modelward.artifact.formats import keras_json
 
@@ -415,14 +421,18 @@ def _compressed(into: Collected, data: Buffer, member: str, depth: int) -> None:
 
 def expand(into: Collected, data: Buffer, codec: str, member: str) -> Buffer:
     """Decompress content within the budgets; what goes wrong is recorded as not read."""
-    if into.produced > compress.BOMB and into.produced > compress.RATIO * into.packed:
+    if compress.bomb(into.produced, into.packed):
         into.missed(member, "the members before it grow together as a bomb does")
         return b""
     room = min(into.limits.member, into.limits.total - into.produced)
     try:
         content, problem = compress.decompress(data, codec, room)
     except compress.TooLarge:
-        into.missed(member, f"the content decompresses to more than {room} bytes, or grows as a bomb does")
+        message = (
+            f"the content decompresses to more than {room} bytes, or to more than {compress.BOMB} bytes at "
+            f"over {compress.RATIO} to one, and grows as a bomb does"
+        )
+        into.missed(member, message)
         return b""
     except OSError as error:
         into.missed(member, f"there is no room to decompress it: {error.strerror or error}")

@@ -117,6 +117,9 @@ def _member(into: Collected, archive: Archive, member: Member, named: tuple[str,
     unpickled = kind in _TORCH and lower.endswith(".pkl")
     raw = kind in _TORCH and not unpickled and not lower.endswith((".pt", ".npy", "config.json", *_PICKLES))
     if raw and _passed_over(archive, member, kind, codec):
+        if codec is not None and compress.bomb(member.plain, member.size):
+            message = f"{member.size} bytes state that they are {member.plain}, as a bomb does"
+            into.missed(name, message)
         return
     if (kind, member.name) in {("skops", "schema.json"), ("keras", "config.json")}:
         return  # their readers read it
@@ -209,8 +212,9 @@ def _opportunistic(into: Collected, found: Buffer, name: str, depth: int) -> Non
     What is complete counts, and of what breaks off whatever is dangerous or names something that no numbers
     would spell.
     """
-    trial = Collected(into.limits, into.beside)
+    trial = into.trial()
     nested(trial, found, name, depth + 1)
+    into.settle(trial)
     broken = any(
         event.rule in {"pickle.broken", "artifact.unread", "artifact.damaged"} for _, event in trial.events
     )
@@ -223,4 +227,3 @@ def _opportunistic(into: Collected, found: Buffer, name: str, depth: int) -> Non
         if pair[1].level == "dangerous"
         or (pair[1].rule == "pickle.unknown-name" and pair[1].message.isascii())
     ]
-    into.produced += trial.produced

@@ -476,7 +476,9 @@ def test_budgets_of_tar():
     for _ in range(3):
         nested = tarred([("inner.tar", nested)])
     assert inspect_bytes(nested, "m").verdict == "dangerous"
-    assert inspect_bytes(tarred([("inner.tar", tarred([("inner.tar", nested)]))]), "m").verdict == "unproven"
+    nested = tarred([("inner.tar", tarred([("inner.tar", nested)]))])
+    assert inspect_bytes(nested, "m").verdict == "dangerous"
+    assert inspect_bytes(nested, "m", limits=Limits(depth=4)).verdict == "unproven"
 
 
 # --- the archive that torch.save wrote first ----------------------------------------------------------------

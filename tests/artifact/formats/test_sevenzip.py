@@ -156,7 +156,8 @@ def test_budgets():
     nested = SYSTEM
     for _ in range(5):
         nested = archive({"inner.7z": nested}, CHAINS["lzma2"])
-    assert inspect_bytes(nested, "m").verdict == "unproven"
+    assert inspect_bytes(nested, "m").verdict == "dangerous"
+    assert inspect_bytes(nested, "m", limits=Limits(depth=4)).verdict == "unproven"
 
 
 @pytest.mark.parametrize(

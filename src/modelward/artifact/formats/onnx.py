@@ -58,6 +58,10 @@ _FILES: Final = 16
 """Most files of external data whose sizes are asked for."""
 INT: Final = 2
 """AttributeProto.INT; ONNX Runtime's own format has the same numbers."""
+_REACH: Final = 1 << 50
+"""Bytes beyond which no file of external data reaches: a pebibyte."""
+_OVERFLOW: Final = 1 << 63
+"""Where the offsets of files overflow, which are signed numbers of 64 bits."""
 _MEMORY: Final = "_ORT_MEM_ADDR_"
 """ONNX Runtime's own mark that an `offset` is an address in the memory of its process."""
 _CALL: Final = re.compile(
@@ -279,11 +283,21 @@ def _extent(given: dict[str, str], place: External, scope: _Scope, into: Reading
         content = into.beside(path) if path and escapes(path) is None else None
         scope.sizes[path] = None if content is None else len(content)
     size = scope.sizes.get(path)
-    numbers = [given.get(key, "0").strip()[:20] for key in ("offset", "length")]
-    if size is not None and all(map(str.isdecimal, numbers)) and sum(map(int, numbers)) > size:
+    numbers = [given.get(key, "0").strip().lstrip("0") or "0" for key in ("offset", "length")]
+    if not all(map(str.isdecimal, numbers)):
+        return
+    end = sum(int(number[:20]) for number in numbers)
+    if end >= _OVERFLOW:
+        into.dangerous(
+            "onnx.external-bounds",
+            f"the tensor {place.name!r} ends at byte {end} of {path[:MOST]!r}, which overflows 64 bits",
+            pos=place.pos,
+        )
+    elif end > (_REACH if size is None else size):
+        where = f"the {size} bytes of {path[:MOST]!r}" if size is not None else "any file that there is"
         into.unproven(
             "onnx.external-bounds",
-            f"the tensor {place.name!r} lies outside the {size} bytes of {path[:MOST]!r}",
+            f"the tensor {place.name!r} ends at byte {end}, outside {where}",
             pos=place.pos,
         )
 

@@ -10,7 +10,7 @@ import _compat_pickle
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from modelward.artifact.events import Broken, Event, Level
-from modelward.artifact.pickle import classes, closures, rules
+from modelward.artifact.pickle import classes, closures, fetched, rules
 from modelward.artifact.pickle.built import carries_function
 from modelward.artifact.pickle.checks import CHECKS, LOOSE
 from modelward.artifact.pickle.schema import Matcher
@@ -59,6 +59,7 @@ class Judge:
         levels: levels of which an event was kept.
         embedded: byte strings that are given to torch.load while the stream is loaded.
         second_bytes: work spent on second readings of array bodies.
+        trials: how many arguments were walked as pickles.
         journal: what a second reading changed, while there is one.
         jumps: plain data may be jumped over.
         inside: how many pickles this one is inside of.
@@ -78,6 +79,7 @@ class Judge:
         "loader",
         "match",
         "second_bytes",
+        "trials",
     )
 
     def __init__(self, data: Buffer, loader: Loader = "pickle", *, jumps: bool = True) -> None:
@@ -87,7 +89,7 @@ class Judge:
         self.match = Matcher(data)
         self.events: dict[tuple[str, str], Event] = {}
         self.dropped = self.findings = 0
-        self.second_bytes = self.inside = 0
+        self.second_bytes = self.inside = self.trials = 0
         self.levels: set[Level] = set()
         self.embedded: list[bytes] = []
         self.journal: Journal | None = None
@@ -204,8 +206,12 @@ class Judge:
             return classes.call(self, callee, args, pos)
         result = Obj("", pos, callee, args)
         result.tainted = callee.tainted or self._imported(callee) or carries_function(callee)
-        level: Level = "dangerous" if result.tainted or self._suspicious(args) else "unproven"
         text = call_text(self.data, callee, args)
+        if why := fetched.does(self, callee, args):
+            result.tainted = True
+            self.record(Event("pickle.fetched-call", "dangerous", why, pos, text), why)
+            return result
+        level: Level = "dangerous" if result.tainted or self._suspicious(args) else "unproven"
         self.record(Event("pickle.computed-call", level, "the result of another call is called", pos, text))
         return result
 
@@ -260,6 +266,8 @@ class Judge:
         known = rules.dangers().arguments
         for text in self.texts(args):
             if word := next((word for word in known if word in text), None) or rules.names_payload(text):
+                return word
+            if word := fetched.inner_payload(self, text):
                 return word
         return None
 

@@ -135,6 +135,8 @@ class Matcher:
             return self._hint(value)
         if isinstance(value, int):
             return self._constant_is(choice, value)
+        if choice == "factory":
+            return self._factory(value)
         if isinstance(value, Global):
             return _global_is(choice, value)
         if isinstance(value, Obj):
@@ -182,6 +184,20 @@ class Matcher:
                 return False
             function, given = given[0], given[1:]
         return all(self._data(part) for part in [*given, *others]) and self._pure_partial(function, depth - 1)
+
+    def _factory(self, value: Value) -> bool:
+        """Whether calling a value without arguments is allowed: what a `defaultdict` does for a missing key.
+
+        A `functools.partial` counts as long as nothing was set on it and what it keeps cannot change.
+        """
+        given: list[Value] = []
+        if isinstance(value, Obj) and value.tag == "functools.partial" and value.args and value.state is None:
+            value, *given = value.args
+            if isinstance(value, Global) and value.path == "collections.defaultdict":
+                return False  # with a factory of its own it is pure, or it is nothing
+        if not isinstance(value, Global) or value.entry is None or value.danger is not None:
+            return False
+        return all(isinstance(item, int) for item in given) and self.matches(value.entry.call or (), given)
 
     def _hint(self, value: Value) -> bool:
         todo = [value]

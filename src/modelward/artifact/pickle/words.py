@@ -49,12 +49,30 @@ _WRITE: Final = frozenset((
     "makedirs", "chmod", "extract", "savefig", "imsave", "imwrite", "touch", "symlink", "unzip",
     "untar", "unpack", "truncate", "rename", "rmdir", "render",
 ))  # fmt: skip
+_CHANGES: Final = frozenset((
+    "write", "save", "dump", "delete", "unlink", "rmtree", "mkdir", "makedirs", "chmod", "savefig", "imsave",
+    "imwrite", "symlink", "symlinkto", "rmdir", "unzip", "untar", "tofile", "extractall", "savetxt", "savez",
+))  # fmt: skip
+"""Verbs that change files in whatever module they are found, so that any name of a file counts."""
+_OBJECTS: Final = frozenset((
+    "text", "bytes", "file", "files", "to", "path", "tree", "dir", "model", "state", "data", "json", "csv",
+    "all", "pickle", "image", "log", "dict", "array", "arrays", "weights", "checkpoint", "txt", "line",
+    "lines", "as",
+))  # fmt: skip
+"""What such a verb may be followed by: `save_format` names a format and saves nothing."""
+_METHODS: Final = _CHANGES | {"touch", "rm", "hardlink", "popen", "spawn", "edit", "cmdloop"}
+"""The same of methods, whose object may hold what they act on."""
 _READ: Final = frozenset((
     "open", "load", "read", "imread", "import", "include",
 ))  # fmt: skip
 _TABLES: Final = frozenset(
-    ("csv", "json", "parquet", "excel", "html", "hdf", "feather", "sql", "netcdf", "zarr", "file")
+    ("csv", "json", "parquet", "excel", "html", "hdf", "feather", "sql", "netcdf", "zarr", "file", "pickle",
+     "stata", "orc", "disk", "clipboard", "xml", "latex", "markdown", "numpy", "memmap")
+)  # fmt: skip
+_FILES: Final = frozenset(
+    ("csv", "parquet", "excel", "hdf", "feather", "netcdf", "zarr", "pickle", "stata", "orc")
 )
+"""Formats that a function named after them writes to the file that it is given, and to nothing else."""
 _PROGRAM: Final = re.compile(
     r"(?:/\S*/)?(?:id|sh|bash|zsh|dash|ls|cat|curl|wget|rm|touch|nc|ncat|netcat|echo|chmod|chown|whoami|uname|ping|python[\d.]*|perl|ruby|node|"
     r"pip|kill|ssh|scp|sudo|su|env|xterm|calc|gnome-calculator|powershell|cmd|nslookup|dig|base64|crontab|mkfifo|telnet|java|make|gcc|git|"
@@ -64,6 +82,8 @@ _META: Final = re.compile(r"[;|&`<>]\s*\w|\$\(|\$\{?\w|>\s*/")
 _LINE: Final = re.compile(r"\s--?\w|/|[;|&<>`]")
 _URL: Final = re.compile(r"(?:https?|ftp|file|s3|gs)://\S", re.IGNORECASE)
 _PATH: Final = re.compile(r"(?:/|~/|\.\./|[A-Za-z]:[\\/])[\w.~-]")
+_NAME: Final = re.compile(r"[\w.~-][\w.~/ -]{0,254}")
+"""A file beside the program: no mark tells its name from another short text."""
 _REPOSITORY: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _DOTTED: Final = re.compile(r"[A-Za-z_]\w*(?:[.:][A-Za-z_]\w*)+")
 _OBJECT: Final = re.compile(r"\S+\.(?:so(?:\.\d+)*|dll|dylib|pyd)")
@@ -107,9 +127,27 @@ def meaning(module: str, name: str, texts: Sequence[str]) -> str | None:
             return f"fetches and loads {text[:60]!r}, by its name"
         if function and "to" in words and words & _TABLES and _PATH.match(text):
             return f"changes the file {text[:60]!r}, by its name"
+        changes = words & _CHANGES and words <= _CHANGES | _OBJECTS
+        if function and (changes or ("to" in words and words & _FILES)) and _NAME.fullmatch(text):
+            return f"changes the file {text[:60]!r}, by its name"
         if words & _WRITE and _PATH.match(text) and not _META.search(text):
             return f"changes the file {text[:60]!r}, by its name"
     return None
+
+
+def method(name: str, texts: Sequence[str]) -> str | None:
+    """What the call of a method that was fetched by name does, in whatever class it is found.
+
+    Args:
+        name: of the method.
+        texts: the constant texts among the arguments of the call.
+    """
+    words = split(name)
+    for text in texts:
+        changes = words & _METHODS and words <= _METHODS | _OBJECTS
+        if changes or words >= {"pipe", "file"} or ("to" in words and words & (_FILES | {"file"})):
+            return f"is called with {text[:60]!r}, which changes a file or runs a program, by its name"
+    return meaning("", name, texts)
 
 
 def imports(name: str, texts: Sequence[str]) -> bool:

@@ -103,6 +103,12 @@ def _arrow(data: Buffer, head: bytes) -> Sniffed | None:
     end = bytes(data[max(0, len(data) - 6) :])
     if (head[:6] == b"ARROW1" and end == b"ARROW1") or (head[:4] == b"FEA1" and end[2:] == b"FEA1"):
         return Sniffed("arrow", "starts and ends as an Arrow file")
+    size = int.from_bytes(head[4:8], "little")
+    if head[:4] == b"\xff\xff\xff\xff" and 16 <= size <= len(data) - 8 and size % 8 == 0:
+        from modelward.artifact.formats.arrow import starts
+
+        if starts(data):
+            return Sniffed("arrow", "starts with the schema of an Arrow stream")
     return None
 
 
