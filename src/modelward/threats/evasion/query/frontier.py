@@ -99,26 +99,34 @@ class Frontier:
             index: (m,) distinct points.
 
         Returns:
-            (m, w), or null when the budget refused, which `refused` remembers.
+            (m, w), false for what a point's queries no longer cover; null when the budget refused, which
+            `refused` remembers.
         """
         width = candidates.shape[1]
-        many = np.repeat(index, width)
-        answer = self.arena.submit(candidates.reshape(-1, *self.arena.reach.shape), many, within=self.wide)
+        asked = np.arange(width) < (self.queries - self.used[index])[:, None]
+        wrong, size = np.zeros(asked.shape, np.bool_), np.full(asked.shape, np.inf)
+        if not asked.any():
+            return wrong
+        many = np.repeat(index, asked.sum(axis=1))
+        answer = self.arena.submit(candidates[asked], many, within=self.wide)
         if answer is None:
             self.refused = True
             return None
-        wrong = ~right(answer.scores, self.arena.points.target[many]) & self.wide.admits(answer.x, many)
-        size = np.where(wrong, self.arena.reach.size(answer.x, many), np.inf).reshape(-1, width)
-        best = size.argmin(axis=1)
-        rows = np.arange(len(index))
+        wrong[asked] = ~right(answer.scores, self.arena.points.target[many]) & self.wide.admits(
+            answer.x, many
+        )
+        size[asked] = self.arena.reach.size(answer.x, many)
+        size[~wrong] = np.inf
+        rows, best = np.arange(len(index)), size.argmin(axis=1)
         nearer = size[rows, best] < self.size[index]
-        self.x[index[nearer]] = answer.x.astype(np.float64)[(rows * width + best)[nearer]]
+        place = (asked.cumsum().reshape(asked.shape) - 1)[rows, best]
+        self.x[index[nearer]] = answer.x.astype(np.float64)[place[nearer]]
         self.size[index[nearer]] = size[rows, best][nearer]
-        self.used[index] += width
+        self.used[index] += asked.sum(axis=1)
         for row, count in zip(self.sizes, CHECKPOINTS, strict=True):
             within = index[self.used[index] <= count]
             row[within] = self.size[within]
-        return np.asarray(wrong.reshape(-1, width))
+        return wrong
 
     def begin(self, index: IntArray) -> None:
         """Find a wrong input: the nearest points that are taken for another class, then random ones."""
