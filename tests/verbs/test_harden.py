@@ -69,7 +69,7 @@ def hardened(tmp_path_factory):
     """One hardening that several tests look at."""
     folder = tmp_path_factory.mktemp("hardened")
     module = fragile()
-    found = modelward.harden(module, clouds(100, 2), options(folder, onnx=True))
+    found = modelward.harden(module, clouds(100, 2), options(folder, onnx=True, detectors=("squeezing",)))
     return folder, module, found
 
 
@@ -144,7 +144,8 @@ def test_the_defence_is_in_the_ledger(hardened):
     ledger = Ledger.open_read_only(folder / "store")
     kinds = [record for record in ledger.records() if record["kind"] == "control"]
     ledger.close()
-    assert [record["evidence"]["outcome"] for record in kinds] == [found.defence.outcome]
+    assert kinds[0]["evidence"]["outcome"] == found.defence.outcome
+    assert [record["evidence"]["check"] for record in kinds] == ["evasion.training", "evasion.detector"]
 
 
 def test_the_text_has_every_row_and_no_more_than_the_width(hardened):
@@ -152,9 +153,21 @@ def test_the_text_has_every_row_and_no_more_than_the_width(hardened):
     text = to_text(found, width=80)
     for row_ in found.rows:
         assert row_.name in text
-    assert all(len(line) <= 80 for line in text.splitlines() if "Wrote" not in line)
+    assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith(("Wrote", "Detector")))
     assert "before" in text
     assert "Defence:" in text
+
+
+def test_detectors_are_shown_under_both_attacks(hardened):
+    folder, _, found = hardened
+    assert [item.name for item in found.detectors] == [
+        "squeezing, blind attack",
+        "squeezing, adaptive attack",
+    ]
+    blind, adaptive = found.detectors
+    assert adaptive.passed[0] >= blind.passed[0]
+    assert "Detector squeezing, adaptive attack: " in to_text(found)
+    assert "squeezing, adaptive attack" in (folder / "made" / "comparison.html").read_text()
 
 
 def test_names_cannot_steer_the_page(hardened):
@@ -188,6 +201,7 @@ def test_a_second_run_continues_the_first(tmp_path):
         ({"training": {"method": "magic"}}, ConfigInvalid, "magic"),
         ({"training": {"eps": -1.0}}, ConfigInvalid, "eps is -1"),
         ({"minutes": float("nan")}, ConfigInvalid, "minutes is nan"),
+        ({"detectors": ("nose",)}, ConfigInvalid, "no detector is called 'nose'"),
         ({"audit": {"train": None}}, ConfigInvalid, "no training data"),
     ],
 )
@@ -200,7 +214,9 @@ def test_bad_choices_are_refused_before_anything_is_done(tmp_path, change, error
 def test_a_model_without_a_module_is_refused(tmp_path, rule):
     x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
     with pytest.raises(ShapeMismatch, match=r"pgd cannot harden this model: .*no torch module"):
-        modelward.harden(rule, (x, y), options(tmp_path, audit={"train": (x, y), "checks": ("quality",), "bounds": None}))
+        modelward.harden(
+            rule, (x, y), options(tmp_path, audit={"train": (x, y), "checks": ("quality",), "bounds": None})
+        )
 
 
 def test_an_output_that_is_a_file_is_refused(tmp_path):

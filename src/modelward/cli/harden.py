@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 import click
 
@@ -11,6 +11,7 @@ from modelward.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from modelward.core.check import Preset
+    from modelward.threats.evasion.harden.detectors.control import Kind
     from modelward.threats.evasion.harden.methods import Training
     from modelward.verbs.options import AuditOptions
 
@@ -44,6 +45,7 @@ class Flags(TypedDict):
     seed: int
     output: Path
     onnx: bool
+    detectors: str | None
     store: Path
     form: str
 
@@ -99,6 +101,9 @@ _CHOICES = (
     "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("hardened"), show_default=True,
     help="Folder for weights, comparison and checkpoint.",
 )  # fmt: skip
+@click.option(
+    "--detectors", help="Fitted and attacked afterwards: squeezing, mahalanobis, neighbours, consistency."
+)
 @click.option("--onnx", is_flag=True, help="Write the hardened model as ONNX too.")
 @click.option(
     "--store", type=click.Path(path_type=Path), default=Path(".modelward"), show_default=True,
@@ -127,6 +132,7 @@ def command(model: Path, **flags: Unpack[Flags]) -> int:
         output=flags["output"],
         minutes=flags["minutes"],
         onnx=flags["onnx"],
+        detectors=cast("tuple[Kind, ...]", _words(flags["detectors"] or "")),
     )
     with observer() as watcher:
         found = harden(model, flags["data"], options, observer=watcher)
@@ -157,12 +163,16 @@ def _audit(flags: Flags) -> AuditOptions:
         import_from=Path.cwd(),
         bounds=_bounds(flags["bounds"]),
         label=flags["label"],
-        checks=tuple(word.strip() for word in flags["checks"].split(",") if word.strip()),
+        checks=_words(flags["checks"]),
         preset=flags["preset"],
         limit=flags["limit"],
         seed=flags["seed"],
         store=flags["store"],
     )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _bounds(text: str | None) -> tuple[float, float] | None:

@@ -39,6 +39,26 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = "share"
 
 
+class Detector(msgspec.Struct, frozen=True, kw_only=True):
+    """A detector of adversarial inputs under one attack.
+
+    Attributes:
+        name: which detector, and whether the attack knew it.
+        n: clean points that were attacked.
+        passed: share of them that the attack turned without being detected, and its interval.
+        auc: of attacked against clean inputs, and its interval; null where too few were turned.
+        tpr: share of the turned ones that is detected, and its interval; null likewise.
+        fpr: share of clean inputs that is refused.
+    """
+
+    name: str
+    n: int
+    passed: tuple[float, float, float]
+    auc: tuple[float, float, float] | None
+    tpr: tuple[float, float, float] | None
+    fpr: float
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """What a defence changed, and what it cost.
 
@@ -48,6 +68,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         after: audit of the hardened model, same data, points, threats and preset.
         defence: what was done; its numbers are of held-out training data.
         files: what was written, by kind.
+        detectors: how each detector in front of the hardened model stands, attacked blindly and adaptively.
     """
 
     method: str
@@ -55,6 +76,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     after: AuditResult
     defence: Evidence
     files: dict[str, str] = {}
+    detectors: tuple[Detector, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -84,6 +106,7 @@ def to_json_bytes(found: Comparison) -> bytes:
         "method": found.method,
         "rows": rows,
         "defence": to_json(found.defence),
+        "detectors": [to_json(detector) for detector in found.detectors],
         "files": dict(found.files),
         "before": _audit(found.before),
         "after": _audit(found.after),
@@ -101,6 +124,7 @@ def to_text(found: Comparison, *, width: int = 80) -> str:
         shown = [cell.rjust(size) for cell, size in zip(cells, sizes[1:], strict=True)]
         lines.append("  ".join([_cut(name, sizes[0]).ljust(sizes[0]), *shown]).rstrip())
     lines += ["", f"Defence: {cost_words(found.defence)}"]
+    lines += [f"Detector {clean(name)}: {said}" for name, said in detector_lines(found)]
     lines += [f"Note: {note}" for note in notes(found)]
     lines += [f"Wrote {kind}: {clean(path)}" for kind, path in found.files.items()]
     return "\n".join(lines) + "\n"
@@ -117,10 +141,26 @@ def to_html(found: Comparison) -> str:
         method=clean(found.method, 60),
         rows=rows,
         defence=cost_words(found.defence),
+        detectors=detector_lines(found),
         notes=notes(found),
         commands=[clean(audit.command, 400) for audit in (found.before, found.after)],
         head=clean(found.after.ledger_head, 80),
     )
+
+
+def detector_lines(found: Comparison) -> list[tuple[str, str]]:
+    """Each detector and attack with its numbers in words; brackets hold 95 % intervals."""
+    lines = []
+    for item in found.detectors:
+        parts = [f"{_with_ends(item.passed)} pass undetected (n = {item.n})"]
+        parts += [f"AUC {item.auc[0]:.3f} [{item.auc[1]:.3f}, {item.auc[2]:.3f}]"] if item.auc else []
+        parts += [f"{_with_ends(item.tpr)} detected"] if item.tpr else []
+        lines.append((item.name, ", ".join([*parts, f"{percent(item.fpr)} of clean inputs refused"])))
+    return lines
+
+
+def _with_ends(share: tuple[float, float, float]) -> str:
+    return f"{percent(share[0])} [{percent(share[1])}, {percent(share[2])}]"
 
 
 def notes(found: Comparison) -> list[str]:

@@ -15,7 +15,8 @@ from modelward.engine.outcome import CheckRun
 from modelward.errors import ConfigInvalid, ExtraMissing, OperatorUnsupported, OutputUnwritable, ShapeMismatch
 from modelward.ledger.blobs import write_atomically
 from modelward.ledger.store import Ledger
-from modelward.reporting.comparison import Comparison, to_html, to_json_bytes
+from modelward.reporting.comparison import Comparison, Detector, to_html, to_json_bytes
+from modelward.threats.evasion.harden.detectors.control import Detecting, DetectorControl, Kind, judged
 from modelward.threats.evasion.harden.methods import METHODS, Training
 from modelward.threats.evasion.harden.methods import settled as settled_training
 from modelward.verbs.audit import audit, open_subjects
@@ -23,10 +24,13 @@ from modelward.verbs.options import AuditOptions, settled
 from modelward.verbs.quiet import Quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from torch import nn
 
     from modelward.core.check import Subjects
     from modelward.core.control import Hardened
+    from modelward.core.evidence import Evidence
     from modelward.engine.run import Observer
 
 WEIGHTS = "model.safetensors"
@@ -48,6 +52,8 @@ class HardenOptions(msgspec.Struct, frozen=True, kw_only=True):
         minutes: CPU minutes the defence may take, all threads together; null: as many as its epochs need. A
             schedule that does not fit is shortened.
         onnx: whether to write the hardened model as ONNX too.
+        detectors: to fit in front of the hardened model and to attack: ``squeezing``, ``mahalanobis``,
+            ``neighbours``, ``consistency``.
     """
 
     training: Training
@@ -55,6 +61,7 @@ class HardenOptions(msgspec.Struct, frozen=True, kw_only=True):
     output: Path = Path("hardened")
     minutes: float | None = None
     onnx: bool = False
+    detectors: tuple[Kind, ...] = ()
 
 
 def harden(
@@ -91,6 +98,7 @@ def harden(
     chosen = _audited(options.audit, training)
     if chosen.train is None:
         raise ConfigInvalid("no training data was given", advice="Give --train: the defence learns from it.")
+    controls = [DetectorControl(_detecting(kind, training, chosen)) for kind in options.detectors]
     folder = _folder(options.output)
     before = audit(model, data, chosen, observer=watcher)
     made = _apply(model, data, msgspec.structs.replace(options, audit=chosen, training=training), watcher)
@@ -99,9 +107,17 @@ def harden(
         files["onnx"] = str(_exported(made, folder, chosen, data))
     live = not isinstance(model, str | Path)
     after = audit(made.model if live else folder / WEIGHTS, data, chosen, observer=watcher)
-    _record(chosen.store, made)
+    detected = _detect(made.model if live else folder / WEIGHTS, data, chosen, controls=controls)
+    _record(chosen.store, [made.evidence, *detected])
     files |= {"comparison": str(folder / "comparison.json"), "page": str(folder / "comparison.html")}
-    found = Comparison(method=training.method, before=before, after=after, defence=made.evidence, files=files)
+    found = Comparison(
+        method=training.method,
+        before=before,
+        after=after,
+        defence=made.evidence,
+        files=files,
+        detectors=tuple(shown for item in detected for shown in _shown(item)),
+    )
     _write(folder / "comparison.json", to_json_bytes(found))
     _write(folder / "comparison.html", to_html(found).encode())
     return found
@@ -119,7 +135,10 @@ def _audited(options: AuditOptions, training: Training) -> AuditOptions:
 def _apply(model: object, data: object, options: HardenOptions, watcher: Observer) -> Hardened:
     from modelward.threats.evasion.harden.training import TrainingControl
 
-    subjects, absent = open_subjects(model, data, options.audit, seconds=None, watcher=watcher)
+    subjects, absent = open_subjects(
+        model, data, _with_gradients(options.audit), seconds=None, watcher=watcher
+    )
+    _require_weights(subjects)
     control = TrainingControl(options.training, options.output / CHECKPOINT)
     reason = control.declines(subjects)
     if reason is not None:
@@ -128,7 +147,6 @@ def _apply(model: object, data: object, options: HardenOptions, watcher: Observe
             f"{options.training.method} cannot harden this model: {reason}" + (f" ({why})" if why else ""),
             advice="Give a weights file (safetensors or state_dict) with --factory, or a live torch module.",
         )
-    _require_weights(subjects)
     entry = CheckEntry(id=control.id, path="", summary=METHODS[options.training.method], needs=(), feeds=())
     watcher.started(entry)
     limit = Budget(seconds=None if options.minutes is None else 60 * options.minutes)
@@ -146,6 +164,11 @@ def _apply(model: object, data: object, options: HardenOptions, watcher: Observe
         )
     )
     return made
+
+
+def _with_gradients(options: AuditOptions) -> AuditOptions:
+    """Open the differentiable copy, whether the audits need it or not."""
+    return msgspec.structs.replace(options, checks=("evasion.gradient",))
 
 
 def _require_weights(subjects: Subjects) -> None:
@@ -211,10 +234,38 @@ def _exported(made: Hardened, folder: Path, options: AuditOptions, data: object)
     return folder / "model.onnx"
 
 
-def _record(store: Path, made: Hardened) -> None:
+def _detecting(kind: Kind, training: Training, options: AuditOptions) -> Detecting:
+    return Detecting(kind=kind, norm=training.norm, eps=training.eps, limit=options.limit)
+
+
+def _detect(
+    model: object, data: object, options: AuditOptions, *, controls: Sequence[DetectorControl]
+) -> list[Evidence]:
+    """Fit each detector in front of the hardened model, and attack both."""
+    if not controls:
+        return []
+    subjects, _ = open_subjects(model, data, _with_gradients(options), seconds=None, watcher=Quiet())
+    clock = time.process_time
+    return [c.apply(subjects, budget=Meter(clock=clock), seed=options.seed).evidence for c in controls]
+
+
+def _shown(item: Evidence) -> Iterator[Detector]:
+    for found in judged(item):
+        yield Detector(
+            name=f"{found.kind}, {found.attack} attack",
+            n=found.points,
+            passed=(found.passed, *found.passed_interval),
+            auc=None if found.auc is None or found.auc_interval is None else (found.auc, *found.auc_interval),
+            tpr=None if found.tpr is None or found.tpr_interval is None else (found.tpr, *found.tpr_interval),
+            fpr=found.fpr,
+        )
+
+
+def _record(store: Path, evidence: Sequence[Evidence]) -> None:
     ledger = Ledger.open(store)
     try:
-        ledger.append({"kind": "control", "evidence": to_json(made.evidence)})
+        for item in evidence:
+            ledger.append({"kind": "control", "evidence": to_json(item)})
     finally:
         ledger.close()
 
