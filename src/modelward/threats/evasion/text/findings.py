@@ -55,8 +55,8 @@ def _undone(group: Group) -> Finding | None:
         remedy=(
             "Normalise texts before training and before every answer: NFKC, strip invisible characters, "
             "resolve directional controls, fold lookalikes (modelward.threats.evasion.text.normalise). Then "
-            "measure again: the attacker counted here did not know of it; one who does picks other edits, and "
-            "may turn as many texts."
+            "measure again: the attacker counted here did not know of it; one who does picks other edits, "
+            "and may turn as many texts."
         ),
         techniques=("AML.T0015", "AML.T0043.001"),
         controls=("ID.RA-01", "riskModelEvasion", "controlInputValidationAndSanitization"),
