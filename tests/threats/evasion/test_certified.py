@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from modelward.core.budget import Budget
+from modelward.core.budget import Budget, Meter
 from modelward.core.check import Settings, Subjects
 from modelward.threats.evasion.certified import CertifiedCheck
 from modelward.threats.evasion.judge import judge_robust_accuracy
@@ -290,3 +292,19 @@ def test_a_time_budget_ends_the_proofs(room):
     cost = result.meter.cost
     assert cost.forward + cost.backward <= 2000
     assert any(item.cut == "passes" for item in result.evidence)
+
+
+def test_what_is_decided_already_is_not_proved_again(room):
+    model = room.torch(room.linear([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]))
+    points = room.labelled(model, np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], np.float32))
+    alone = Subjects(model=model, data=points, attachments=None)
+    threat = Settings(norms=("linf",), eps=(0.01,), preset="quick")
+    (first,) = CertifiedCheck(threat).run(alone, budget=Meter(), seed=0)
+    assert len(first.outcome["certified"]) == 3
+    told = room.evidence(
+        "gradient", eps=0.01, broken=[0], certified=[1], rows=points.rows, digests=alone.digests()
+    )
+    known = replace(alone, earlier=(told,))
+    (second,) = CertifiedCheck(threat).run(known, budget=Meter(), seed=0)
+    assert second.outcome["certified"] == [2]
+    assert second.cost.forward < first.cost.forward

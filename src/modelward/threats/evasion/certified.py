@@ -11,7 +11,8 @@ import numpy as np
 from modelward.core.evidence import Evidence
 from modelward.errors import OperatorUnsupported
 from modelward.threats.evasion.arena import Arena, differentiable, examine, opened, trouble
-from modelward.threats.evasion.attack import numbers, unexamined
+from modelward.threats.evasion.attack import examined, numbers, unexamined
+from modelward.threats.evasion.earlier import earlier
 from modelward.threats.evasion.reach import reach
 from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.threat import scope, threats
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from modelward.core.budget import Meter
     from modelward.core.canonical import JSON
     from modelward.core.check import Preset, Settings, Subjects
-    from modelward.numeric.types import IntArray
+    from modelward.numeric.types import BoolArray, IntArray
     from modelward.threats.evasion.bounds.cascade import Cascade, Spend
     from modelward.threats.evasion.reach import Reach
 
@@ -144,7 +145,10 @@ class CertifiedCheck:
         return None
 
     def run(self, subjects: Subjects, *, budget: Meter, seed: int) -> Iterator[Evidence]:
-        """Bound every point that is answered right; one evidence per norm and eps. Nothing is random."""
+        """Bound the points answered right that nothing decided before; one evidence per norm and eps.
+
+        Nothing is random.
+        """
         points = examine(subjects, self._settings, budget)
         if points is None:
             yield from unexamined(self, self._settings, subjects, budget=budget, seed=seed)
@@ -156,7 +160,8 @@ class CertifiedCheck:
                 return
             share = Share(budget, part=i, of=len(planned))
             arena = Arena(points, threat, share=share, seed=seed)
-            proofs = _prove(prover, arena, self._settings)
+            open_points = points.correct & ~earlier(subjects, points, threat).decided
+            proofs = _prove(prover, arena, self._settings, open_points)
             yield self._evidence(prover, arena, proofs, subjects=subjects, budget=budget)
 
     def _evidence(
@@ -167,8 +172,7 @@ class CertifiedCheck:
         points, rows = arena.points, arena.points.data.rows
         kind = proofs.proved.numpy()
         outcome: dict[str, JSON] = {
-            "rows": numbers(rows),
-            "correct": numbers(rows[points.correct]),
+            **examined(points),
             "bounded": numbers(rows[proofs.bounded.numpy()]),
             "certified": numbers(rows[kind >= 0]),
             "proofs": {name: numbers(rows[kind == i]) for i, name in enumerate(KINDS)},
@@ -215,15 +219,15 @@ def _prover(subjects: Subjects) -> Prover:
     return Prover(module, traced(module), model.tolerance)
 
 
-def _prove(prover: Prover, arena: Arena, settings: Settings) -> Cascade:
-    """Prove what can be proved, cheap methods on all points before dear ones on what they leave."""
+def _prove(prover: Prover, arena: Arena, settings: Settings, wanted: BoolArray) -> Cascade:
+    """Prove what can be proved of some points, cheap methods on all before dear ones on what they leave."""
     import torch
 
     points, reach, share = arena.points, arena.reach, arena.share
     cascade = prover.cascade(reach, points.target, settings, share.take)
     values = points.data.x.reshape(len(points.correct), -1).astype(np.float64)
     # A missing value has no interval: such a point is never certified.
-    todo = np.flatnonzero(points.correct & np.isfinite(values).all(axis=1))
+    todo = np.flatnonzero(wanted & np.isfinite(values).all(axis=1))
     room = max(1, min(_BATCH, _BATCH_NUMBERS // max(1, math.prod(reach.shape))))
     with torch.no_grad():
         done = 0
