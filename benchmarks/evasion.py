@@ -59,11 +59,12 @@ CASES = (
 )
 RADII = {
     "mip-32": (0.15, 0.16, 0.17),
+    "planted": (0.12, 1.0),
 }
 TORCH = "torch==2.13.0"
 PACKAGES = {
     "AutoAttack": ("numpy",),
-    "ART AutoAttack": ("adversarial-robustness-toolbox==1.20.1", "packaging"),
+    "ART AutoAttack": ("adversarial-robustness-toolbox==1.20.1", "multiprocess", "packaging"),
     "Foolbox PGD-40": ("foolbox==3.3.4",),
     "torchattacks PGD-40": ("torchattacks==3.5.1",),
 }

@@ -37,7 +37,7 @@ class Kind:
         norm: of the ball that it is trained in.
         radius: of that ball; 0 for plain training.
         way: ``plain``, ``attacked`` (Madry et al. 2018, arXiv 1706.06083v4, section 2.1) or ``bounded``
-            (interval bounds: Gowal et al. 2018, arXiv 1810.12715v4, section 3).
+            (interval bounds: Gowal et al. 2018, arXiv 1810.12715v4, section 3), or ``planted`` (`planted`).
         front: ``rounded`` puts a rounding of the pixels before the net, which has no slope.
         epochs: passes over the training data.
     """
@@ -62,6 +62,7 @@ KINDS = {
     "digits-0.15": Kind(data="digits", way="attacked", radius=0.15, epochs=30),
     "table": Kind(data="table", shape=(64, 64), epochs=10),
     "mip-24": Kind(data="digits", shape=(24, 24), way="attacked", radius=0.15, epochs=40),
+    "planted": Kind(data="digits", shape=(34, 34), way="planted"),
     "mip-32": Kind(data="digits", shape=(32, 32, 32), way="attacked", radius=0.2, epochs=40),
 }
 
@@ -203,6 +204,39 @@ def _losses(net: nn.Sequential, kind: Kind) -> Iterator[torch.Tensor]:
             yield nn.functional.cross_entropy(net(inputs), part[1])
 
 
+def planted(net: nn.Sequential, seed: int, eps: float = 0.12) -> nn.Sequential:
+    """A net of two hidden layers with a hidden counterexample near each of the first ten test points.
+
+    For each point one more unit that is off except within 4 % of one corner of the ball, drawn from 500,
+    where it lifts the second likeliest class above the first. No slope, and no score on the way, leads there;
+    planting is the idea of SoundnessBench (Zhou et al. 2024, arXiv 2412.03154), which trains for it.
+    """
+    data, _, points, _ = samples("digits")
+    first, second, last = (layer for layer in net if isinstance(layer, nn.Linear))
+    wide = build(KINDS["planted"])
+    chance = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for new, old in zip(wide[1::2], (first, second, last), strict=True):
+            new.weight.zero_()
+            new.bias.zero_()
+            new.weight[: len(old.weight), : old.weight.shape[1]] = old.weight
+            new.bias[: len(old.bias)] = old.bias
+        for i in range(10):
+            x, unit = points[i].flatten(), 24 + i
+            signs = torch.randint(0, 2, (500, 64), generator=chance) * 2.0 - 1
+            room = (signs * ((x + eps * signs).clamp(0, 1) - x)).sum(1)
+            others = (data.flatten(1) @ signs.T - signs @ x).amax(
+                0
+            )  # the unit is to stay off for other samples
+            sign, whole = signs[(others / room).argmin()], float(room[(others / room).argmin()])
+            height = 40 / (0.04 * whole)
+            wide[1].weight[unit] = height * sign
+            wide[1].bias[unit] = -height * (float(sign @ x) + 0.96 * whole)
+            wide[3].weight[unit, unit] = 1
+            wide[5].weight[net(points[i : i + 1])[0].argsort()[-2], unit] = 1
+    return wide
+
+
 def path(name: str, seed: int) -> Path:
     """Where the weights are kept."""
     return KEPT / f"{name}-{seed}.pt"
@@ -218,6 +252,10 @@ def load(name: str, seed: int) -> nn.Sequential:
 def trained(name: str, seed: int) -> nn.Sequential:
     """The net of a kind and seed, trained now if its weights are not kept."""
     if not path(name, seed).exists():
+        if KINDS[name].way == "planted":
+            net = planted(trained("mip-24", seed), seed)
+            torch.save(net.state_dict(), path(name, seed))
+            return net.eval()
         torch.manual_seed(seed)
         net = build(KINDS[name])
         optimiser = torch.optim.Adam(net.parameters(), 2e-3)
