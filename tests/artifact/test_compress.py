@@ -27,6 +27,7 @@ from modelward.artifact.compress import (
     window,
 )
 from modelward.artifact.lz4 import decompress_frames
+from modelward.artifact.verdict import inspect_bytes
 
 
 def deflate(content):
@@ -356,3 +357,43 @@ def test_any_bytes_as_any_codec_stay_within_the_budget(codec, data):
     except TooLarge:
         return
     first_bytes(data, codec, 9)
+
+
+@pytest.mark.parametrize(
+    ("size", "packed", "found"),
+    [(64 << 20, 1, False), ((64 << 20) + 1, 1, True), (100 << 20, 1 << 20, False), (250 << 20, 1 << 20, False),
+     ((250 << 20) + 1, 1 << 20, True), (1 << 40, 1 << 38, False)],
+)  # fmt: skip
+def test_a_bomb_is_both_large_and_steep(size, packed, found):
+    assert compress.bomb(size, packed) is found
+
+
+@pytest.mark.parametrize("name", ["model.bin", "w.npy", "m/data/0", "notes.txt"])
+def test_bombs_in_members_of_unknown_content(name):
+    """80 MiB of zeros: beyond 64 MiB, at about 1000 to one."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        if name.startswith("m/"):
+            file.writestr("m/data.pkl", b"N.")
+        head = (
+            b"\x93NUMPY\1\0v\0{'descr': '<f8', 'fortran_order': False, 'shape': (10485760,), }".ljust(127)
+            + b"\n"
+        )
+        with file.open(name, "w") as member:
+            member.write(head if name.endswith(".npy") else b"")
+            for _ in range(80):
+                member.write(bytes(1 << 20))
+    report = inspect_bytes(buffer.getvalue(), "m")
+    assert report.verdict == "unproven"
+    assert any("as a bomb does" in sentence for sentence in report.coverage.unread)
+
+
+def test_members_that_grow_together_are_one_bomb(monkeypatch):
+    monkeypatch.setattr(compress, "BOMB", 1 << 20)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for at in range(5):
+            file.writestr(f"{at}.bin", bytes(900_000))
+    report = inspect_bytes(buffer.getvalue(), "m")
+    assert report.verdict == "unproven"
+    assert "grow together as a bomb does" in report.coverage.unread[0]

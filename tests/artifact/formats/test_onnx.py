@@ -256,6 +256,28 @@ def test_odd_offsets_are_dangerous(verdict, key, text):
     assert verdict(made.SerializeToString()) == ("dangerous", {"onnx.external-bounds"})
 
 
+@pytest.mark.parametrize(("offset", "length", "level"), [
+    ("9223372036854775807", "1", "dangerous"), ("9223372036854775808", "0", "dangerous"), ("1" * 400, "1", "dangerous"),
+    ("0" * 30 + "9223372036854775807", "1", "dangerous"), ("1152921504606846976", "8", "unproven"), ("8", str(1 << 51), "unproven"),
+    (str((1 << 50) - 8), "8", "inert"), ("0" * 30 + "8", "8", "inert"),
+])  # fmt: skip
+def test_no_file_reaches_so_far(offset, length, level):
+    entries = {"location": "w.bin", "offset": offset, "length": length}
+    made = model(node(), constants=[external(entries)]).SerializeToString()
+    report = inspect_bytes(made, "m")
+    assert report.verdict == level
+    assert ("onnx.external-bounds" in {finding.rule for finding in report.findings}) is (level != "inert")
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "level"),
+    [("56", "8", "inert"), ("57", "8", "unproven"), ("0" * 30 + "65", "0", "unproven")],
+)
+def test_tensors_end_within_the_file_beside(offset, length, level):
+    made = model(node(), constants=[external({"location": "w.bin", "offset": offset, "length": length})])
+    assert inspect_bytes(made.SerializeToString(), "m", beside=lambda _: bytes(64)).verdict == level
+
+
 def test_external_data_is_found_wherever_tensors_are(verdict):
     bad = external({"location": "../x"})
     sparse = onnx.SparseTensorProto(values=bad, indices=external({"location": "ok"}), dims=[4])
