@@ -14,7 +14,7 @@ from modelward.core.catalogue import CHECKS, CLAIMS
 from modelward.core.policy import BASELINE
 from modelward.verbs.config import read_config
 
-VERBS = ["audit", "bom", "init", "report", "scan"]
+VERBS = ["audit", "bom", "harden", "init", "report", "scan"]
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)(?P<target>[^)#]+)(?:#[^)]*)?\)")
 
 
