@@ -120,7 +120,7 @@ class CertifiedCheck:
     """Bounds on the differentiable copy: intervals, linear relaxation, branch and bound."""
 
     id = "evasion.certified"
-    version = 2
+    version = 3
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -8,12 +8,14 @@ from torch import nn
 from torch.nn import functional
 
 from modelward.threats.evasion.bounds import refine as module
+from modelward.threats.evasion.bounds.backward import order
 from modelward.threats.evasion.bounds.branch import Effort
 from modelward.threats.evasion.bounds.curves import Shape, bent
 from modelward.threats.evasion.bounds.enclosure import Enclosure
 from modelward.threats.evasion.bounds.inputs import Source
 from modelward.threats.evasion.bounds.propagate import propagate, traced
 from modelward.threats.evasion.bounds.refine import entries, refiner
+from modelward.threats.evasion.bounds.rows import Rows, Window
 from modelward.threats.evasion.bounds.steps import Rectified
 
 
@@ -34,7 +36,8 @@ def second_layer(lab, name, norm="linf"):
 
 @pytest.mark.parametrize("name", ["relu", "leaky", "sigmoid", "batch norm", "dilated"])
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-def test_windows_give_the_bounds_that_whole_images_give(lab, monkeypatch, name, norm):
+@pytest.mark.parametrize("steps", [0, 3])
+def test_windows_give_the_bounds_that_whole_images_give(lab, monkeypatch, name, norm, steps):
     value = second_layer(lab, name, norm)[1]
     places = torch.stack(torch.meshgrid(torch.arange(2), torch.arange(0, 24, 5), indexing="ij"), -1).reshape(
         -1, 2
@@ -42,11 +45,52 @@ def test_windows_give_the_bounds_that_whole_images_give(lab, monkeypatch, name, 
     monkeypatch.setattr(module, "_receptive", lambda x: 1)  # small windows whatever the plane
     assert module._local(value)
     with torch.no_grad():
-        windowed = entries(value, places, 0)
+        windowed = entries(value, places, steps)
         monkeypatch.setattr(module, "_local", lambda x: False)
-        whole = entries(value, places, 0)
+        whole = entries(value, places, steps)
     for one, other in zip(windowed, whole, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("ascent", [0, 1, 3])
+def test_no_value_of_a_large_image_leaves_the_bounds_of_its_windows(lab, ascent):
+    """Lines drawn for another window than the coefficients once proved points that have a counterexample."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3, 1, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 4, 3)]
+    net = nn.Sequential(*layers, nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)).eval()
+    x, random = torch.rand((1, 1, 12, 12)), torch.Generator().manual_seed(1)
+    refine, seen = refiner(lambda rows: True, ascent), []
+
+    def note(value, sign_only):
+        seen.append(refine(value, sign_only))
+        return seen[-1]
+
+    low, high = (x - 0.06).clamp(0, 1).double(), (x + 0.06).clamp(0, 1).double()
+    with torch.no_grad():
+        propagate(traced(net), lab.around(x, "linf", 0.06), note)
+        corners = torch.where(torch.rand((4000, 1, 12, 12), generator=random) < 0.5, low, high).float()
+        values = [net[:1](corners), net[:3](corners), net[:5](corners)]
+        starts = torch.autograd.functional.jacobian(lambda z: net[:3](z).flatten(), x)
+        steep = torch.where(starts.reshape(-1, 1, 12, 12) > 0, high, low).float()
+        values[1] = torch.cat([values[1], net[:3](steep)])
+    bounds = {tuple(value.shape[1:]): value for value in seen}
+    assert module._local(seen[1])
+    for value in values:
+        bound = bounds[tuple(value.shape[1:])]
+        assert (value.double() >= bound.lower - 1e-6).all()
+        assert (value.double() <= bound.upper + 1e-6).all()
+
+
+def test_lines_of_another_window_are_never_used(lab):
+    value = second_layer(lab, "relu")[1]
+    (step,) = [s for s in order(value.step) if isinstance(s, Rectified)]
+    rows = Rows(
+        torch.zeros(1, dtype=torch.int64), torch.float32, window=Window(*torch.zeros((2, 1, 2)).long())
+    )
+    rows.lines(step)
+    a = torch.zeros((1, step.source.shape[1], 3, 3))
+    with pytest.raises(AssertionError, match="another window"):
+        step.pull(a, rows)
 
 
 def test_residual_networks_are_not_cut_into_windows(lab):

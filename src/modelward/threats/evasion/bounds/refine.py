@@ -49,7 +49,7 @@ def refiner(spend: Spend, ascent: int = 0, work: float = math.inf) -> Callable[[
         for steps in (0, ascent) if ascent else (0,):
             wanted = (low < 0) & (high > 0) if sign_only else low < high
             places = (wanted & low.isfinite() & high.isfinite()).nonzero()
-            rows = 2 * (2 * steps + 1) * len(places)
+            rows = 2 * (2 * steps + (2 if steps else 1)) * len(places)
             if not rows or rows * _width(x) > left[0] or not spend(rows):
                 break
             left[0] -= rows * _width(x)

@@ -37,9 +37,13 @@ def ascend(value: Enclosure, a: Tensor, rows: Rows, steps: int) -> None:
         value: what is bounded.
         a: (r, *shape) coefficients.
         rows: their `alpha` and `beta` are started where absent, and improved.
-        steps: of Adam (Kingma and Ba 2015, arXiv 1412.6980v9, algorithm 1), two samples each and row.
+        steps: of Adam (Kingma and Ba 2015, arXiv 1412.6980v9, algorithm 1), two samples each and row, and one
+            sample more where the rows have windows.
     """
     with torch.no_grad():
+        if rows.window is not None:
+            # Where the window stands at each step is known on the way back only, and so are the lines there.
+            least(value, a, rows, sound=False)
         for step in rectifiers(value):
             rows.alpha.setdefault(step, rows.lines(step).below.clone())
             if step in rows.sign:

@@ -321,6 +321,8 @@ class Rectified:
     def pull(self, a: Tensor, rows: Rows) -> tuple[tuple[Tensor, ...], Tensor]:
         """See `Step`."""
         lines = rows.lines(self)
+        if lines.open.shape != a.shape:
+            raise AssertionError("the lines of a ReLU were drawn for another window than its coefficients")
         if rows.seen is not None:
             rows.seen[self] = a.detach()
         slope = rows.alpha.get(self)
