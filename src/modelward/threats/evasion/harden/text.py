@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-import numpy as np
-
+from modelward.adapters.texts.texts import is_texts, text_array
 from modelward.core.control import Hardened
 from modelward.core.evidence import Evidence
 from modelward.errors import ConfigInvalid, ShapeMismatch
@@ -14,6 +13,7 @@ from modelward.threats.evasion.text.normalise import DEFENCES, HARMLESS, normali
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from modelward.core.budget import Meter
@@ -38,8 +38,7 @@ class Normalised:
 
     def __call__(self, texts: Iterable[object]) -> NDArray[np.float64]:
         """(n,) texts -> (n, k) scores, in the order of the model's classes."""
-        plain = np.array([normalised(str(text), self.defences) for text in texts], dtype=object)
-        return self._model.scores(plain)
+        return self._model.scores(text_array(normalised(str(text), self.defences) for text in texts))
 
 
 @final
@@ -67,7 +66,7 @@ class NormalisationControl:
         """Why there is nothing to normalise, or null."""
         if subjects.model is None or subjects.data is None:
             return "a model and data are needed"
-        if subjects.data.x.dtype != object:
+        if not is_texts(subjects.data.x):
             return f"{subjects.data.subject.name} holds numbers, not texts"
         return None
 
