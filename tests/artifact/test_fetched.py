@@ -74,6 +74,17 @@ def test_any_other_method_is_only_unknown(owner, attribute, args):
     assert levels(P4 + method(owner, attribute, *args) + b".") == {"unproven"}
 
 
+@pytest.mark.parametrize(
+    ("module", "caller"), [("builtins", "map"), ("functools", "partial"), ("functools", "partialmethod")]
+)
+def test_a_method_that_is_handed_on_is_as_dangerous(module, caller):
+    path = call(name("pathlib", "PosixPath"), "x")
+    for attribute, level in (("write_text", True), ("restore", False)):
+        bound = call(name("builtins", "getattr"), path, attribute)
+        made = call(name(module, caller), bound, b"(" + text("y") + b"t")
+        assert ("pickle.fetched-call" in found(P4 + made + b".")) is level
+
+
 def test_a_method_that_is_not_called_is_never_dangerous():
     kept = call(name("builtins", "getattr"), call(name("acme", "Frame")), "to_csv")
     assert levels(P4 + b"]" + kept + b"a.") == {"unproven"}

@@ -22,6 +22,10 @@ WALKED: Final = 64
 """Most arguments of one file that are walked as pickles."""
 LARGEST: Final = 16 << 20
 """Longest argument, in bytes, that is walked as a pickle."""
+_CALLERS: Final = frozenset(
+    {"builtins.map", "builtins.filter", "builtins.iter", "functools.partial", "functools.partialmethod"}
+)
+"""What calls its first argument, at once or later."""
 _DEEP: Final = 4
 """Most pickles inside each other that are walked."""
 _PICKLE: Final = re.compile(
@@ -54,6 +58,20 @@ def does(judge: Judge, callee: Obj, args: Sequence[Value] | None) -> str | None:
 
     why = words.method(name, judge.texts(args))
     return f"the method {name} {why}" if why else None
+
+
+def handed(judge: Judge, callee: Global, args: Sequence[Value] | None) -> str | None:
+    """What a method does that was fetched by name and is handed to something that calls it.
+
+    Args:
+        judge: judges the file.
+        callee: what is called.
+        args: what it is given, the method among it.
+    """
+    if callee.path not in _CALLERS or not args:
+        return None
+    others = list(args[1:])
+    return does(judge, args[0], others) if isinstance(args[0], Obj) else None
 
 
 def inner_payload(judge: Judge, text: str) -> str | None:

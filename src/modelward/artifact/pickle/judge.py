@@ -244,7 +244,11 @@ class Judge:
 
     def _unproven_call(self, callee: Global, args: Sequence[Value] | None, pos: int, text: str) -> None:
         path = callee.path
-        if any(isinstance(arg, Obj) and carries_function(arg) for arg in args or ()) and path in _CONSUMERS:
+        if why := fetched.handed(self, callee, args):
+            self.record(
+                Event("pickle.fetched-call", "dangerous", f"{path} is given what calls {why}", pos, text), why
+            )
+        elif any(isinstance(arg, Obj) and carries_function(arg) for arg in args or ()) and path in _CONSUMERS:
             message = (
                 f"{path} takes what an iterator gives, which calls a function built from code in the file"
             )
