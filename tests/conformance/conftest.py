@@ -14,7 +14,7 @@ import pytest
 from modelward.core.budget import Budget, Meter
 from modelward.core.catalogue import check_entry, load_check
 from modelward.core.check import Settings, Subjects
-from modelward.core.data import Box, Column, Dataset, Grouping
+from modelward.core.data import Box, Column, Dataset, Grouping, Ratings
 from modelward.core.digest import file_digest
 from modelward.core.evidence import to_json
 from modelward.core.model import Outputs, ProbeAnswer
@@ -140,6 +140,35 @@ class TextModel(PlainModel):
         return np.column_stack([np.zeros(len(x)), score])
 
 
+class MeanRecommender:
+    """Scores items by their mean rating, whoever asks."""
+
+    def fit(self, users, items, ratings):
+        counts = np.bincount(items, minlength=items.max() + 1)
+        self.means = np.bincount(items, ratings, len(counts)) / counts
+
+    def predict(self, users):
+        return np.tile(self.means, (len(users), 1))
+
+
+def ratings(values):
+    """20 users and 12 items; every user rated 6 of them."""
+    users, items = np.nonzero(np.add.outer(np.arange(20), np.arange(12)) % 2 == 0)
+    return Ratings(
+        subject=Subject(kind="dataset", name="ratings", digest=array_digest(users, items)),
+        users=users,
+        items=items,
+        values=np.resize(np.asarray(values, np.float64), len(users)),
+        user_names=tuple(f"u{i}" for i in range(20)),
+        item_names=tuple(f"i{i}" for i in range(12)),
+    )
+
+
+def recommender(values=(1, 3, 5, 4, 2, 5, 1)):
+    subject = Subject(kind="model", name="means", digest=array_digest(np.zeros(1)), format="recommender")
+    return subject, MeanRecommender(), ratings(values)
+
+
 class CountingStore:
     """Remembers what was attached by its digest."""
 
@@ -233,6 +262,7 @@ def picture_subjects(artifact):
             model=model_for(check_id, PICTURE_WEIGHTS, np.float32(0), (1, 8, 8)),
             data=pictures(160, 3),
             train=pictures(120, 4),
+            recommender=recommender(),
             attachments=CountingStore(),
         )
 
@@ -269,6 +299,7 @@ def make_subjects(artifact):
             "model": LinearModel(),
             "data": table(160, 1),
             "train": table(120, 2),
+            "recommender": recommender(),
             "attachments": CountingStore(),
         }
         return Subjects(**parts | changes)
@@ -348,5 +379,6 @@ def unsupported(tmp_path):
         "no rows": {"data": foreign.take(np.zeros(0, np.int64))},
         "same rows": {"train": table(160, 1)},
         "numbers": {"data": table(40, 1)},
+        "equal ratings": {"recommender": recommender((3,))},
         "texts": {"model": TextModel(), "data": texts(40, 1), "train": texts(40, 2)},
     }

@@ -26,6 +26,7 @@ UNSUPPORTED = {
     "evasion.trees": ["unknown label", "no trees", "texts"],
     "evasion.corruption": ["unknown label", "texts"],
     "evasion.cost": ["no rows"],
+    "evasion.profiles": ["equal ratings"],
     "leakage.membership": ["unknown label", "same rows", "texts"],
     "bias.groups": ["unknown label", "texts"],
     "robustness.inputs": ["no probe", "texts"],

@@ -34,6 +34,7 @@ class Flags(TypedDict):
     sensitive: str | None
     immutable: str | None
     factory: str | None
+    recommender: str | None
     outputs: str | None
     classes: str | None
     limit: int | None
@@ -54,6 +55,7 @@ Examples:
   modelward audit fraud.txt --data test.csv.gz --train train.csv.gz --label fraud
   modelward audit net.pt --factory model:build --data test.npz --norm linf --eps 0.05
   modelward audit model.onnx --data test.npz --checks evasion --norm linf --eps 0.1,0.2 --preset thorough
+  modelward audit --factory rec:build --data ratings.csv --recommender user,item,rating
   modelward audit --config modelward.toml --format html --output report.html --show-witnesses 6
 """
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -82,7 +84,12 @@ _HELP = "`modelward audit --help` shows every flag with an example."
 @click.option("--sensitive", help="Columns that groups are formed by.")
 @click.option("--immutable", help="Columns that an attacker cannot change.")
 @click.option(
-    "--factory", help="package.module:function that builds the torch module. It is imported and run."
+    "--factory",
+    help="package.module:function that builds the torch module or the recommender. It is imported and run.",
+)
+@click.option(
+    "--recommender",
+    help="Columns of users, items and ratings, like user,item,rating, where --factory builds a recommender.",
 )
 @click.option("--outputs", help="logits, probabilities, labels, logit or probability.  [default: detected]")
 @click.option("--classes", help="Class labels in the order of the outputs.  [default: detected]")
@@ -122,7 +129,7 @@ def command(model: Path | None, **flags: Unpack[Flags]) -> int:
     return show(result, flags["form"], flags["output"], shown)
 
 
-def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOptions]:
+def _merge(model: Path | None, flags: Flags) -> tuple[Path | None, str | None, AuditOptions]:
     from modelward.verbs.config import FILE_NAME, read_config, read_policy
     from modelward.verbs.options import AuditOptions
 
@@ -133,7 +140,7 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOpt
     if config is not None:
         plan = read_config(config)
         model, data, options = model or plan.model, plan.data, plan.options
-    if model is None:
+    if model is None and not (flags["recommender"] or options.recommender):
         raise ConfigInvalid(
             "no model was named", advice="Give MODEL, or run `modelward init` and set path under [model]."
         )
@@ -147,6 +154,7 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path, str | None, AuditOpt
         "immutable": _words(flags["immutable"]),
         "bounds": _numbers("--bounds", flags["bounds"], 2),
         "factory": flags["factory"],
+        "recommender": _words(flags["recommender"]),
         "outputs": flags["outputs"],
         "classes": _words(flags["classes"]),
         "checks": _words(flags["checks"]),

@@ -128,6 +128,14 @@ CHECKS: tuple[CheckEntry, ...] = (
         share=2,
     ),
     CheckEntry(
+        id="evasion.profiles",
+        path="modelward.threats.evasion.profiles.check:ProfilesCheck",
+        summary="Invented users of a recommender that push or nuke items, and how visible they are.",
+        needs=("recommender",),
+        feeds=("recommender-shift",),
+        share=4,
+    ),
+    CheckEntry(
         id="evasion.cost",
         path="modelward.threats.evasion.cost.check:CostCheck",
         summary="Genetic search for inputs that take long, by the time of each call; denser activations.",
@@ -200,6 +208,11 @@ CLAIMS: tuple[ClaimEntry, ...] = (
         id="motion-accuracy",
         path="modelward.threats.evasion.corruption.judge:judge_motion_accuracy",
         summary="Share of images that stay right under every turn and shift that was tried.",
+    ),
+    ClaimEntry(
+        id="recommender-shift",
+        path="modelward.threats.evasion.profiles.judge:judge_recommender_shift",
+        summary="How far a few invented users move a recommender's scores, as a share of the rating scale.",
     ),
     ClaimEntry(
         id="cost-inflation",

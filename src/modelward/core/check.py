@@ -15,15 +15,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from modelward.core.budget import Meter
-    from modelward.core.data import Dataset
+    from modelward.core.data import Dataset, Ratings
     from modelward.core.evidence import Evidence
-    from modelward.core.model import Model
+    from modelward.core.model import Model, Recommender
     from modelward.core.subject import Subject
 
 Norm: TypeAlias = Literal["linf", "l2", "l1", "l0", "patch"]
 Preset: TypeAlias = Literal["quick", "standard", "thorough"]
 Need: TypeAlias = Literal[
-    "artifact", "model", "gradients", "trees", "data", "labels", "training data", "sensitive columns"
+    "artifact",
+    "model",
+    "gradients",
+    "trees",
+    "data",
+    "labels",
+    "training data",
+    "sensitive columns",
+    "recommender",
 ]
 
 
@@ -63,6 +71,7 @@ class Subjects:
         model: the opened model, or null when it was not opened.
         data: samples to measure on.
         train: samples the model was trained on.
+        recommender: its identity, the recommender, and the ratings that it learns from.
         attachments: where arrays go.
         earlier: what the checks before this one recorded in the same run, so that no work is done twice.
     """
@@ -71,6 +80,7 @@ class Subjects:
     model: Model | None = None
     data: Dataset | None = None
     train: Dataset | None = None
+    recommender: tuple[Subject, Recommender, Ratings] | None = None
     attachments: Attachments
     earlier: tuple[Evidence, ...] = ()
 
@@ -81,6 +91,8 @@ class Subjects:
             "model": self.model.subject if self.model else None,
             "data": self.data.subject if self.data else None,
             "train": self.train.subject if self.train else None,
+            "recommender": self.recommender[0] if self.recommender else None,
+            "ratings": self.recommender[2].subject if self.recommender else None,
         }
         return {role: subject.digest for role, subject in found.items() if subject is not None}
 

@@ -122,6 +122,30 @@ class WordVectors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ratings:
+    """What users think of items; each pair at most once.
+
+    Attributes:
+        subject: identity of the file.
+        users: (n,) int64 index into `user_names`; every user occurs.
+        items: (n,) int64 index into `item_names`; every item occurs.
+        values: (n,) float64, finite.
+        user_names: as the file has them, in order of first occurrence.
+        item_names: likewise.
+    """
+
+    subject: Subject
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    values: NDArray[np.float64]
+    user_names: tuple[str, ...]
+    item_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
     """Samples with labels.
 

@@ -90,6 +90,34 @@ class TreeEnsemble(Protocol):
         ...
 
 
+class Recommender(Protocol):
+    """Learns from ratings, and scores items for users; what the user's factory returns.
+
+    Users and items are whole numbers from 0 on, all of which occur among the ratings.
+    """
+
+    def fit(self, users: NDArray[np.int64], items: NDArray[np.int64], ratings: NDArray[np.float64]) -> object:
+        """Learn from scratch, forgetting earlier ratings.
+
+        Args:
+            users: (n,) who rated.
+            items: (n,) what; no pair occurs twice.
+            ratings: (n,) how.
+        """
+        ...
+
+    def predict(self, users: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Score every item for some users.
+
+        Args:
+            users: (m,).
+
+        Returns:
+            (m, items) predicted ratings, or scores whose order says what is recommended first.
+        """
+        ...
+
+
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a model did with one unusual input.
 

@@ -28,6 +28,7 @@ _ABSENT: dict[Need, str] = {
     "labels": "the data has no labels (--label)",
     "training data": "no training data was given (--train)",
     "sensitive columns": "no sensitive column was named (--sensitive)",
+    "recommender": "no recommender was named (--recommender)",
 }
 
 
@@ -119,5 +120,6 @@ def _present(need: Need, subjects: Subjects) -> bool:
         "labels": data is not None and data.y is not None,
         "training data": subjects.train is not None,
         "sensitive columns": data is not None and bool(data.groupings),
+        "recommender": subjects.recommender is not None,
     }
     return present[need]

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def audit(
-    model: str | Path | object,
+    model: str | Path | object | None,
     data: str | Path | object | None = None,
     options: AuditOptions | None = None,
     *,
@@ -58,7 +58,8 @@ def audit(
 
     Args:
         model: a path, or a live object: torch module, fitted scikit-learn classifier, XGBoost booster, or
-            a function from (n, *shape), or a list of n texts, to scores or labels.
+            a function from (n, *shape), or a list of n texts, to scores or labels; null for a recommender,
+            which `AuditOptions.factory` builds.
         data: a path (npz, npy pair joined by a comma, csv, csv.gz, parquet), ``(x, y)`` arrays or texts, or a
             table.
         options: everything else.
@@ -136,7 +137,7 @@ def judge(outcomes: Sequence[CheckRun]) -> tuple[tuple[Claim, ...], tuple[Findin
 
 def command_line(model: object, data: object | None, options: AuditOptions) -> str:
     """The command that repeats an audit; live objects stand as placeholders in angle brackets."""
-    words = ["modelward", "audit", _name(model, "<live model>")]
+    words = ["modelward", "audit", *([] if model is None else [_name(model, "<live model>")])]
     words += [] if data is None else ["--data", _name(data, "<live data>")]
     words += [] if options.train is None else ["--train", _name(options.train, "<live data>")]
     for flag, value in (
@@ -147,6 +148,7 @@ def command_line(model: object, data: object | None, options: AuditOptions) -> s
         ("--immutable", ",".join(options.immutable)),
         ("--bounds", ",".join(repr(b) for b in options.bounds or ())),
         ("--factory", options.factory),
+        ("--recommender", ",".join(options.recommender)),
         ("--outputs", options.outputs),
         ("--classes", ",".join(options.classes)),
         ("--checks", ",".join(options.checks)),
@@ -205,6 +207,8 @@ def open_subjects(
         seconds: how long the first answers may take; null: a minute.
         watcher: told what is being opened.
     """
+    if options.recommender:
+        return _recommender(model, data, options, watcher), {"data": "a recommender learns from ratings"}
     stated = DataOptions(
         label=options.label,
         text=options.text,
@@ -240,6 +244,29 @@ def open_subjects(
         attachments=Blobs(options.store / "blobs"),
     )
     return subjects, opened.absent
+
+
+def _recommender(model: object, data: object | None, options: AuditOptions, watcher: Observer) -> Subjects:
+    """A recommender and its ratings, which no check of classifiers looks at."""
+    from modelward.adapters.recommenders.opening import open_recommender
+
+    if len(options.recommender) != 3:
+        raise ConfigInvalid(
+            f"--recommender names {len(options.recommender)} columns",
+            advice="Name three: of users, items and ratings, like --recommender user,item,rating.",
+        )
+    if model is not None:
+        raise ConfigInvalid(
+            f"a recommender is built by --factory, so {_name(model, 'a live model')} cannot be the model",
+            advice="Leave MODEL out.",
+        )
+    if not isinstance(data, str | Path):
+        raise ConfigInvalid("a recommender needs its ratings", advice="Give --data ratings.csv.")
+    watcher.opening("ratings")
+    first, second, third = options.recommender
+    import_from = None if options.import_from is None else str(options.import_from.absolute())
+    opened = open_recommender(options.factory, import_from, Path(data), (first, second, third))
+    return Subjects(recommender=opened, attachments=Blobs(options.store / "blobs"))
 
 
 def _inspect(path: Path) -> tuple[Examined, tuple[Path, Subject]]:
@@ -281,6 +308,7 @@ def _identity(subjects: Subjects, plan: Plan, settings: Settings, options: Audit
         "bounds": None if options.bounds is None else list(options.bounds),
         "constraints": msgspec.to_builtins(options.constraints),
         "factory": options.factory,
+        "recommender": list(options.recommender),
         "factory_source": None if options.factory is None else factory_digest(options.factory, folder),
         "outputs": options.outputs,
         "classes": list(options.classes),
@@ -314,6 +342,8 @@ def _described(subjects: Subjects) -> tuple[Subject, ...]:
         subjects.model.subject if subjects.model else None,
         subjects.data.subject if subjects.data else None,
         train.subject if train else None,
+        subjects.recommender[0] if subjects.recommender else None,
+        subjects.recommender[2].subject if subjects.recommender else None,
     )
     return tuple(subject for subject in found if subject is not None)
 

@@ -40,6 +40,7 @@ class DataTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     train: str | None = None
     label: str | None = None
     text: str | None = None
+    recommender: tuple[str, ...] = ()
     vectors: str | None = None
     sensitive: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
@@ -97,6 +98,7 @@ def read_config(path: Path) -> Plan:
         train=_relative(folder, data.train),
         label=data.label,
         text=data.text,
+        recommender=data.recommender,
         vectors=None if data.vectors is None else str(folder / data.vectors),
         sensitive=data.sensitive,
         immutable=data.immutable,

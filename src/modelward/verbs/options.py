@@ -28,7 +28,10 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
         immutable: columns that an attacker cannot change.
         bounds: the box of inputs, the same for every feature.
         constraints: what an attacker cannot do to a row: directions, costs, relations between columns.
-        factory: ``package.module:function`` that builds the torch module for a weights file.
+        factory: ``package.module:function`` that builds the torch module for a weights file, or the
+            recommender.
+        recommender: columns of users, items and ratings in the data, where the model is a recommender; see
+            `core.model.Recommender`.
         outputs: meaning of the model's outputs; null detects it.
         classes: class labels in the order of the outputs; empty detects them.
         checks: dotted prefixes of the checks to run; empty runs all.
@@ -55,6 +58,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     constraints: Constraints = Constraints()
     factory: str | None = None
     import_from: Path | None = None
+    recommender: tuple[str, ...] = ()
     outputs: Statement | None = None
     classes: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
@@ -70,7 +74,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     command: str | None = None
 
 
-_SEVERAL = ("sensitive", "immutable", "classes", "checks", "norm", "eps")
+_SEVERAL = ("sensitive", "immutable", "classes", "checks", "norm", "eps", "recommender")
 
 
 def settled(options: AuditOptions) -> AuditOptions:

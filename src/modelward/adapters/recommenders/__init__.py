@@ -1,0 +1,1 @@
+"""Recommenders that a user's factory builds, and the ratings that they learn from."""
