@@ -71,6 +71,8 @@ def read(document: bytes) -> Forest:
     if info.categorical_features or info.text_features or info.embedding_features:
         raise OperatorUnsupported("CatBoost's encodings of categories and texts (CTR) are not read")
     scale, bias = model.scale_and_bias
+    if not bias or any(f.flat_feature_index < 0 for f in info.float_features):
+        raise FileDamaged("the CatBoost document has no bias, or a feature below 0")
     k, features = max(2, len(bias)), {f.feature_index: f for f in info.float_features}
     base = np.array([0.0, *bias]) if len(bias) == 1 else np.array(bias)
     trees = [_tree(tree, features, (k, len(bias), scale)) for tree in model.oblivious_trees]
@@ -106,7 +108,7 @@ def _tree(tree: _Oblivious, features: dict[int, _FloatFeature], layout: tuple[in
         feature = features[split.float_feature_index]
         here = slice((1 << level) - 1, (1 << (level + 1)) - 1)
         column[here] = feature.flat_feature_index
-        threshold[here] = np.float64(np.float32(split.border))
+        threshold[here] = as_float32(np.array(split.border))
         missing_left[here] = feature.nan_value_treatment != "AsTrue"
     value = np.zeros((m, k))
     raw = scale * np.array(tree.leaf_values, np.float64).reshape(leaves, given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Step: TypeAlias = Callable[[FloatArray], FloatArray]
 
 _SIGN = np.int64(-(2**63))
+_MOST_FEATURES: Final = 1 << 21
 
 
 @final
@@ -51,7 +52,13 @@ def unchanged(x: FloatArray) -> FloatArray:
 
 
 def plain(width: int, step: Step) -> tuple[Source, ...]:
-    """Every feature for itself."""
+    """Every feature for itself.
+
+    Raises:
+        OperatorUnsupported: there are more features than are searched.
+    """
+    if width > _MOST_FEATURES:
+        raise OperatorUnsupported(f"{width} features are more than the {_MOST_FEATURES} that are searched")
     return tuple(Source(feature=i, step=step) for i in range(width))
 
 

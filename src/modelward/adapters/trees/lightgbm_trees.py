@@ -50,7 +50,7 @@ def _read(text: str) -> Forest:
     if objective[0] not in _LINKS:
         raise OperatorUnsupported(f"the objective {objective[0]!r} is no classification")
     per = int(header["num_tree_per_iteration"])
-    if per < 1:
+    if not 1 <= per <= max(1, len(blocks)):
         raise FileDamaged(f"the LightGBM text has {per} trees per iteration")
     k, width = max(2, per), int(header["max_feature_idx"]) + 1
     share = per / len(blocks) if "average_output" in head.splitlines() else 1.0
@@ -84,13 +84,15 @@ def _tree(fields: dict[str, str], column: int, k: int, share: float) -> Tree:
             missing_left=np.zeros(1, np.bool_),
             value=value,
         )
-    kinds = _numbers(fields, "decision_type", inner).astype(np.int64)
+    kinds, feature = _whole(fields, "decision_type", inner), _whole(fields, "split_feature", inner)
+    if (feature < 0).any():
+        raise FileDamaged("a LightGBM tree splits a feature below 0")
     threshold = _numbers(fields, "threshold", inner)
     coded = (kinds & _CATEGORICAL) > 0
     missing = ~coded & _missing_left(kinds, threshold, coded)
     rest = np.zeros(leaves)
     return Tree(
-        column=np.concatenate([_numbers(fields, "split_feature", inner), rest - 1]).astype(np.int64),
+        column=np.append(feature, np.full(leaves, -1, np.int64)),
         threshold=np.concatenate([np.where(coded, 0.0, threshold), rest]),
         left=np.concatenate([_children(fields, "left_child", inner), place]),
         right=np.concatenate([_children(fields, "right_child", inner), place]),
@@ -107,9 +109,16 @@ def _numbers(fields: dict[str, str], name: str, count: int) -> np.ndarray[tuple[
     return values
 
 
+def _whole(fields: dict[str, str], name: str, count: int) -> IntArray:
+    values = _numbers(fields, name, count)
+    if not ((values == np.rint(values)) & (np.abs(values) < 2**31)).all():
+        raise FileDamaged(f"a LightGBM tree lists a number in {name} that is not whole")
+    return values.astype(np.int64)
+
+
 def _children(fields: dict[str, str], name: str, inner: int) -> IntArray:
     """Inner nodes count from 0; a leaf is written as the complement of its number."""
-    child = _numbers(fields, name, inner).astype(np.int64)
+    child = _whole(fields, name, inner)
     return np.where(child < 0, inner + ~child, child)
 
 

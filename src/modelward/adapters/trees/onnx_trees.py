@@ -63,6 +63,13 @@ def read_file(path: Path) -> Forest:
 
 
 def _read(given: Mapping[str, object], width: int) -> Forest:
+    try:
+        return _assembled(given, width)
+    except (ValueError, IndexError, TypeError, OverflowError) as error:
+        raise FileDamaged(f"a tree ensemble's attributes do not fit ({str(error)[:200]})") from error
+
+
+def _assembled(given: Mapping[str, object], width: int) -> Forest:
     post = given.get("post_transform", b"NONE")
     link = _LINKS.get(post.decode() if isinstance(post, bytes) else str(post))
     if link is None:
@@ -93,7 +100,7 @@ def _values(
     ids = _ints(given, "class_ids")
     keys = zip(_ints(given, "class_treeids").tolist(), _ints(given, "class_nodeids").tolist(), strict=False)
     one = k == 2 and len(np.unique(ids)) == 1  # two classes with one column of weights: it is the second's
-    weights = np.array(given.get("class_weights", []), np.float32).astype(np.float64)
+    weights = as_float32(np.array(given.get("class_weights", []), np.float64))
     for key, column, weight in zip(keys, ids.tolist(), weights, strict=True):
         if key not in place or not 0 <= column < k:
             raise FileDamaged("a tree ensemble's weights are out of range")
@@ -106,6 +113,8 @@ def _values(
         base = start
     elif len(start) == 1:
         base[1] = start[0]
+    elif len(start):
+        raise FileDamaged(f"{len(start)} base values do not fit {k} classes")
     return value, base
 
 
@@ -125,13 +134,16 @@ def _tree(
     yes = np.array([local.get(int(n), -1) for n in _ints(given, "nodes_truenodeids")[rows]], np.int64)
     no = np.array([local.get(int(n), -1) for n in _ints(given, "nodes_falsenodeids")[rows]], np.int64)
     threshold = np.array(given.get("nodes_values", []), np.float32)[rows]
+    feature = _ints(given, "nodes_featureids")[rows]
+    if (feature[~leaf] < 0).any():
+        raise FileDamaged("a tree ensemble splits a feature below 0")
     strict = (mode == "BRANCH_LT") | (mode == "BRANCH_GTE")
     upward = (mode == "BRANCH_GT") | (mode == "BRANCH_GTE")  # the true branch holds the larger values
     tracked = _ints(given, "nodes_missing_value_tracks_true")
     true_missing = (tracked[rows] > 0) if len(tracked) else np.zeros(len(rows), np.bool_)
     below = np.where(strict, np.nextafter(threshold, np.float32(-np.inf)), threshold)
     return Tree(
-        column=np.where(leaf, -1, _ints(given, "nodes_featureids")[rows]),
+        column=np.where(leaf, -1, feature),
         threshold=below.astype(np.float64),
         left=np.where(upward, no, yes),
         right=np.where(upward, yes, no),

@@ -79,28 +79,41 @@ def read(document: bytes) -> Forest:
     model = booster.model or (booster.gbtree.model if booster.gbtree is not None else None)
     if model is None:
         raise OperatorUnsupported(f"a booster of kind {booster.name!r} has no trees")
-    classes = int(learner.learner_model_param.get("num_class", "0"))
-    width = int(learner.learner_model_param.get("num_feature", "0"))
+    classes, width = _count(learner, "num_class"), _count(learner, "num_feature")
     weights = booster.weight_drop or [1.0] * len(model.trees)
+    if classes > len(model.trees):
+        raise FileDamaged(f"{len(model.trees)} trees cannot tell {classes} classes apart")
     if len(model.tree_info) != len(model.trees) or len(weights) != len(model.trees):
         raise FileDamaged("the XGBoost document has other numbers of trees, weights and classes")
     k = max(2, classes)
     columns = [group if classes > 1 else 1 for group in model.tree_info]
-    trees = [
-        _tree(tree, column, k, weight)
-        for tree, column, weight in zip(model.trees, columns, weights, strict=True)
-    ]
+    try:
+        trees = [
+            _tree(tree, column, k, weight)
+            for tree, column, weight in zip(model.trees, columns, weights, strict=True)
+        ]
+    except OverflowError as error:
+        raise FileDamaged(f"the XGBoost document holds numbers out of range ({error})") from error
     total = Sum(base=_base(learner, k), link="softmax", unit=2.0**-24)
     return assemble(trees, plain(width, as_float32), total, width)
+
+
+def _count(learner: _Learner, name: str) -> int:
+    text = learner.learner_model_param.get(name, "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise FileDamaged(f"{name} of the XGBoost document is {text[:40]!r}, which is no count")
+    return int(text)
 
 
 def _base(learner: _Learner, k: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     text = learner.learner_model_param.get("base_score", "0")
     try:
         read_ = json.loads(text)
-    except ValueError as error:
+        values = [float(v) for v in (read_ if isinstance(read_, list) else [read_])]
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise FileDamaged(f"the base score {text[:40]!r} is no number") from error
-    values = [float(v) for v in (read_ if isinstance(read_, list) else [read_])]
+    if not values:
+        raise FileDamaged(f"the base score {text[:40]!r} is no number")
     if learner.objective.name == "binary:logistic":
         # The one objective whose base score is written as a probability.
         if not all(0 < v < 1 for v in values):
@@ -122,12 +135,14 @@ def _tree(tree: _Tree, column: int, k: int, weight: float) -> Tree:
     m = len(left)
     if not 0 <= column < k or any(len(a) != m for a in (conditions, tree.split_indices, tree.default_left)):
         raise FileDamaged("an XGBoost tree's lists have different lengths")
-    leaf = left == _LEAF
+    leaf, feature = left == _LEAF, np.array(tree.split_indices, np.int64)
+    if (feature[~leaf] < 0).any():
+        raise FileDamaged("an XGBoost tree splits a feature below 0")
     value = np.zeros((m, k))
     value[leaf, column] = (conditions[leaf] * np.float32(weight)).astype(np.float64)
     below = np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64)  # x < t is x <= the one before t
     return Tree(
-        column=np.where(leaf, -1, np.array(tree.split_indices, np.int64)),
+        column=np.where(leaf, -1, feature),
         threshold=below,
         left=left,
         right=np.array(tree.right_children, np.int64),
