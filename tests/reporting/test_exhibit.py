@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.reporting.exhibit import Cell, Exhibit, Picture, pieces
+from modelward.reporting.exhibit import Cell, Exhibit, Picture, pieces, units
 from modelward.reporting.html import MAX_BYTES, to_html
 from modelward.reporting.png import png
 from modelward.reporting.terminal import to_text
@@ -160,3 +160,53 @@ def test_a_terminal_shows_cells_and_texts(audits):
     assert "pr[l]ze" in lines
     for line in to_text(audits["fail"], width=60, exhibits=[row(), text]).splitlines():
         assert len(line) <= 64 or "ledger head" in line
+
+
+def test_changes_beyond_the_last_one_shown_are_counted_and_never_shown_as_unchanged():
+    text = "ab" * 30
+    spans = [(2 * i + 1, 2 * i + 2) for i in range(30)]
+    found = pieces(text, spans)
+    assert [p.text for p in found if p.changed] == ["b"] * 24
+    assert [p.text for p in found if not p.changed][-2:] == ["a", "… 6 more changes"]
+    assert sum("b" in p.text for p in found if not p.changed) == 0
+    exact = pieces(text[:48], spans[:24])
+    assert sum(p.changed for p in exact) == 24
+    assert not any("more change" in p.text for p in exact)
+    assert pieces(text[:50], spans[:25])[-1].text == "… 1 more change"
+
+
+def test_a_long_change_is_cut_and_says_so():
+    (piece,) = pieces("x" * 121, [(0, 121)])
+    assert piece.text == "x" * 120 + "…"
+    (whole,) = pieces("x" * 120, [(0, 120)])
+    assert whole.text == "x" * 120
+
+
+def test_at_most_four_characters_are_named_each_once():
+    (piece,) = pieces("\u0430\u0430\u0435\u043e\u0440\u0441", [(0, 6)])
+    assert piece.names.count("U+") == 4
+    assert piece.names.count("U+0430") == 1
+    assert pieces("plain ~", [(0, 7)])[0].names == ""
+    assert pieces("\ue000", [(0, 1)])[0].names == "U+E000 without a name"
+
+
+@pytest.mark.parametrize(("units_", "shown"), [(0.5, "+0.5"), (-1.25, "-1.25"), (None, ""), (0.0, "+0")])
+def test_units_are_signed(units_, shown):
+    assert units(Cell(column="c", before="1", after="2", units=units_)) == shown
+
+
+def test_the_json_of_an_exhibit_has_what_is_shown_and_no_picture():
+    content = row(prediction=None).to_json()
+    assert content["prediction"] is None
+    assert content["cells"][0] == {"column": "income", "before": "10", "after": "60", "units": 0.5}
+    assert "picture" not in drawn().to_json()
+    text = exhibit(before=pieces("ab", [(1, 2)]), after=pieces("ac", [(1, 2)])).to_json()
+    assert text["after"] == [{"text": "a", "changed": False}, {"text": "c", "changed": True}]
+    assert text["before"][1] == {"text": "b", "changed": True}
+
+
+def test_titles_and_facts_name_what_was_changed():
+    assert exhibit(prediction=None).title == "row 7: cat → no answer"
+    assert "3 cells changed" in row().facts
+    assert "3 pixels changed" in drawn().facts
+    assert "1 place changed" in exhibit(touched=1, after=pieces("a", [(0, 1)])).facts

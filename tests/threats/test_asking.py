@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from modelward.core.budget import Budget, Meter
-from modelward.errors import ModelNonFinite, ShapeMismatch
+from modelward.errors import ModelNonFinite, ModelRaised, ShapeMismatch
 from modelward.threats import asking
-from modelward.threats.asking import ask, label_trouble, probabilities, right, shuffled, targets
+from modelward.threats.asking import ask, each_alone, label_trouble, probabilities, right, shuffled, targets
 
 
 @pytest.fixture
@@ -110,3 +110,57 @@ class TestScores:
         assert sorted(shuffled(50, 3)) == list(range(50))
         assert shuffled(50, 3).tolist() == shuffled(50, 3).tolist()
         assert shuffled(50, 3).tolist() != shuffled(50, 4).tolist()
+
+
+class TestEachAlone:
+    """A batch that fails must not hide which of its inputs the model raises on."""
+
+    @pytest.fixture
+    def odd(self, lab):
+        """Raises on any batch that holds a number above 9."""
+        batches = []
+
+        def answer(x):
+            batches.append(len(x))
+            if (x > 9).any():
+                raise ModelRaised("over nine")
+            return np.column_stack([x[:, 0], -x[:, 0]])
+
+        return lab.model(answer), batches
+
+    def test_a_batch_that_passes_is_asked_once(self, odd):
+        model, batches = odd
+        answers, own = each_alone(model, np.array([[1.0], [2.0]]), lambda: pytest.fail("booked again"))
+        assert answers.tolist() == [[1, -1], [2, -2]]
+        assert (own, batches) == (2, [2])
+
+    def test_only_the_input_that_raises_has_no_answer(self, odd):
+        model, batches = odd
+        booked = []
+        answers, own = each_alone(model, np.array([[1.0], [10.0], [3.0]]), lambda: booked.append(1) or True)
+        assert answers[[0, 2]].tolist() == [[1, -1], [3, -3]]
+        assert np.isnan(answers[1]).all()
+        assert (own, batches, len(booked)) == (3, [3, 1, 1, 1], 3)
+
+    def test_one_input_is_not_asked_twice(self, odd):
+        model, batches = odd
+        answers, own = each_alone(model, np.array([[10.0]]), lambda: pytest.fail("booked again"))
+        assert np.isnan(answers).all()
+        assert (own, batches) == (1, [1])
+
+    @pytest.mark.parametrize("allowed", [0, 1, 2, 3])
+    def test_a_refusal_says_how_many_have_an_answer_of_their_own(self, odd, allowed):
+        model, batches = odd
+        left = iter([True] * allowed + [False] * 5)
+        answers, own = each_alone(model, np.array([[1.0], [2.0], [10.0], [4.0]]), lambda: next(left))
+        assert own == allowed
+        assert batches == [4] + [1] * allowed
+        assert np.isnan(answers[own:]).all()
+        assert np.isfinite(answers[: min(own, 2)]).all()
+
+    def test_other_errors_are_not_swallowed(self, lab):
+        def answer(x):
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            each_alone(lab.model(answer), np.zeros((2, 1)), lambda: True)

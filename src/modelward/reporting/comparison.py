@@ -172,7 +172,7 @@ def notes(found: Comparison) -> list[str]:
     events = [item["event"] for item in history if isinstance(item, dict) and "event" in item] if isinstance(
         history, list
     ) else []  # fmt: skip
-    said += [str(event) for event in events]
+    said += [clean(str(event), 300) for event in events]
     if "chosen" in found.defence.outcome and found.defence.outcome["chosen"] is None:
         said.append("no epoch at the full radius was measured, so the last weights were kept")
     for name, audit in (("before", found.before), ("after", found.after)):

@@ -168,10 +168,14 @@ def pieces(text: str, spans: Sequence[tuple[int, int]]) -> tuple[Piece, ...]:
         if start > at:
             found.append(Piece(_between(text[at:start], first=not found, last=False)))
         part = text[start:end][:_LONGEST]
-        found.append(Piece(spelled(part), changed=True, names=_names(part)))
+        more = "…" if end - start > _LONGEST else ""
+        found.append(Piece(spelled(part) + more, changed=True, names=_names(part)))
         at = end
-    if at < len(text):
-        found.append(Piece(_between(text[at:], first=not found, last=True)))
+    rest = text[at : spans[_SPANS][0]] if len(spans) > _SPANS else text[at:]
+    if rest:
+        found.append(Piece(_between(rest, first=not found, last=True)))
+    if len(spans) > _SPANS:
+        found.append(Piece(f"… {plural(len(spans) - _SPANS, 'more change')}"))
     return tuple(found)
 
 

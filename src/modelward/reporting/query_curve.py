@@ -50,10 +50,10 @@ def curve_of(evidence: Evidence) -> Curve | None:
     """What evidence of a search by queries says; null where it says nothing of queries."""
     outcome, most = evidence.outcome, evidence.parameters.get("queries")
     counts, attacked = outcome.get("queries_to_success"), outcome.get("attacked")
-    if not (isinstance(counts, list) and isinstance(attacked, list) and isinstance(most, int)):
+    if not (isinstance(counts, list) and isinstance(attacked, list) and type(most) is int):
         return None
-    numbers = tuple(count for count in counts if isinstance(count, int) and count >= 1)
-    if not attacked or most < 1 or len(numbers) > len(attacked):
+    numbers = tuple(count for count in counts if type(count) is int and count >= 1)
+    if not attacked or most < 1 or len(numbers) < len(counts) or len(numbers) > len(attacked):
         return None
     name = f"{evidence.parameters.get('norm')}, eps {evidence.parameters.get('eps')}"
     return Curve(name, numbers, len(attacked), max(most, *numbers) if numbers else most)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelward.errors import ModelNonFinite, ShapeMismatch
+from modelward.errors import ModelNonFinite, ModelRaised, ShapeMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,32 @@ def ask(
         if not modified:
             budget.progress(done, total)
     return np.concatenate(parts)
+
+
+def each_alone(model: Model, x: NDArray[np.generic], again: Callable[[], bool]) -> tuple[FloatArray, int]:
+    """Answers to changed inputs; where the model raises on a batch, each input alone.
+
+    Args:
+        model: what is asked.
+        x: (n, *shape), already booked.
+        again: books one more query; False ends the asking.
+
+    Returns:
+        (n, k) float64, NaN where the model raises on the input itself or it was not asked alone any more; and
+        how many of the first inputs have an answer of their own.
+    """
+    try:
+        return np.asarray(model.scores(x), np.float64), len(x)
+    except ModelRaised:
+        answers = np.full((len(x), len(model.outputs.classes)), np.nan)
+    for i in range(len(x) if len(x) > 1 else 0):
+        if not again():
+            return answers, i
+        try:
+            answers[i] = np.asarray(model.scores(x[i : i + 1]), np.float64)[0]
+        except ModelRaised:
+            continue
+    return answers, len(x)
 
 
 def _batch_rows(row: NDArray[np.generic]) -> int:

@@ -33,7 +33,7 @@ def unpack_texts(joined: RawArray, lengths: RawArray) -> NDArray[np.object_]:
     """
     content = bytes(joined.data)
     ends = np.cumsum(np.frombuffer(lengths.data, "<i8")).tolist()
-    if (ends[-1] if ends else 0) != len(content) or sorted(ends) != ends:
+    if (ends[-1] if ends else 0) != len(content) or sorted([0, *ends]) != [0, *ends]:
         raise ValueError(f"lengths of {ends[-1:]} for {len(content)} bytes of text")
     return text_array(
         content[start:end].decode("utf-8", "surrogatepass")

@@ -10,9 +10,8 @@ import numpy as np
 
 from modelward.core.model import Differentiable
 from modelward.core.seeds import child_seed
-from modelward.errors import ModelRaised
 from modelward.numeric.sampling import uniform_sample
-from modelward.threats.asking import ask, label_trouble, right, targets
+from modelward.threats.asking import ask, each_alone, label_trouble, right, targets
 from modelward.threats.evasion.reach import reach
 from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.threat import threats
@@ -244,20 +243,9 @@ class Arena:
         self.share.note(f"{threat.norm} {threat.eps:.4g}: {fallen} of {total} broken")
 
     def _ask(self, x: NDArray[np.generic], index: IntArray) -> FloatArray:
-        """Answers; where the model raises on a batch, each input alone, and NaN for those it raises on."""
-        model = self.points.model
-        try:
-            return np.asarray(model.scores(x), np.float64)
-        except ModelRaised:
-            answers = np.full((len(x), len(model.outputs.classes)), np.nan)
-        for i in range(len(x)):
-            if len(x) > 1 and not self.share.take(queries=1):
-                answers[i:] = self.points.scores[index[i:]]  # not asked alone, so not known to fail
-                break
-            try:
-                answers[i] = np.asarray(model.scores(x[i : i + 1]), np.float64)[0]
-            except ModelRaised:
-                continue
+        """Answers; NaN where the model raises, the unmodified answer where it could not be asked alone."""
+        answers, own = each_alone(self.points.model, x, lambda: self.share.take(queries=1))
+        answers[own:] = self.points.scores[index[own:]]
         return answers
 
 

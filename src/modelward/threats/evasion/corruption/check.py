@@ -9,9 +9,8 @@ import numpy as np
 
 from modelward.core.evidence import Evidence
 from modelward.core.seeds import child_seed
-from modelward.errors import ModelRaised
 from modelward.numeric.types import FloatArray
-from modelward.threats.asking import right
+from modelward.threats.asking import each_alone, right
 from modelward.threats.evasion.arena import examine, opened, trouble
 from modelward.threats.evasion.attack import examined, numbers
 from modelward.threats.evasion.corruption.motions import moved
@@ -235,21 +234,10 @@ class _Asking:
 
     def _ask(self, x: NDArray[np.generic]) -> FloatArray | None:
         """Answers, or null when the budget refused; where the model raises on a batch, each input alone."""
-        model = self.points.model
         if not self.share.take(queries=len(x)):
             return None
-        try:
-            return np.asarray(model.scores(x), np.float64)
-        except ModelRaised:
-            answers = np.full((len(x), len(model.outputs.classes)), np.nan)
-        if len(x) > 1 and not self.share.take(queries=len(x)):
-            return None
-        for i in range(len(x) if len(x) > 1 else 0):
-            try:
-                answers[i] = np.asarray(model.scores(x[i : i + 1]), np.float64)[0]
-            except ModelRaised:
-                continue
-        return answers
+        answers, own = each_alone(self.points.model, x, lambda: self.share.take(queries=1))
+        return answers if own == len(x) else None
 
 
 def _coloured(shape: tuple[int, ...]) -> bool:

@@ -155,8 +155,10 @@ class Frontier:
             index: distinct points.
             ends: (m, *shape) wrong inputs at the far ends; null: the frontier.
         """
-        ends = self.x[index] if ends is None else ends
-        size = self.arena.reach.size(ends.astype(self.wide.points.dtype), index)
+        if len(index) == 0:
+            return
+        far = self.wide.project(self.x[index] if ends is None else ends, index)  # what was asked about
+        ends, size = far.astype(np.float64), self.arena.reach.size(far, index)
         low, high = np.zeros(len(index)), np.ones(len(index))
         for turn in range(_ROUNDS):
             kept = np.isin(index, self.active(index))

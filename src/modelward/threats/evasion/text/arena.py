@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, final
 import numpy as np
 
 from modelward.adapters.texts.texts import text_array
-from modelward.errors import ModelRaised
-from modelward.threats.asking import right
+from modelward.threats.asking import each_alone, right
 from modelward.threats.evasion.text.measure import changed
 
 if TYPE_CHECKING:
@@ -181,20 +180,10 @@ class TextArena:
         return margins(scores, target)
 
     def _scores(self, texts: Sequence[str], index: IntArray) -> FloatArray:
-        """Answers; where the model raises on a batch, each text alone, and NaN for those it raises on."""
-        model = self.points.model
-        try:
-            return np.asarray(model.scores(text_array(texts)), np.float64)
-        except ModelRaised:
-            answers = np.full((len(texts), len(model.outputs.classes)), np.nan)
-        for i, text in enumerate(texts):
-            if len(texts) > 1 and not self.share.take(queries=1):
-                answers[i:] = self.points.scores[index[i:]]  # not asked alone, so not known to fail
-                break
-            try:
-                answers[i] = np.asarray(model.scores(text_array([text])), np.float64)[0]
-            except ModelRaised:
-                continue
+        """Answers; NaN where the model raises, the unmodified answer where it could not be asked alone."""
+        take = self.share.take
+        answers, own = each_alone(self.points.model, text_array(texts), lambda: take(queries=1))
+        answers[own:] = self.points.scores[index[own:]]
         return answers
 
 
