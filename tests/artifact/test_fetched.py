@@ -210,3 +210,15 @@ def test_views_of_a_graph_take_data_alone():
         new = P4 + name("networkx.classes.reportviews", view) + b")\x81}" + text(field)
         assert levels(new + b"}sb.") == set()
         assert levels(new + name("builtins", "getattr") + b"sb.") != set()
+
+
+# --- other names of a callable ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("module", "alias"), [
+    ("torch.distributed.distributed_c10d", "_unpickler"), ("torch.distributed.rpc.internal", "_unpickler"),
+    ("joblib.numpy_pickle_utils", "Unpickler"), ("xmlrpc.client", "Server"),
+])  # fmt: skip
+def test_what_a_module_calls_otherwise_is_still_known(module, alias):
+    assert rules.gadget(module, alias) is not None
+    assert "dangerous" in levels(P4 + call(name(module, alias), call(name("acme", "f"))) + b".")
