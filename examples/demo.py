@@ -26,13 +26,14 @@ import modelward
 from modelward.cli.progress import observer
 from modelward.reporting.html import IndexEntry, to_index_html
 from modelward.verbs.config import read_config
+from modelward.verbs.exhibits import exhibits
 from modelward.verbs.report import render, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-FOLDERS = ("medical", "images", "fraud", "text")
+FOLDERS = ("medical", "images", "fraud", "text", "recommender")
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
 
 
@@ -54,6 +55,7 @@ AUDITS = (
     Audit("images-certified", "images/certified.toml", "The same network, trained to be provably robust."),
     Audit("fraud", "fraud/modelward.toml", "LightGBM finds fraud, with a gap planted between age groups."),
     Audit("text", "text/modelward.toml", "A filter tells spam by its words; five edits may fool it."),
+    Audit("recommender", "recommender/modelward.toml", "Twelve invented users move what 400 are shown."),
 )
 
 
@@ -100,7 +102,8 @@ def run_audits(audits: Sequence[Audit], out: Path, console: Console) -> Path:
         with observer() as watcher:
             result = modelward.audit(plan.model, plan.data, plan.options, observer=watcher)
         report = out / f"{item.name}.html"
-        write_report(report, render(result, "html"))
+        # The rows are public, so the reports may show them.
+        write_report(report, render(result, "html", exhibits(result, plan.options.store, 3)))
         console.print(panel(result, item, report))
         entries.append(IndexEntry(name=item.name, href=report.name, result=result, about=item.about))
     index = out / "report.html"

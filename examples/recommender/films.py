@@ -1,7 +1,7 @@
 """A recommender of films: matrix factorisation with biases, trained by alternating least squares in numpy.
 
-`build` is what the audit is given (--factory films:build): it trains anew on every set of ratings, because the
-question is what invented users among them change.
+`build` is what the audit is given (--factory films:build): it trains anew on every set of ratings, because
+the question is what invented users among them change.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SWEEPS = 8
 
 
 class Films:
-    """Score of a user for a film: overall mean, the user's and the film's bias, and what they have in common."""
+    """Score of a user for a film: overall mean, bias of user and film, and what they have in common."""
 
     def fit(self, users: np.ndarray, items: np.ndarray, ratings: np.ndarray) -> None:
         """Learn from scratch."""

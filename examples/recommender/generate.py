@@ -12,8 +12,8 @@ _NOISE = 0.6
 def generate(users: int, items: int, seed: int) -> pd.DataFrame:
     """Ratings from 1 to 5 in the columns ``user``, ``item`` and ``rating``, about 30 for each user.
 
-    A rating is what the film is worth, what it has in common with the user's taste, and chance. Films are rated
-    the more often the more popular they are (a power law), as in every shop.
+    A rating is what the film is worth, what it has in common with the user's taste, and chance. Films are
+    rated the more often the more popular they are (a power law), as in every shop.
 
     Args:
         users: how many people.

@@ -45,5 +45,7 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Make the data of examples/recommender.")
-    parser.add_argument("--out", type=Path, default=Path("build/demo/recommender"), help="Folder to write to.")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/demo/recommender"), help="Folder to write to."
+    )
     main(parser.parse_args().out)

@@ -48,7 +48,7 @@ def train():
 def trained(train, tmp_path_factory):
     """The folder that all examples were trained into."""
     out = tmp_path_factory.mktemp("demo")
-    train(("medical", "images", "fraud", "text"), out)
+    train(("medical", "images", "fraud", "text", "recommender"), out)
     return out
 
 
@@ -56,7 +56,7 @@ def trained(train, tmp_path_factory):
 def retrained(train, tmp_path_factory):
     """A second training of those that take seconds."""
     out = tmp_path_factory.mktemp("again")
-    train(("medical", "fraud", "text"), out)
+    train(("medical", "fraud", "text", "recommender"), out)
     return out
 
 

@@ -22,6 +22,7 @@ FILES = {
     "images": "train.npz test.npz cnn.onnx cnn.safetensors cnn-certified.safetensors cnn.py",
     "fraud": "train.csv.gz test.csv.gz test.parquet fraud.txt",
     "text": "train.csv test.csv words.skops",
+    "recommender": "ratings.csv errors.txt films.py",
 }
 EVERY = {
     "accuracy",
@@ -46,6 +47,7 @@ AUDITS = {
         {"accuracy", "auc", "calibration-error", "robust-accuracy", "load-is-inert"},
         "unknown",
     ),
+    "recommender/modelward.toml": ({"recommender-shift"}, "fail"),
 }
 
 
@@ -418,3 +420,29 @@ class TestText:
         one, five = (claim(result, "robust-accuracy", eps=eps).bracket.upper for eps in (1.0, 5.0))
         assert one >= 0.9
         assert five < one
+
+
+class TestRecommender:
+    def test_a_second_run_invents_the_same_ratings(self, trained, retrained):
+        for name in ("ratings.csv", "errors.txt"):
+            assert file_digest(retrained / "recommender" / name) == file_digest(
+                trained / "recommender" / name
+            )
+
+    def test_it_knows_more_than_the_films_means(self, trained):
+        lines = (trained / "recommender" / "errors.txt").read_text().splitlines()
+        errors = {name: float(value) for name, value in (line.split() for line in lines)}
+        assert errors["recommender"] < 0.8 * errors["means"]
+
+    def test_invented_users_move_films_both_ways_and_are_visible(self, audited):
+        result = audited("recommender/modelward.toml")
+        for goal in ("push", "nuke"):
+            found = claim(result, "recommender-shift", goal=goal)
+            assert found.interval.lower > 0.05
+            assert "simple statistics tell them from real users" in found.note
+
+    def test_ratings_are_of_the_scale_and_every_user_rates_a_few(self, script):
+        ratings = script("recommender/generate.py").generate(50, 40, seed=2)
+        assert set(ratings.rating) == {1, 2, 3, 4, 5}
+        assert not ratings.duplicated(["user", "item"]).any()
+        assert ratings.groupby("user").size().between(8, 20).all()

@@ -58,8 +58,7 @@ def audit(
 
     Args:
         model: a path, or a live object: torch module, fitted scikit-learn classifier, XGBoost booster, or
-            a function from (n, *shape), or a list of n texts, to scores or labels; null for a recommender,
-            which `AuditOptions.factory` builds.
+            a function from (n, *shape), or a list of n texts, to scores or labels; null: a recommender.
         data: a path (npz, npy pair joined by a comma, csv, csv.gz, parquet), ``(x, y)`` arrays or texts, or a
             table.
         options: everything else.
