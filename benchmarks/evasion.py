@@ -49,7 +49,7 @@ CASES = (
     ("l2-1.0", "l2", 1.0),
     ("l2-1.0", "l1", 5.0),
     ("bounded-0.1", "linf", 0.1),
-    ("rounded", "linf", 0.1),
+    ("rounded", "linf", 0.12),
     ("digits", "linf", 0.06),
     ("digits", "l2", 0.35),
     ("digits-0.15", "linf", 0.15),
@@ -177,6 +177,9 @@ def theirs(task: Task, tool: str) -> Result | None:
             return None
     with np.load(target) as stored:
         found, cost, seconds = torch.tensor(stored["x"]), stored["cost"], float(stored["seconds"])
+    if task.norm == "linf":  # what lies outside by rounding is moved inside: a net that rounds would tell
+        inner = task.eps * (1 - 1e-6)
+        found = (x.double() + (found.double() - x.double()).clamp(-inner, inner)).float().clamp(0, 1)
     order = {"linf": torch.inf, "l2": 2, "l1": 1}[task.norm]
     size = (found.double() - x.double()).flatten(1).norm(order, dim=1)
     fair = (size <= task.eps * (1 + SLACK)) & ((found >= 0) & (found <= 1)).flatten(1).all(1)
