@@ -80,6 +80,7 @@ NETS = {
     "padded": lambda n, x: torch.relu(functional.pad(n.conv(x), (1, 0, 0, 1), value=0.2)).permute(0, 2, 3, 1),
     "sliced": lambda n, x: torch.relu(n.conv(x)[:, :, 1:5, ::2] - 0.1).mean(-1, keepdim=True),
     "attention": attention,
+    "layer norm": lambda n, x: functional.gelu(functional.layer_norm(n.one(x.reshape(-1, 6, 12)), (6,))),
 }
 
 

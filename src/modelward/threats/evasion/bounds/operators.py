@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modelward.threats.evasion.bounds import functions, moves, steps, sums
+from modelward.threats.evasion.bounds import functions, moves, normal, steps, sums
 from modelward.threats.evasion.bounds.enclosure import Ball, Enclosure
 from modelward.threats.evasion.bounds.sums import refused
 
@@ -136,6 +136,26 @@ def _softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclo
     return functions.rising(x, partial(functional.softplus, threshold=1e9), 0.2501, scale=x.largest + 1)
 
 
+def _layer_norm(  # noqa: PLR0917 - as in torch
+    x: Enclosure,
+    normalized_shape: tuple[int, ...],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,  # noqa: FBT001, FBT002 - as in torch
+) -> Enclosure:
+    """Several axes are taken as one."""
+    del cudnn_enable
+    shape = tuple(normalized_shape)
+    if not shape or tuple(x.shape[1:][-len(shape) :]) != shape:
+        raise refused("layer normalisation over other axes than the last ones of each point")
+    if len(shape) == 1:
+        return normal.layer_norm(x, weight, bias, eps)
+    flat = _moved(torch.flatten, x, -len(shape))
+    weight, bias = (None if part is None else part.flatten() for part in (weight, bias))
+    return _moved(torch.unflatten, normal.layer_norm(flat, weight, bias, eps), -1, shape)
+
+
 _AXES: Final = (1, 2, 3)
 _POOL_ENTRIES: Final = 4096
 """Larger arguments of a maximum get no linear rule: finding its windows would take too much memory."""
@@ -151,6 +171,8 @@ FUNCTIONS: Final[dict[object, Rule]] = {
     torch.mm: sums.matmul,
     torch.addmm: sums.addmm,
     functional.batch_norm: sums.batch_norm,
+    functional.layer_norm: _layer_norm,
+    torch.layer_norm: _layer_norm,
     torch.add: sums.add,
     operator.add: sums.add,
     operator.iadd: sums.add,
@@ -290,6 +312,9 @@ LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
     **{getattr(nn, f"AdaptiveMaxPool{i}d"): _pooled for i in _AXES},
     **{getattr(nn, f"AvgPool{i}d"): lambda layer, x: sums.average_pool(x, layer) for i in _AXES},
     **{getattr(nn, f"AdaptiveAvgPool{i}d"): lambda layer, x: sums.average_pool(x, layer) for i in _AXES},
+    nn.LayerNorm: lambda layer, x: _layer_norm(
+        x, layer.normalized_shape, layer.weight, layer.bias, layer.eps
+    ),
     nn.ReLU: _plain(FUNCTIONS[torch.relu]),
     nn.ReLU6: _plain(_RELU6),
     nn.Hardtanh: lambda layer, x: _hardtanh(x, layer.min_val, layer.max_val),
@@ -330,6 +355,7 @@ VIEWS: Final[frozenset[object]] = frozenset(
 _CURVES: Final = (
     *("sigmoid", "tanh", "exp", "erf", "gelu", "silu", "softplus", "elu", "leaky_relu", "hardtanh", "clamp"),
     *("clip", "pow", "square", "sqrt", "abs", "softmax", "relu6", "hardsigmoid", "hardswish", "log_softmax"),
+    "layer_norm",
 )
 
 BENT: Final[dict[object, str]] = {
@@ -356,7 +382,7 @@ BENT: Final[dict[object, str]] = {
                 nn.Hardtanh,
                 nn.ReLU6,
             ),
-            *(nn.Softmax, torch.maximum, torch.minimum, "maximum", "minimum", operator.pow),
+            *(nn.Softmax, nn.LayerNorm, torch.maximum, torch.minimum, "maximum", "minimum", operator.pow),
         ),
         "curve",
     ),
