@@ -39,7 +39,7 @@ def judge_recommender_shift(evidence: Sequence[Evidence]) -> Judgement:
         evidence: of `evasion.profiles`.
     """
     groups: dict[tuple[float, str], list[Evidence]] = {}
-    for item in evidence:
+    for item in sorted(evidence, key=lambda item: (str(item.parameters["strategy"]), item.digest)):
         key = (float(str(item.parameters["share"])), str(item.parameters["goal"]))
         groups.setdefault(key, []).append(item)
     claims, findings = [], []
