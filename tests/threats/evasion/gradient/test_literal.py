@@ -43,12 +43,12 @@ def pool_of(room, net, x, norm, eps, *, budget=None, points=None):
     return Pool(arena, copy, Ball(arena.reach, copy.device))
 
 
-def curved(seed, inputs=5, classes=3, *, safe=0.0):
+def curved(seed, inputs=5, classes=3, *, safe=0.0, gain=3.0):
     """A net with borders in the box; `safe` is added to the first class, so that nothing falls."""
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Linear(inputs, 16), nn.Tanh(), nn.Linear(16, classes))
     with torch.no_grad():
-        net[0].weight *= 3
+        net[0].weight *= gain
         net[2].bias[0] += safe
     return net
 
@@ -115,7 +115,7 @@ def literal_apgd(net, x0, y, eps, steps, *, norm):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("seed", range(4))
 def test_apgd_goes_where_the_algorithm_of_the_paper_goes(room, norm, seed):
-    net = curved(seed, safe=30.0).double()
+    net = curved(seed, safe=10.0, gain=12.0).double()
     x = (0.2 + 0.6 * np.random.default_rng(seed).random((1, 5))).astype(np.float32)
     expected = literal_apgd(net, x[0].astype(np.float64), 0, 0.3, 60, norm=norm)
     net = net.float()
