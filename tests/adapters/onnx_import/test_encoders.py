@@ -281,6 +281,33 @@ def test_a_row_hidden_whole_is_left_as_it_is():
     assert answer[:, :2].isfinite().all()
 
 
+def test_the_batch_is_never_moved_where_queries_are_told_apart(export):
+    network, row = made("vision")
+    imported = import_onnx(export(network, row), samples=None)
+    orders = [node.args[1] for node in imported.module.graph.nodes if node.target is torch.permute]
+    assert len(orders) >= 4
+    assert all(order[0] == 0 for order in orders)
+    same(network, imported, row)
+
+
+@pytest.mark.parametrize("order", [(2, 0, 1, 3), (3, 2, 1, 0), (0, 1, 2, 3), (1, 3, 0, 2)])
+@pytest.mark.parametrize("axis", range(4))
+def test_selecting_before_or_after_moving_axes_is_the_same(order, axis):
+    graph = fx.Graph()
+    moved = graph.call_function(torch.permute, (graph.placeholder("x"), order))
+    graph.output(graph.call_function(torch.select, (moved, axis, 1)))
+    module = fx.GraphModule(nn.Module(), graph)
+    x = torch.randn(2, 3, 4, 5)
+    expected = module(x)
+    rewrite.select_early(module)
+    module.graph.lint()
+    module.recompile()
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=0)
+    targets = [node.target for node in module.graph.nodes if node.op == "call_function"]
+    assert targets[0] is torch.select
+    assert len(targets) <= 2
+
+
 class Tokens(nn.Module):
     def __init__(self):
         super().__init__()

@@ -157,6 +157,7 @@ def _attempt(
     rewrite.fuse_gelu(module)
     rewrite.fuse_layer_norm(module)
     rewrite.finite_masks(module)
+    rewrite.select_early(module)
     module.delete_all_unused_submodules()
     module.graph.lint()
     module.recompile()

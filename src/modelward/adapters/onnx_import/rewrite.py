@@ -175,6 +175,34 @@ def fuse_layer_norm(module: fx.GraphModule) -> None:
         module.graph.eliminate_dead_code()
 
 
+def select_early(module: fx.GraphModule) -> None:
+    """Write select(permute(x)) as permute(select(x)), which leaves the batch where it is.
+
+    Queries, keys and values that are computed together are told apart by a leading axis, in front of which
+    the batch is moved only to be moved back.
+    """
+    for node in [node for node in module.graph.nodes if node.target is torch.select]:
+        source, axis, place = _first(node), node.args[1], node.args[2]
+        if source.target is torch.narrow and source.args[1] == axis and source.args[3] == 1:
+            source, place = _first(source), source.args[2]
+        if source.target is not torch.permute:
+            continue
+        order = source.args[1]
+        if not isinstance(order, tuple) or not isinstance(axis, int):
+            continue
+        axes = [old for old in order if isinstance(old, int)]
+        taken = axes.pop(axis)
+        rest = tuple(old - (old > taken) for old in axes)
+        with module.graph.inserting_before(node):
+            early = module.graph.call_function(torch.select, (_first(source), taken, place))
+            whole = early
+            if rest != tuple(range(len(rest))):
+                whole = module.graph.call_function(torch.permute, (early, rest))
+        whole.meta.update(node.meta)
+        node.replace_all_uses_with(whole)
+    module.graph.eliminate_dead_code()
+
+
 def finite_masks(module: fx.GraphModule) -> None:
     """Replace minus infinity by -1e30 where it is added to what a softmax over the last axis takes.
 

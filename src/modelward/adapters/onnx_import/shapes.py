@@ -84,6 +84,8 @@ def _squeeze(b: Builder, op: Operation) -> Value:
         axes = [i for i in range(rank(x)) if all(shape[i] == 1 for shape in shapes(x))]
     if any(shape[axis] != 1 for shape in shapes(x) for axis in axes):
         raise OperatorUnsupported(f"axes {axes} are not all of length one")
+    if isinstance(x, Signal) and x.node.target is torch.narrow and list(x.node.args[1:2]) == axes:
+        return b.call(torch.select, x, axes[0], 0)  # one part of a split
     return b.reshape(x, tuple(tuple(n for i, n in enumerate(shape) if i not in axes) for shape in shapes(x)))
 
 
