@@ -308,6 +308,32 @@ def test_selecting_before_or_after_moving_axes_is_the_same(order, axis):
     assert len(targets) <= 2
 
 
+@pytest.mark.parametrize(
+    ("joined", "parted", "fused"),
+    [
+        ((6, 4, 5), (2, 3, 5, 4), True),
+        ((6, 4, 5), (3, 2, 5, 4), False),  # other heads than before
+        ((6, 5, 4), (2, 3, 4, 5), False),  # mixes rows and columns
+    ],
+)
+def test_heads_that_were_joined_for_a_transposition_are_kept(joined, parted, fused):
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    start = graph.call_function(torch.reshape, (x, joined))
+    end = graph.call_function(torch.reshape, (graph.call_function(torch.permute, (start, (0, 2, 1))), parted))
+    graph.output(end)
+    for node, size in ((x, (2, 3, 4, 5)), (start, joined), (end, parted)):
+        node.meta["shape"] = size
+    module = fx.GraphModule(nn.Module(), graph)
+    x = torch.randn(2, 3, 4, 5)
+    expected = module(x)
+    rewrite.keep_heads(module)
+    module.graph.lint()
+    module.recompile()
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=0)
+    assert (torch.reshape not in {node.target for node in module.graph.nodes}) == fused
+
+
 class Tokens(nn.Module):
     def __init__(self):
         super().__init__()

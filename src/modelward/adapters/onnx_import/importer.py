@@ -158,6 +158,7 @@ def _attempt(
     rewrite.fuse_layer_norm(module)
     rewrite.finite_masks(module)
     rewrite.select_early(module)
+    rewrite.keep_heads(module)
     module.delete_all_unused_submodules()
     module.graph.lint()
     module.recompile()

@@ -203,6 +203,25 @@ def select_early(module: fx.GraphModule) -> None:
     module.graph.eliminate_dead_code()
 
 
+def keep_heads(module: fx.GraphModule) -> None:
+    """Transpose the last two of four axes at once, where the others were joined for it and parted again."""
+    for end in [node for node in module.graph.nodes if node.target is torch.reshape]:
+        middle = _first(end)
+        start = _first(middle) if middle.target is torch.permute else None
+        if start is None or start.target is not torch.reshape or middle.args[1] != (0, 2, 1):
+            continue
+        sizes = [tuple(node.meta.get("shape", ())) for node in (_first(start), start, end)]
+        if any(len(size) != length for size, length in zip(sizes, (4, 3, 4), strict=True)):
+            continue
+        n, heads, rows, columns = sizes[0]
+        if sizes[1:] == [(n * heads, rows, columns), (n, heads, columns, rows)]:
+            with module.graph.inserting_before(end):
+                whole = module.graph.call_function(torch.permute, (_first(start), (0, 1, 3, 2)))
+            whole.meta.update(end.meta)
+            end.replace_all_uses_with(whole)
+    module.graph.eliminate_dead_code()
+
+
 def finite_masks(module: fx.GraphModule) -> None:
     """Replace minus infinity by -1e30 where it is added to what a softmax over the last axis takes.
 
