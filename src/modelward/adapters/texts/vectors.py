@@ -41,7 +41,8 @@ def open_vectors(path: str) -> WordVectors:
         words, vectors = _npz(file) if packed else _lines(file)
     except OSError as error:
         raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
-    size = np.linalg.norm(vectors, axis=1)
+    with np.errstate(over="ignore"):  # what is too large to have a length is left out below
+        size = np.linalg.norm(vectors, axis=1)
     kept = np.isfinite(size) & (size > 0)
     first = {word: place for place, word in reversed([*enumerate(words)]) if kept[place]}
     order = sorted(first.values())
@@ -70,7 +71,7 @@ def _lines(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             parts = line.rstrip().split(b" ")
-            if number == 1 and len(parts) == 2:
+            if number == 1 and len(parts) == 2 and all(map(bytes.isdigit, parts)):
                 continue  # the header of word2vec
             if len(words) == _MOST:
                 break
