@@ -185,14 +185,19 @@ def _encoded(columns: Columns, step: object, name: str) -> Columns:
     sources: list[Source] = []
     dropped = vars(step).get("drop_idx_")
     for i, (source, texts) in enumerate(zip(columns.sources, known, strict=True)):
-        coded = ordinal(source, _codes_of(columns.texts[i], texts), unknown=-1.0)
+        values = _codes_of(columns.texts[i], texts)
+        coded = ordinal(source, values, unknown=-1.0)
         if name == "OrdinalEncoder":
             given = vars(step)
             unknown = (
                 given.get("unknown_value") if given.get("handle_unknown") == "use_encoded_value" else None
             )
             missing = float(given.get("encoded_missing_value", np.nan))
-            sources.append(_replaced(coded, float(unknown) if unknown is not None else -1.0, missing))
+            gap = next(
+                (float(i) for i, v in enumerate(values.tolist()) if isinstance(v, float) and np.isnan(v)),
+                float("nan"),
+            )
+            sources.append(_replaced(coded, float(unknown) if unknown is not None else -1.0, (gap, missing)))
             continue
         kept = [c for c in range(len(texts)) if dropped is None or dropped[i] != c]
         sources += [_switch(coded, c) for c in kept]
@@ -243,13 +248,18 @@ def ordinal(source: Source, values: NDArray[np.generic], *, unknown: float) -> S
     return Source(feature=source.feature, step=run, codes=codes, other=outside, missing=seen)
 
 
-def _replaced(coded: Source, unknown: float, missing: float) -> Source:
-    def run(x: FloatArray) -> FloatArray:
-        found = coded.step(x)
-        return np.where(found == -1.0, unknown, found)
+def _replaced(coded: Source, unknown: float, gap: tuple[float, float]) -> Source:
+    """Unknown categories as a number, and missing values, when there were any to learn from, as another."""
+    place, missing = gap
 
-    seen, outside = (unknown if value == -1.0 else value for value in (coded.missing, coded.other))
-    seen = missing if np.isnan(seen) else seen
+    def named(found: FloatArray) -> FloatArray:
+        known = np.where((found == -1.0) | np.isnan(found), unknown, found)
+        return np.where(found == place, missing, known)
+
+    def run(x: FloatArray) -> FloatArray:
+        return named(coded.step(x))
+
+    seen, outside = named(np.array([coded.missing, coded.other])).tolist()
     return Source(feature=coded.feature, step=run, codes=coded.codes, other=outside, missing=seen)
 
 
