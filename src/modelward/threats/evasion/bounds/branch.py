@@ -16,7 +16,7 @@ import itertools
 import math
 import operator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.bounds.steps import Rectified
 
     Spend = Callable[[int], bool]
+    Pieces: TypeAlias = "list[tuple[Tree[_Domain], _Domain]]"
     Splits = dict[Rectified, Tensor]
 
 _AREA: Final = 0.05
@@ -85,22 +86,25 @@ class _Domain:
     tries: int = field(compare=False, default=0)
 
 
+Part = TypeVar("Part")
+
+
 @final
 @dataclass(eq=False, slots=True)
-class Tree:
+class Tree(Generic[Part]):
     """What is known about one point.
 
     Attributes:
         point: its index in the margins.
-        queue: domains that are still open, a heap by bound.
-        visited: domains bounded.
+        queue: parts of its set that are still open, a heap by bound.
+        visited: parts bounded.
         inputs: margins and (*shape) float64 inputs at which the bounds of parts were attained, those with the
             least margin as the graph computes it, ascending.
-        stuck: a domain could neither be decided nor split.
+        stuck: a part could neither be decided nor split.
     """
 
     point: int
-    queue: list[_Domain] = field(default_factory=list)
+    queue: list[Part] = field(default_factory=list)
     visited: int = 0
     inputs: list[tuple[float, Tensor]] = field(default_factory=list)
     stuck: bool = False
@@ -119,6 +123,11 @@ class Tree:
     def closed(self) -> bool:
         """Whether every part is proved."""
         return not self.queue and not self.stuck
+
+    @property
+    def decided(self) -> bool:
+        """Whether the point is proved or has a candidate counterexample."""
+        return self.closed or self.margin <= 0
 
     def done(self, effort: Effort) -> bool:
         """Whether there is nothing more to do: proved, attackable, stuck or too large."""
@@ -142,7 +151,7 @@ class Search:
         self._number = itertools.count()
         self._refused = False
 
-    def run(self) -> Iterator[Tree]:
+    def run(self) -> Iterator[Tree[_Domain]]:
         """Work on the points, those nearest to a proof first; a tree is yielded as soon as it is done.
 
         When the budget refuses, all trees that were begun are yielded as they are.
@@ -150,7 +159,7 @@ class Search:
         pairs = self._margins.open()
         worst = self._margins.lower.amin(dim=1)
         waiting = sorted({int(p) for p in pairs[:, 0]}, key=lambda point: -float(worst[point]))
-        active: list[Tree] = []
+        active: list[Tree[_Domain]] = []
         while (waiting or active) and not self._refused:
             while waiting and len(active) < self._effort.together:
                 active.append(self._root(waiting.pop(0), pairs))
@@ -161,18 +170,18 @@ class Search:
                 self._advance(active)
         yield from active
 
-    def _root(self, point: int, pairs: Tensor) -> Tree:
-        tree = Tree(point)
+    def _root(self, point: int, pairs: Tensor) -> Tree[_Domain]:
+        tree: Tree[_Domain] = Tree(point)
         for rival in pairs[pairs[:, 0] == point, 1].tolist():
             bound = float(self._margins.lower[point, rival])
             tree.queue.append(_Domain(bound, next(self._number), rival, {}, {}, {}, ()))
         heapq.heapify(tree.queue)
         return tree
 
-    def _advance(self, trees: list[Tree]) -> None:
+    def _advance(self, trees: list[Tree[_Domain]]) -> None:
         """Split the worst domains of some trees and bound what comes of them."""
         share = max(1, self._effort.batch // len(trees))
-        parts: list[tuple[Tree, _Domain]] = []
+        parts: Pieces = []
         for tree in trees:
             chosen = [heapq.heappop(tree.queue) for _ in range(min(len(tree.queue), max(1, share // 2)))]
             depth = max(1, min(_DEPTH, (share // max(1, len(chosen))).bit_length() - 1))
@@ -186,7 +195,7 @@ class Search:
         for start in range(0, len(parts), 2 * self._effort.batch):
             self._bound(parts[start : start + 2 * self._effort.batch])
 
-    def _bound(self, parts: list[tuple[Tree, _Domain]]) -> None:
+    def _bound(self, parts: Pieces) -> None:
         domains = [domain for _, domain in parts]
         points = torch.tensor([tree.point for tree, _ in parts])
         pairs = torch.stack([points, torch.tensor([domain.rival for domain in domains])], dim=1)
@@ -232,7 +241,7 @@ class Search:
             parts.append(torch.where(lines.open, loss + 1e-12, 0.0).flatten(1))
         return torch.cat(parts, dim=1) if parts else torch.zeros(len(rows.point), 0)
 
-    def _note(self, parts: list[tuple[Tree, _Domain]], inputs: Tensor | None) -> None:
+    def _note(self, parts: Pieces, inputs: Tensor | None) -> None:
         """Keep the inputs with the least margin of the network itself."""
         for tree, _ in parts:
             tree.visited += 1
@@ -248,7 +257,7 @@ class Search:
         for i, (tree, _) in enumerate(parts):
             tree.keep(float(margin[i]), inputs[i])
 
-    def _file(self, parts: list[tuple[Tree, _Domain]], bound: Tensor, rows: Rows, scores: Tensor) -> None:
+    def _file(self, parts: Pieces, bound: Tensor, rows: Rows, scores: Tensor) -> None:
         """Put domains that are not proved back into their queues."""
         best = scores.topk(min(_DEPTH, scores.shape[1]), dim=1)
         ends = list(itertools.accumulate(step.source.lower[0].numel() for step in self._relus))

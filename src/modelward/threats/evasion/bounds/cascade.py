@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 import torch
 
 from modelward.threats.evasion.bounds.backward import least
+from modelward.threats.evasion.bounds.boxes import Boxes, splittable
 from modelward.threats.evasion.bounds.branch import Effort, Search
+from modelward.threats.evasion.bounds.inputs import Source
 from modelward.threats.evasion.bounds.margins import Margins
 from modelward.threats.evasion.bounds.propagate import propagate
 from modelward.threats.evasion.bounds.refine import refiner
 from modelward.threats.evasion.bounds.rows import Rows
-from modelward.threats.evasion.bounds.slopes import ascend
+from modelward.threats.evasion.bounds.slopes import ascend, rectifiers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torch import Tensor, fx
 
     from modelward.core.check import Preset
+    from modelward.threats.evasion.bounds.branch import Part, Tree
     from modelward.threats.evasion.bounds.enclosure import Enclosure
 
 KINDS: Final = ("interval", "linear relaxation", "optimised relaxation", "branch and bound")
@@ -112,9 +115,27 @@ class Cascade:
         return margins
 
     def search(self, margins: Margins, index: Tensor, effort: Effort) -> list[tuple[int, Tensor]]:
-        """Branch and bound; returns positions and inputs that the graph gets wrong."""
+        """Branch and bound; returns positions and inputs that the graph gets wrong.
+
+        Signs of ReLUs are split where there are any, then inputs where few features may change.
+        """
         found = []
-        for tree in Search(margins, effort, self._method.backward).run():
+        left = torch.tensor(sorted(set(margins.open()[:, 0].tolist())), dtype=torch.int64)
+        if rectifiers(margins.value):
+            trees = {tree.point: tree for tree in Search(margins, effort, self._method.backward).run()}
+            found = self._decided(trees.values(), index)
+            undecided = [p for p in left.tolist() if p not in trees or not trees[p].decided]
+            left = torch.tensor(undecided, dtype=torch.int64)
+        source = self._enclose(index[left]).step if len(left) else None
+        if isinstance(source, Source) and splittable(source):
+            part, method = index[left], self._method
+            boxes = Boxes(method.graph, source, self._target[part], method.tolerance)
+            found += self._decided(boxes.run(effort, method.spend), part)
+        return found
+
+    def _decided(self, trees: Iterable[Tree[Part]], index: Tensor) -> list[tuple[int, Tensor]]:
+        found = []
+        for tree in trees:
             if tree.closed:
                 self.proved[index[tree.point]] = 3
             elif tree.margin <= 0:
