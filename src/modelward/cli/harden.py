@@ -20,7 +20,7 @@ class Flags(TypedDict):
     """What click hands over; null where a flag was not given."""
 
     data: str
-    train: str
+    train: str | None
     against: str
     method: str
     factory: str | None
@@ -28,6 +28,7 @@ class Flags(TypedDict):
     eps: float
     bounds: str | None
     label: str | None
+    text: str | None
     checks: str
     preset: Preset
     limit: int
@@ -40,6 +41,7 @@ class Flags(TypedDict):
     kappa: float | None
     small: float | None
     ramp: float | None
+    rounds: int | None
     held_out: int | None
     minutes: float | None
     seed: int
@@ -56,30 +58,35 @@ Examples:
       --train train.npz --data test.npz --norm linf --eps 0.3 --output hardened/
   modelward harden net.pt --method ibp --kappa 0.5 --epochs 30 --factory net:build \\
       --train train.npz --data test.npz --eps 0.1 --bounds 0,1 --minutes 30 --onnx
+  modelward harden booster.json --method trees --train train.csv --data test.csv --eps 0.05
+  modelward harden spam.skops --method normalise --data test.csv --text message --label kind --eps 2
 """
 _CHOICES = (
-    "epochs", "batch", "rate", "steps", "beta", "gamma", "kappa", "small", "ramp", "held_out",
+    "epochs", "batch", "rate", "steps", "beta", "gamma", "kappa", "small", "ramp", "rounds", "held_out",
 )  # fmt: skip
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, help="Samples to audit on, before and after; never trained on.")
-@click.option("--train", required=True, help="Samples to learn from; a part is held out to choose the epoch.")
+@click.option("--train", help="Samples to learn from; a part is held out to choose the epoch or round.")
 @click.option(
     "--against", type=click.Choice(["evasion"]), default="evasion", show_default=True, help="Threat."
 )
 @click.option(
     "--method", default="trades", show_default=True,
-    help="pgd, trades, awp, fast, ibp, crown-ibp, sabr or noise; docs/harden.md says when to use which.",
+    help="pgd, trades, awp, fast, ibp, crown-ibp, sabr, noise; trees; normalise (texts). See docs/harden.md.",
 )  # fmt: skip
 @click.option(
     "--factory", help="package.module:function that builds the torch module. It is imported and run."
 )
 @click.option("--norm", help="linf or l2.  [default: linf; l2 for noise]")
-@click.option("--eps", type=float, required=True, help="Radius in the box's unit; for noise its deviation.")
+@click.option(
+    "--eps", type=float, required=True, help="Radius in the box's unit; noise: its deviation; texts: edits."
+)
 @click.option("--bounds", help="The box of inputs, like 0,1.  [default: inferred]")
 @click.option("--label", help="Label column of a table.")
+@click.option("--text", help="Column of texts, where that is what the model reads.")
 @click.option(
     "--checks", default="quality,evasion", show_default=True, help="Of both audits, as for `audit`."
 )
@@ -94,12 +101,13 @@ _CHOICES = (
 @click.option("--kappa", type=float, help="ibp, crown-ibp: share of the clean loss.  [default: 0.5]")
 @click.option("--small", type=float, help="sabr: width of the box relative to eps.  [default: 0.4]")
 @click.option("--ramp", type=float, help="Share of the training over which eps grows.  [default: 0.4]")
-@click.option("--held-out", type=int, help="Training samples that choose the epoch.  [default: 500]")
+@click.option("--rounds", type=int, help="trees: rounds of attacking and growing again.  [default: 8]")
+@click.option("--held-out", type=int, help="Training samples that choose the epoch or round.  [default: 500]")
 @click.option("--minutes", type=float, help="CPU minutes the defence may take.  [default: unlimited]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The only source of randomness.")
 @click.option(
     "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("hardened"), show_default=True,
-    help="Folder for weights, comparison and checkpoint.",
+    help="Folder for the model, comparison and checkpoint.",
 )  # fmt: skip
 @click.option(
     "--detectors", help="Fitted and attacked afterwards: squeezing, mahalanobis, neighbours, consistency."
@@ -116,8 +124,8 @@ _CHOICES = (
 def command(model: Path, **flags: Unpack[Flags]) -> int:
     """Train MODEL to withstand more, and show what that changed.
 
-    The model is audited, trained on a copy, and audited again on the same points. A killed training continues
-    after its last epoch. MODEL itself stays as it is.
+    The model is audited, a copy is trained, grown again (trees) or shielded (texts), and audited on the same
+    points. A killed training continues after its last epoch. MODEL itself stays as it is.
     """
     import shutil
     import sys
@@ -163,6 +171,7 @@ def _audit(flags: Flags) -> AuditOptions:
         import_from=Path.cwd(),
         bounds=_bounds(flags["bounds"]),
         label=flags["label"],
+        text=flags["text"],
         checks=_words(flags["checks"]),
         preset=flags["preset"],
         limit=flags["limit"],

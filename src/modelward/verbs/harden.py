@@ -19,6 +19,8 @@ from modelward.reporting.comparison import Comparison, Detector, to_html, to_jso
 from modelward.threats.evasion.harden.detectors.control import Detecting, DetectorControl, Kind, judged
 from modelward.threats.evasion.harden.methods import METHODS, Training
 from modelward.threats.evasion.harden.methods import settled as settled_training
+from modelward.threats.evasion.harden.text import NormalisationControl, Normalised, written
+from modelward.threats.evasion.trees.check import ensemble
 from modelward.verbs.audit import audit, open_subjects
 from modelward.verbs.options import AuditOptions, settled
 from modelward.verbs.quiet import Quiet
@@ -28,14 +30,20 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from modelward.core.check import Subjects
-    from modelward.core.control import Hardened
+    from modelward.core.check import Need, Subjects
+    from modelward.core.control import Control, Hardened
     from modelward.core.evidence import Evidence
     from modelward.engine.run import Observer
 
 WEIGHTS = "model.safetensors"
 CHECKPOINT = "training.checkpoint"
 _CHECKS = ("quality", "evasion")
+_NO_MODULE = ("trees", "normalise")
+_WANTED = {
+    "trees": "Give an XGBoost or LightGBM file, or a live classifier of trees, with --train.",
+    "normalise": "Give a model of texts, and --text with the column of the texts.",
+}
+_WANTED_ELSE = "Give a weights file (safetensors or state_dict) with --factory, or a live torch module."
 
 
 class HardenOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +79,7 @@ def harden(
     *,
     observer: Observer | None = None,
 ) -> Comparison:
-    """Train a torch model to withstand more, and measure what that changed.
+    """Apply a defence to a model, and measure what that changed.
 
         modelward.harden("net.pt", "test.npz", modelward.HardenOptions(
             training=modelward.Training(method="trades", eps=0.1),
@@ -81,7 +89,8 @@ def harden(
     sees; it looks at the training data alone.
 
     Args:
-        model: weights file with a factory, or a live torch module.
+        model: weights file with a factory, or a live torch module; for ``trees`` an XGBoost or LightGBM file
+            or a live classifier of trees; for ``normalise`` any model of texts that `audit` takes.
         data: samples to audit on, as for `audit`.
         options: everything else.
         observer: told about progress.
@@ -96,18 +105,21 @@ def harden(
     if options.minutes is not None and not 0 < options.minutes < float("inf"):
         raise ConfigInvalid(f"harden: minutes is {options.minutes:g}, and must be above 0 and finite")
     chosen = _audited(options.audit, training)
-    if chosen.train is None:
+    if chosen.train is None and training.method != "normalise":
         raise ConfigInvalid("no training data was given", advice="Give --train: the defence learns from it.")
+    if training.method in _NO_MODULE and (options.onnx or options.detectors):
+        raise ConfigInvalid(f"{training.method} makes no torch module, for ONNX or for detectors")
     controls = [DetectorControl(_detecting(kind, training, chosen)) for kind in options.detectors]
     folder = _folder(options.output)
     before = audit(model, data, chosen, observer=watcher)
-    made = _apply(model, data, msgspec.structs.replace(options, audit=chosen, training=training), watcher)
-    files = {"weights": str(_written(made, folder))}
+    made, control = _apply(
+        model, data, msgspec.structs.replace(options, audit=chosen, training=training), watcher
+    )
+    files, subject, again = _kept(model, (made, control), folder, chosen)
     if options.onnx:
         files["onnx"] = str(_exported(made, folder, chosen, data))
-    live = not isinstance(model, str | Path)
-    after = audit(made.model if live else folder / WEIGHTS, data, chosen, observer=watcher)
-    detected = _detect(made.model if live else folder / WEIGHTS, data, chosen, controls=controls)
+    after = audit(subject, data, again, observer=watcher)
+    detected = _detect(subject, data, again, controls=controls)
     _record(chosen.store, [made.evidence, *detected])
     files |= {"comparison": str(folder / "comparison.json"), "page": str(folder / "comparison.html")}
     found = Comparison(
@@ -132,20 +144,19 @@ def _audited(options: AuditOptions, training: Training) -> AuditOptions:
     return settled(chosen)
 
 
-def _apply(model: object, data: object, options: HardenOptions, watcher: Observer) -> Hardened:
-    from modelward.threats.evasion.harden.training import TrainingControl
-
-    subjects, absent = open_subjects(
-        model, data, _with_gradients(options.audit), seconds=None, watcher=watcher
-    )
-    _require_weights(subjects)
-    control = TrainingControl(options.training, options.output / CHECKPOINT)
+def _apply(
+    model: object, data: object, options: HardenOptions, watcher: Observer
+) -> tuple[Hardened, Control]:
+    opening = options.audit if options.training.method in _NO_MODULE else _with_gradients(options.audit)
+    subjects, absent = open_subjects(model, data, opening, seconds=None, watcher=watcher)
+    control = _control(model, subjects, options)
     reason = control.declines(subjects)
     if reason is not None:
-        why = absent.get("gradients") or absent.get("model")
+        need: Need = "trees" if options.training.method == "trees" else "gradients"
+        why = absent.get(need) or absent.get("model")
         raise ShapeMismatch(
             f"{options.training.method} cannot harden this model: {reason}" + (f" ({why})" if why else ""),
-            advice="Give a weights file (safetensors or state_dict) with --factory, or a live torch module.",
+            advice=_WANTED.get(options.training.method, _WANTED_ELSE),
         )
     entry = CheckEntry(id=control.id, path="", summary=METHODS[options.training.method], needs=(), feeds=())
     watcher.started(entry)
@@ -163,7 +174,52 @@ def _apply(model: object, data: object, options: HardenOptions, watcher: Observe
             evidence=(made.evidence,),
         )
     )
-    return made
+    return made, control
+
+
+def _control(model: object, subjects: Subjects, options: HardenOptions) -> Control:
+    """The defence that the method names."""
+    if options.training.method == "normalise":
+        return NormalisationControl()
+    if options.training.method == "trees":
+        from modelward.threats.evasion.harden.trees.control import TreeControl
+        from modelward.threats.evasion.harden.trees.growers import grower
+
+        given = subjects.model
+        known = given is not None and ensemble(given) is not None
+        return TreeControl(options.training, grower(model, given.subject.format) if given and known else None)
+    from modelward.threats.evasion.harden.training import TrainingControl
+
+    _require_weights(subjects)
+    return TrainingControl(options.training, options.output / CHECKPOINT)
+
+
+def _kept(
+    model: object, made: tuple[Hardened, Control], folder: Path, chosen: AuditOptions
+) -> tuple[dict[str, str], object, AuditOptions]:
+    """Write what was made; give the files, what the audit afterwards looks at, and its options."""
+    from modelward.threats.evasion.harden.trees.control import TreeControl
+
+    hardened, control = made
+    if isinstance(hardened.model, Normalised):
+        path = folder / "normaliser.json"
+        _write(path, written(hardened.model.defences))
+        outputs = hardened.model.outputs
+        labels = outputs.kind == "labels"
+        subject = hardened.model.labels if labels else hardened.model
+        again = msgspec.structs.replace(
+            chosen, classes=outputs.classes, outputs=None if labels else outputs.kind, factory=None
+        )
+        return {"normaliser": str(path)}, subject, again
+    if isinstance(control, TreeControl):
+        suffix, document = control.file(hardened.model)
+        path = folder / f"model.{suffix}"
+        _write(path, document)
+        files = {"trees": str(path)}
+    else:
+        path = _written(hardened, folder)
+        files = {"weights": str(path)}
+    return files, path if isinstance(model, str | Path) else hardened.model, chosen
 
 
 def _with_gradients(options: AuditOptions) -> AuditOptions:

@@ -164,6 +164,8 @@ def passes(training: Training, steps: int) -> tuple[int, int]:
             return steps + 2, steps + 2
         case "noise":
             return 1, 1
+        case "trees" | "normalise":
+            raise AssertionError("the control of training declines methods that train no module")
 
 
 def _mixed(net: Network, batch: Batch, margins: Callable[[Interval], Tensor]) -> Tensor:

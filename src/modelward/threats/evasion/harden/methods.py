@@ -1,4 +1,4 @@
-"""The training methods, what each is for, and what a user may choose about them."""
+"""The methods of hardening, what each is for, and what a user may choose about them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import msgspec
 
 from modelward.errors import ConfigInvalid
 
-Method: TypeAlias = Literal["pgd", "trades", "awp", "fast", "ibp", "crown-ibp", "sabr", "noise"]
+Trained: TypeAlias = Literal["pgd", "trades", "awp", "fast", "ibp", "crown-ibp", "sabr", "noise"]
+"""Methods that train a torch module."""
+Method: TypeAlias = Literal[Trained, "trees", "normalise"]
 
 METHODS: Final[dict[Method, str]] = {
     "pgd": "Adversarial training on many-step attacks: the plain and strong choice.",
@@ -19,6 +21,8 @@ METHODS: Final[dict[Method, str]] = {
     "crown-ibp": "As ibp, with a linear relaxation while the radius grows: steadier, dearer.",
     "sabr": "Interval bounds of a small box around an attack: more accuracy, a little less proof.",
     "noise": "Training under Gaussian noise, for randomized smoothing (eps is its standard deviation).",
+    "trees": "Trees grown again, by their own library, on the attacks that broke those before them.",
+    "normalise": "Texts without invisible, lookalike and directional tricks, in front of any model of texts.",
 }
 PROVED: Final = ("ibp", "crown-ibp", "sabr")
 """Methods that train bounds, whose epochs are chosen by the share that intervals certify."""
@@ -30,7 +34,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         method: see `METHODS`.
         norm: of the ball, ``linf`` or ``l2``; bounds are trained in ``linf``, noise in ``l2``.
-        eps: radius in the box's unit, > 0; for ``noise`` the standard deviation.
+        eps: radius in the box's unit, > 0; for ``noise`` the standard deviation, for ``normalise`` edits.
         epochs: passes over the training samples, >= 1.
         batch: samples per step of the optimiser, >= 2.
         rate: largest learning rate of Adam, > 0.
@@ -40,6 +44,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
         kappa: share of the clean loss in ``ibp`` and ``crown-ibp`` once eps is reached, in [0, 1].
         small: width of the box of ``sabr`` relative to eps, in (0, 1].
         ramp: share of the training over which eps grows from 0, in [0, 1).
+        rounds: of attacking and growing again, for ``trees``, >= 0.
         held_out: training samples that are kept apart to choose the epoch and to watch it, >= 1; at most a
             fifth of all.
     """
@@ -56,6 +61,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     kappa: float = 0.5
     small: float = 0.4
     ramp: float = 0.4
+    rounds: int = 8
     held_out: int = 500
 
 
@@ -69,6 +75,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "kappa": (0, 1),
     "small": (1e-6, 1),
     "ramp": (0, 0.95),
+    "rounds": (0, 1000),
     "held_out": (1, 1e9),
 }
 

@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Final, final
+
+import msgspec
+import numpy as np
 
 from modelward.adapters.texts.texts import is_texts, text_array
 from modelward.core.control import Hardened
 from modelward.core.evidence import Evidence
-from modelward.errors import ConfigInvalid, ShapeMismatch
+from modelward.errors import ConfigInvalid, FileDamaged, ShapeMismatch
 from modelward.threats.evasion.text.normalise import DEFENCES, HARMLESS, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from modelward.core.budget import Meter
     from modelward.core.canonical import JSON
     from modelward.core.check import Subjects
-    from modelward.core.model import Model
+    from modelward.core.model import Model, Outputs
 
 _SHOWN: Final = 2000
+_SCHEMA: Final = 1
+
+
+class Steps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a file says of a normaliser.
+
+    Attributes:
+        schema: version of the form.
+        defences: keys of `text.normalise.DEFENCES`, in order.
+        unicode: version of the character tables they were written with.
+    """
+
+    schema: int
+    defences: tuple[str, ...]
+    unicode: str
+
+
+def written(defences: Iterable[str]) -> bytes:
+    """The steps of a normaliser as JSON; `read` gives them back."""
+    steps = Steps(schema=_SCHEMA, defences=tuple(defences), unicode=unicodedata.unidata_version)
+    return msgspec.json.format(msgspec.json.encode(steps), indent=2) + b"\n"
+
+
+def read(document: bytes) -> tuple[str, ...]:
+    """The defences of a file, for `Normalised`.
+
+    Raises:
+        FileDamaged: it is no such file, or names a defence that there is not.
+    """
+    try:
+        steps = msgspec.json.decode(document, type=Steps)
+    except msgspec.DecodeError as error:
+        raise FileDamaged(f"the file of a normaliser cannot be read ({str(error)[:200]})") from error
+    unknown = [name for name in steps.defences if name not in DEFENCES]
+    if steps.schema != _SCHEMA or unknown or not steps.defences:
+        what = f"the defence {unknown[0][:60]!r}" if unknown else f"schema {steps.schema} or no defence"
+        raise FileDamaged(f"the file of a normaliser names {what}, which is not known here")
+    return steps.defences
 
 
 @final
@@ -39,6 +80,16 @@ class Normalised:
     def __call__(self, texts: Iterable[object]) -> NDArray[np.float64]:
         """(n,) texts -> (n, k) scores, in the order of the model's classes."""
         return self._model.scores(text_array(normalised(str(text), self.defences) for text in texts))
+
+    @property
+    def outputs(self) -> Outputs:
+        """Meaning of the score columns: the model's own."""
+        return self._model.outputs
+
+    def labels(self, texts: Iterable[object]) -> NDArray[np.str_]:
+        """(n,) texts -> (n,) names of the classes that are decided for."""
+        names = self._model.outputs.classes
+        return np.array([names[i] for i in self(texts).argmax(axis=1)], dtype=np.str_)
 
 
 @final

@@ -57,6 +57,8 @@ class TrainingControl:
     def declines(self, subjects: Subjects) -> str | None:
         """Why this model cannot be trained on this data, or null."""
         model, train = subjects.model, subjects.train
+        if self._training.method in {"trees", "normalise"}:
+            return f"{self._training.method} trains no module"
         if model is None or differentiable(model) is None:
             return "the model has no torch module whose weights could be trained"
         if train is None:
