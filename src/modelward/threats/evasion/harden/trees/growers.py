@@ -163,7 +163,7 @@ class LightGBMGrower:
         self._coded = [int(i) for i in np.unique(forest.feature[forest.subset >= 0])]
         kept = {k: v for k, v in dict(booster.params).items() if k not in _LIGHTGBM_DROPPED}
         self._parameters: dict[str, object] = {
-            **kept, "num_threads": 2, "verbose": -1, "deterministic": True, "force_row_wise": True,
+            **kept, "num_threads": 1, "verbose": -1, "deterministic": True, "force_row_wise": True,
             "force_col_wise": False,
         }  # fmt: skip
 
