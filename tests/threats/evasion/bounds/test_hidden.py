@@ -111,7 +111,7 @@ def test_no_method_certifies_a_point_with_a_hidden_counterexample(lab, kind, nor
                 found.cheap(every)
                 margins = found.dear(every)
                 if preset == "thorough":
-                    found.search(margins, every, Effort(domains=60, batch=32, steps=4))
+                    found.search(margins, every, Effort(domains=16, batch=16, steps=3))
             assert not (found.proved[fine] >= 0).any(), (kind, norm, preset, seed)
         with torch.no_grad():
             small = lab.cascade(net, x, y, norm=norm, eps=RADIUS[norm] / 30, preset="standard")

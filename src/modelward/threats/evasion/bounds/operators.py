@@ -362,10 +362,7 @@ BENT: Final[dict[object, str]] = {
     **dict.fromkeys((functional.relu, torch.relu, "relu", nn.ReLU), "relu"),
     **dict.fromkeys((*_CURVES, "max_pool1d", "max_pool2d", "max_pool3d", "amax", "amin"), "curve"),
     **{
-        vars(place)[name]: "curve"
-        for place in (torch, functional)
-        for name in _CURVES
-        if name in vars(place)
+        vars(place)[name]: "curve" for place in (torch, functional) for name in _CURVES if name in vars(place)
     },
     **{getattr(functional, f"max_pool{i}d"): "curve" for i in _AXES},
     **{getattr(nn, f"{name}MaxPool{i}d"): "curve" for name in ("", "Adaptive") for i in _AXES},
