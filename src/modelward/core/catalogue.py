@@ -73,7 +73,7 @@ CHECKS: tuple[CheckEntry, ...] = (
     CheckEntry(
         id="evasion.gradient",
         path="modelward.threats.evasion.gradient.check:GradientCheck",
-        summary="A cascade of gradient attacks under five norms: cheap ones first, dear ones on what is left.",
+        summary="A cascade of gradient attacks under five norms, cheap ones first.",
         needs=("model", "gradients", "data", "labels"),
         feeds=("robust-accuracy",),
         extra="torch",

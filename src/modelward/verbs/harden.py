@@ -112,9 +112,8 @@ def harden(
     controls = [DetectorControl(_detecting(kind, training, chosen)) for kind in options.detectors]
     folder = _folder(options.output)
     before = audit(model, data, chosen, observer=watcher)
-    made, control = _apply(
-        model, data, msgspec.structs.replace(options, audit=chosen, training=training), watcher
-    )
+    settled = msgspec.structs.replace(options, audit=chosen, training=training)
+    made, control = _apply(model, data, settled, watcher)
     files, subject, again = _kept(model, (made, control), folder, chosen)
     if options.onnx:
         files["onnx"] = str(_exported(made, folder, chosen, data))
@@ -130,8 +129,8 @@ def harden(
         files=files,
         detectors=tuple(shown for item in detected for shown in _shown(item)),
     )
-    _write(folder / "comparison.json", to_json_bytes(found))
-    _write(folder / "comparison.html", to_html(found).encode())
+    for name, content in (("json", to_json_bytes(found)), ("html", to_html(found).encode())):
+        _write(folder / f"comparison.{name}", content)
     return found
 
 

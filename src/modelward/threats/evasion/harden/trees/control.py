@@ -116,8 +116,7 @@ class TreeControl:
             ShapeMismatch: the subjects are declined.
             ModelRaised: the library refuses the samples.
         """
-        reason = self.declines(subjects)
-        grower = self._grower
+        reason, grower = self.declines(subjects), self._grower
         if reason is not None or grower is None or subjects.model is None or subjects.train is None:
             raise ShapeMismatch(f"the trees cannot be grown again: {reason}")
         train, y = subjects.train, targets(subjects.model, subjects.train)
@@ -143,29 +142,25 @@ class TreeControl:
             found = known.more(number, forest, budget, seed=child_seed(seed, f"round {number}"))
             if found is None or len(found[1]) == 0:
                 break
-            x.append(found[0])
-            labels.append(known.y[found[1]])
+            x, labels = [*x, found[0]], [*labels, known.y[found[1]]]
         if best is not None and best[0] == 0 and len(history) > 1:
             history.append({"event": "no round withstood more than trees grown on the plain samples"})
+        parameters: dict[str, JSON] = {
+            **scope(threat, train.box),
+            "method": "trees",
+            "rounds": self._training.rounds,
+            "attacked": min(_ATTACKED, len(fit)),
+            "starts": _STARTS,
+        }
         return Hardened(
             model=spare if best is None else best[1].model,
             evidence=Evidence(
                 check=self.id,
                 version=self.version,
-                parameters={
-                    **scope(threat, train.box),
-                    "method": "trees",
-                    "rounds": self._training.rounds,
-                    "attacked": min(_ATTACKED, len(fit)),
-                    "starts": _STARTS,
-                },
+                parameters=parameters,
                 n=len(fit),
                 seed=seed,
-                outcome={
-                    "held_out": len(held),
-                    "history": history,
-                    "chosen": None if best is None else best[0],
-                },
+                outcome={"held_out": len(held), "history": history, "chosen": best and best[0]},
                 unit="share of the held-out samples",
                 cost=budget.lap(),
                 subjects=subjects.digests(),
