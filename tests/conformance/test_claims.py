@@ -8,9 +8,10 @@ import re
 import msgspec
 import pytest
 
-from modelward.core.budget import Budget
+from modelward.core.budget import Budget, Meter
 from modelward.core.canonical import canonical
-from modelward.core.catalogue import CHECKS, CLAIMS, load_judge
+from modelward.core.catalogue import CHECKS, CLAIMS, check_entry, load_check, load_judge
+from modelward.core.check import Settings
 from modelward.core.evidence import to_json
 from modelward.core.finding import SEVERITIES
 
@@ -21,13 +22,21 @@ CONTROL = re.compile(r"(GV|ID|PR|DE|RS|RC)\.[A-Z]{2}-\d{2}|(risk|control)[A-Z][A
 
 
 @pytest.fixture(scope="session")
-def evidence_for(whole):
+def motion(picture_subjects):
+    """Evidence of turned and shifted images, which the ordinary subjects, tables, cannot give."""
+    check = load_check(check_entry("evasion.corruption"))(Settings(limit=20, preset="quick"))
+    return list(check.run(picture_subjects("evasion.corruption"), budget=Meter(), seed=1))
+
+
+@pytest.fixture(scope="session")
+def evidence_for(whole, motion):
     """Evidence of all checks that feed a claim."""
 
     def collect(entry):
         fed = [check.id for check in CHECKS if entry.id in check.feeds]
         assert fed
-        return [item for check_id in fed for item in whole(check_id).evidence]
+        more = motion if entry.id == "motion-accuracy" else []
+        return [*(item for check_id in fed for item in whole(check_id).evidence), *more]
 
     return collect
 
