@@ -86,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         words = sys.argv[1:] if arguments is None else list(arguments)
         said = shlex.join(["modelward", *words])  # what a report names as the command that repeats it
-        code = root.main(args=words, prog_name="modelward", standalone_mode=False, obj=said)
+        try:
+            code = root.main(args=words, prog_name="modelward", standalone_mode=False, obj=said)
+        except SystemExit:  # code that the user named ran here; its exit code is no verdict
+            _say("code that was named to build the model ended the program, so nothing was judged")
+            code = 2
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except ModelwardError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
+from modelward.errors import InputError
+
 if TYPE_CHECKING:
     from modelward.core.canonical import JSON
     from modelward.core.check import Norm, Settings
@@ -60,7 +62,12 @@ def threats(settings: Settings, box: Box) -> tuple[Threat, ...]:
     """All balls to examine: per norm, radii ascending, each once.
 
     Ascending, so that what broke a point within a small ball is known to break it within the next.
+
+    Raises:
+        InputError: a patch is asked of inputs that are no images.
     """
+    if "patch" in settings.norms and box.unit != "box width":
+        raise InputError("a patch needs images, and these inputs are rows of a table")
     return tuple(
         Threat(norm, eps)
         for norm in dict.fromkeys(settings.norms)

@@ -59,13 +59,16 @@ def _pulled(last: Step, a: Tensor, rows: Rows, *, sound: bool) -> Tensor:
             offset = offset - _lost(step, coefficients, rows)
         parts, more = step.pull(coefficients, rows)
         offset = offset + more
+        if sound and step.errors.size is not None:
+            for parent in step.parents:
+                offset = offset - (step.errors.count + _SPARE) * TINY * total(rows.gather(parent.largest))
         for parent, part in zip(step.parents, parts, strict=True):
             if parent.step is None:
                 offset = offset + _interval(parent, part, rows)
             else:
                 used[parent.step] += 1
                 if used[parent.step] > _SPARE // 2:
-                    return torch.full_like(offset, -torch.inf)
+                    offset = offset - torch.inf
                 known = waiting.get(parent.step)
                 waiting[parent.step] = part if known is None else known + part
     return offset

@@ -186,8 +186,9 @@ def enclosed(reach: Reach, index: IntArray) -> Enclosure:
     lower, upper = (torch.from_numpy(end) for end in (np.minimum(low, low32), np.maximum(high, high32)))
     origin = torch.from_numpy(reach.points[index].astype(np.float64))
     # Another category is one unit away, however far its code is.
-    unit = np.where(reach.category, reach.upper - reach.lower, reach.scale)
-    scale = torch.from_numpy(np.where(reach.free, unit, 0.0)).expand_as(origin)
+    span = np.maximum(high - origin.numpy(), origin.numpy() - low)
+    unit = np.where(reach.category, span * reach.scale, reach.scale)
+    scale = torch.from_numpy(np.where(reach.free, unit, 0.0))
     exact = reach.points.dtype == np.float32
     blur = torch.zeros_like(origin) if exact else U * torch.maximum(lower.abs(), upper.abs()) + TINY
     source = Source(

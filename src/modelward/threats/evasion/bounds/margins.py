@@ -132,7 +132,7 @@ class Margins:
             middle = (low + high) / 2
             enough = answered(self.scores, rivals * middle[:, None], self.target).amin(dim=1) > self._wanted
             low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-        return high
+        return torch.where(high < 1e4, high, torch.inf)
 
     def open(self) -> Tensor:
         """(m, 2) points without a certificate and rivals that are not excluded."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.harden.progress import State
 
 _FEWEST: Final = 10
+_ASKED: Final = 8
+"""Samples whose answers tell one architecture from another that has the same weights."""
 
 
 @final
@@ -91,6 +93,9 @@ class TrainingControl:
                 "subjects": dict(subjects.digests()),
                 "seed": seed,
                 "version": self.version,
+                # The same weights in another architecture are another model, whatever their file is called.
+                "architecture": repr(module),
+                "answers": subjects.model.scores(train.x[:_ASKED]).tobytes().hex(),
             }
         )
         place = None if self._checkpoint is None else (self._checkpoint, identity)
