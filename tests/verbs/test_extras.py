@@ -34,9 +34,12 @@ def test_an_onnx_model_is_audited_by_queries_without_torch(path, points, options
     monkeypatch.setattr(importer, "import_onnx", absent)
     x, y = points
     result = modelward.audit(path, (x.astype(np.float32), y), options(checks=("quality", "evasion")))
-    assert {outcome.check for outcome in result.checks} == {"quality", "evasion.query"}
+    by_queries = {"evasion.query", "evasion.corruption", "evasion.cost"}
+    assert {outcome.check for outcome in result.checks} == {"quality", *by_queries}
     reasons = {s.check: s.reason for s in result.skipped if s.reason != "left out by --checks"}
     assert "0 tree ensembles" in reasons.pop("evasion.trees")
+    for check, word in (("smoothing", "L2"), ("text", "text"), ("profiles", "recommender")):
+        assert word.lower() in reasons.pop(f"evasion.{check}").lower(), check
     assert set(reasons) == {"evasion.gradient", "evasion.certified"}
     assert all("torch is not installed" in reason for reason in reasons.values())
 

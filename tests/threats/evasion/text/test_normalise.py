@@ -82,6 +82,10 @@ def test_a_lookalike_of_one_letter_in_a_word_is_folded(text, data):
     assert folded(text[:i] + other + text[i + 1 :]) == text
 
 
+def test_an_underscore_beside_a_lookalike_is_of_no_other_script():
+    assert folded("\u3007_") == "0_"
+
+
 @given(text=PLAIN, place=st.integers(0, 50), char=st.sampled_from([*INVISIBLE]))
 def test_an_invisible_character_is_stripped(text, place, char):
     assert visible(text[:place] + char + text[place:]) == text

@@ -96,7 +96,7 @@ def folded(text: str) -> str:
 
 def _folded_word(word: str) -> str:
     mixed = any(c.isascii() and c.isalnum() for c in word)
-    if mixed or all(c in PROTOTYPE for c in word):
+    if mixed or all(c in PROTOTYPE or c == "_" for c in word):
         return "".join(PROTOTYPE.get(c, c) for c in word)
     return word
 
