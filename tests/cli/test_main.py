@@ -208,3 +208,14 @@ def test_a_bar_says_what_is_not_plain(changes, note, completed):
     drawn = Drawn()
     progress.Bars(drawn).ended(outcome(**changes))
     assert (drawn.tasks[0]["note"], drawn.tasks[0]["completed"]) == (note, completed)
+
+
+def test_a_program_that_ends_itself_while_a_model_is_built_is_no_pass(monkeypatch, capsys):
+    def ends(*_arguments, **_options):
+        raise SystemExit(0)
+
+    monkeypatch.setattr(root, "main", ends)
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", "net.pt"])
+    assert ended.value.code == 2
+    assert "nothing was judged" in capsys.readouterr().err

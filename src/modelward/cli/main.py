@@ -88,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         said = shlex.join(["modelward", *words])  # what a report names as the command that repeats it
         try:
             code = root.main(args=words, prog_name="modelward", standalone_mode=False, obj=said)
-        except SystemExit:  # code that the user named ran here; its exit code is no verdict
+        except SystemExit as ended:  # code that the user named ran here; that it ended well is no pass
+            if ended.code not in {None, 0}:
+                raise
             _say("code that was named to build the model ended the program, so nothing was judged")
             code = 2
         sys.stdout.flush()

@@ -339,3 +339,8 @@ def test_a_patch_is_one_square():
     assert (kept[0, 0, 3:5, 3:5] == x[0, 0, 3:5, 3:5]).all()
     assert kept[0, 0, 9, 9] == points.x[0, 0, 9, 9]
     assert (reach(points, Threat("patch", 0.009)).project(x, ALL) == points.x).all(), "not one pixel"
+
+
+def test_a_patch_on_a_table_is_refused_before_anything_is_planned(room):
+    with pytest.raises(InputError, match="rows of a table"):
+        threats(Settings(norms=("patch",)), room.box(unit="data range"))
