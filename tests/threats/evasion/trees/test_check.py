@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from modelward.core.budget import Budget, Meter
 from modelward.core.check import Settings, Subjects
+from modelward.errors import InputError
 from modelward.numeric.forests import raw_scores
 from modelward.threats.evasion.judge import judge_robust_accuracy
 from modelward.threats.evasion.trees.check import TreesCheck
@@ -115,8 +117,11 @@ def test_budgets_are_kept_and_said(case):
 def test_norms_that_are_not_searched_are_declined(case):
     model, data, _ = case
     subjects = Subjects(model=model, data=data, attachments=Store())
-    reason = TreesCheck(Settings(norms=("patch",), eps=(0.1,))).declines(subjects)
-    assert "linf" in reason
+    pictures = replace(data, box=replace(data.box, unit="box width"))
+    settings = Settings(norms=("patch",), eps=(0.1,))
+    assert "linf" in TreesCheck(settings).declines(replace(subjects, data=pictures))
+    with pytest.raises(InputError, match="rows of a table"):
+        TreesCheck(settings).declines(subjects)
 
 
 def test_sets_on_real_columns_are_declined(wood):
