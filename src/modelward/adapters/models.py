@@ -85,8 +85,33 @@ class RuntimeModel:
             probe.close()
 
 
+class _Wrapped:
+    """A model with a power of its own; it is asked and probed as the original."""
+
+    def __init__(self, model: RuntimeModel) -> None:
+        self._model = model
+
+    @property
+    def subject(self) -> Subject:
+        """Identity of the original."""
+        return self._model.subject
+
+    @property
+    def outputs(self) -> Outputs:
+        """Meaning of the original's score columns."""
+        return self._model.outputs
+
+    def scores(self, x: NDArray[np.generic]) -> NDArray[np.float64]:
+        """Ask the original."""
+        return self._model.scores(x)
+
+    def probe(self, seconds: float) -> AbstractContextManager[Probe]:
+        """Probe the original."""
+        return self._model.probe(seconds)
+
+
 @final
-class DifferentiableModel:
+class DifferentiableModel(_Wrapped):
     """A model together with a differentiable copy of it.
 
     Attributes:
@@ -94,27 +119,9 @@ class DifferentiableModel:
     """
 
     def __init__(self, model: RuntimeModel, module: nn.Module, tolerance: float) -> None:
-        self._model = model
+        _Wrapped.__init__(self, model)
         self._module = module
         self.tolerance = tolerance
-
-    @property
-    def subject(self) -> Subject:
-        """Identity of the original."""
-        return self._model.subject
-
-    @property
-    def outputs(self) -> Outputs:
-        """Meaning of the original's score columns."""
-        return self._model.outputs
-
-    def scores(self, x: NDArray[np.generic]) -> NDArray[np.float64]:
-        """Ask the original."""
-        return self._model.scores(x)
-
-    def probe(self, seconds: float) -> AbstractContextManager[Probe]:
-        """Probe the original."""
-        return self._model.probe(seconds)
 
     def module(self) -> nn.Module:
         """The copy."""
@@ -122,30 +129,12 @@ class DifferentiableModel:
 
 
 @final
-class TreeModel:
+class TreeModel(_Wrapped):
     """A model together with its trees."""
 
     def __init__(self, model: RuntimeModel, forest: Forest) -> None:
-        self._model = model
+        _Wrapped.__init__(self, model)
         self._forest = forest
-
-    @property
-    def subject(self) -> Subject:
-        """Identity of the original."""
-        return self._model.subject
-
-    @property
-    def outputs(self) -> Outputs:
-        """Meaning of the original's score columns."""
-        return self._model.outputs
-
-    def scores(self, x: NDArray[np.generic]) -> NDArray[np.float64]:
-        """Ask the original."""
-        return self._model.scores(x)
-
-    def probe(self, seconds: float) -> AbstractContextManager[Probe]:
-        """Probe the original."""
-        return self._model.probe(seconds)
 
     def forest(self) -> Forest:
         """The trees, which were compared with the original when it was opened."""

@@ -68,10 +68,7 @@ def run(plan: Plan, subjects: Subjects, *, budget: Meter, seed: int) -> Iterator
         }
         outcome: dict[str, JSON] = {
             **examined(points),
-            "attacked": numbers(rows[points.correct & arena.tried]),
-            "broken": numbers(rows[broken]),
-            "sizes": [float(size) for size in arena.sizes()],
-            "inherited": inherited,
+            **attacked(arena, inherited),
             **(plan.proved(arena) if plan.proved is not None else {}),
         }
         stored = {"witnesses": subjects.attachments.put(arena.witnesses())} if len(broken) else {}
@@ -118,6 +115,17 @@ def examined(points: Points) -> dict[str, JSON]:
         "rows": numbers(data.rows),
         "labels": labels,
         "correct": numbers(data.rows[points.correct]),
+    }
+
+
+def attacked(arena: Arena, inherited: int = 0) -> dict[str, JSON]:
+    """Which rows an attack tried and broke, by how much, and how many a smaller ball gave it."""
+    rows = arena.points.data.rows
+    return {
+        "attacked": numbers(rows[arena.points.correct & arena.tried]),
+        "broken": numbers(rows[arena.broken]),
+        "sizes": [float(size) for size in arena.sizes()],
+        "inherited": inherited,
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from modelward.core.evidence import Evidence
 from modelward.errors import OperatorUnsupported
 from modelward.threats.evasion.arena import Arena, differentiable, examine, opened, trouble
-from modelward.threats.evasion.attack import examined, numbers, unexamined
+from modelward.threats.evasion.attack import attacked, examined, numbers, unexamined
 from modelward.threats.evasion.earlier import earlier
 from modelward.threats.evasion.reach import reach
 from modelward.threats.evasion.share import Share
@@ -179,12 +179,7 @@ class CertifiedCheck:
         }
         stored = {}
         if len(arena.broken):
-            outcome |= {
-                "attacked": numbers(rows[points.correct & arena.tried]),
-                "broken": numbers(rows[arena.broken]),
-                "sizes": [float(size) for size in arena.sizes()],
-                "inherited": 0,
-            }
+            outcome |= attacked(arena)
             stored = {"witnesses": subjects.attachments.put(arena.witnesses())}
         return Evidence(
             check=self.id,

@@ -50,6 +50,13 @@ class Cells:
         return chosen[:, self._cells].reshape(shape)
 
 
+def _direction(slope: Tensor | None, batch: Batch, units: Tensor) -> Tensor:
+    """The slope where change is allowed, of mean size 1 per search; zero where the model tells none."""
+    told = torch.zeros_like(batch.state["x"]) if slope is None else slope
+    free = torch.where(units > 0, told, 0.0)
+    return free / batch.column(free.flatten(1).abs().mean(dim=1).clamp_min(_TINY))
+
+
 def _gains(slope: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Where each feature is best put, and how much the loss falls by that, to first order."""
     low, high = batch.limits
@@ -98,10 +105,7 @@ class Swaps:
         state = batch.state
         x = state["x"]
         seen = self._copy.look(x, batch.target, batch.goal, "margin")
-        slope = seen.slope if seen.slope is not None else torch.zeros_like(x)
-        slope = torch.where(self._units > 0, slope, 0.0)
-        scale = batch.column(slope.flatten(1).abs().mean(dim=1).clamp_min(_TINY))
-        state["slope"] = _MEMORY * state["slope"] + slope / scale
+        state["slope"] = _MEMORY * state["slope"] + _direction(seen.slope, batch, self._units)
         ends, gain = _gains(state["slope"], batch)
         state["worth"] = self._cells.sums(gain)
         done = (torch.from_numpy(batch.step).to(x.device) / self.steps).float()[:, None]
@@ -147,10 +151,7 @@ class Windows:
         state = batch.state
         x = state["x"]
         seen = self._copy.look(x, batch.target, batch.goal, "margin")
-        slope = seen.slope if seen.slope is not None else torch.zeros_like(x)
-        slope = torch.where(self._units > 0, slope, 0.0)
-        scale = batch.column(slope.flatten(1).abs().mean(dim=1).clamp_min(_TINY))
-        state["drift"] = 0.5 * state["drift"] + slope / scale
+        state["drift"] = 0.5 * state["drift"] + _direction(seen.slope, batch, self._units)
         fresh = batch.step == 0
         if fresh.any():
             self._choose(batch, torch.from_numpy(fresh).to(x.device))
