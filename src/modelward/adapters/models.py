@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, final
 
@@ -85,9 +86,10 @@ class RuntimeModel:
             probe.close()
 
 
-class _Wrapped:
+class _Wrapped(ABC):
     """A model with a power of its own; it is asked and probed as the original."""
 
+    @abstractmethod
     def __init__(self, model: RuntimeModel) -> None:
         self._model = model
 
