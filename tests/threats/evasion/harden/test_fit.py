@@ -78,25 +78,36 @@ def test_a_finished_training_is_not_repeated(build, tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
 def test_a_checkpoint_that_is_damaged_or_of_another_training_is_not_used(build, tmp_path, damage):
+    """Training starts anew, ends as if there had been none, and leaves a sound checkpoint."""
     build.fit(build.task(checkpoint=(tmp_path / "c", "other")))
     if damage is not None:
         (tmp_path / "c").write_bytes(damage)
-    assert progress.load(tmp_path / "c", "mine") is None
-    task = build.task(checkpoint=(tmp_path / "c", "mine"))
+    task, alone = build.task(checkpoint=(tmp_path / "c", "mine")), build.task()
     build.fit(task)
-    assert task.meter.cost.forward > 0
+    build.fit(alone)
+    assert task.meter.cost.forward == alone.meter.cost.forward > 0
+    assert torch.equal(weights(task.net.module), weights(alone.net.module))
+    again = build.task(checkpoint=(tmp_path / "c", "mine"))
+    build.fit(again)
+    assert again.meter.cost.forward == 0
 
 
-def test_a_checkpoint_cannot_run_code(tmp_path):
+def test_a_checkpoint_cannot_run_code(build, tmp_path):
+    import hashlib
     import pickle
 
     class Payload:
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
-    (tmp_path / "c").write_bytes(pickle.dumps({"identity": "mine", "x": Payload()}, protocol=2))
-    assert progress.load(tmp_path / "c", "mine") is None
-    assert not (tmp_path / "ran").exists()
+    bare = pickle.dumps({"identity": "mine", "x": Payload()}, protocol=2)
+    signed = b"modelward training 2\n" + hashlib.sha256(b"mine\n" + bare).digest() + bare
+    for content in (bare, signed):
+        (tmp_path / "c").write_bytes(content)
+        task = build.task(checkpoint=(tmp_path / "c", "mine"))
+        build.fit(task)
+        assert task.meter.cost.forward > 0
+        assert not (tmp_path / "ran").exists()
 
 
 def test_a_place_that_cannot_be_written_is_named(build, tmp_path):

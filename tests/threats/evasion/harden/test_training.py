@@ -177,3 +177,39 @@ def test_a_changed_choice_does_not_continue_another_training(given, tmp_path):
         meter = Meter()
         TrainingControl(Training(**QUICK | {"rate": rate}), place).apply(given(), budget=meter, seed=0)
         assert (meter.cost.forward > 0) is fresh
+
+
+def test_another_architecture_does_not_continue_a_training(given, tmp_path):
+    """Both have weights of the same names and shapes, and the file that they came from has one digest."""
+    place = tmp_path / "c"
+    nets = [nn.Sequential(nn.Linear(2, 8), step, nn.Linear(8, 2)) for step in (nn.ReLU(), nn.Tanh())]
+    nets[1].load_state_dict(nets[0].state_dict())
+    ended = []
+    for net, fresh in ((nets[0], True), (nets[0], False), (nets[1], True), (nets[1], False)):
+        meter = Meter()
+        made = TrainingControl(Training(**QUICK), place).apply(given(Live(net)), budget=meter, seed=0)
+        assert (meter.cost.forward > 0) is fresh
+        ended.append(made.model[0].weight.detach().clone())
+    assert torch.equal(ended[0], ended[1])
+    assert torch.equal(ended[2], ended[3])
+    assert not torch.equal(ended[1], ended[2])
+
+
+def test_the_same_layers_in_another_order_do_not_continue_a_training(given, tmp_path):
+    """What a module prints as does not say how it is wired; its answers do."""
+
+    class Wired(nn.Module):
+        def __init__(self, *, skip):
+            super().__init__()
+            self.one, self.two, self.skip = nn.Linear(2, 8), nn.Linear(8, 2), skip
+
+        def forward(self, x):
+            y = self.two(torch.relu(self.one(x)))
+            return y + x if self.skip else y
+
+    place, straight, skipping = tmp_path / "c", Wired(skip=False), Wired(skip=True)
+    skipping.load_state_dict(straight.state_dict())
+    for net in (straight, skipping):
+        meter = Meter()
+        TrainingControl(Training(**QUICK), place).apply(given(Live(net)), budget=meter, seed=0)
+        assert meter.cost.forward > 0

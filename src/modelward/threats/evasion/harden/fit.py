@@ -80,7 +80,8 @@ class _Loop:
         weights = [weight for weight in self._module.parameters() if weight.requires_grad]
         self._optimiser = torch.optim.Adam(weights, lr=self._training.rate)
         self._batches = max(1, len(task.x) // self._training.batch)
-        known = None if task.checkpoint is None else progress.load(*task.checkpoint)
+        place, module = task.checkpoint, self._module
+        known = None if place is None else progress.load(*place, module, self._optimiser)
         steps = 1 if self._training.method == "fast" else self._training.steps
         self._state = known or progress.State(steps=steps)
         if known is not None:
