@@ -46,6 +46,17 @@ def test_codes_fractions_and_what_is_outside(other):
     assert (leaves(forest, x)[:, 0] == np.where(expected, 1, 2)).all()
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_where_every_set_is_empty_all_codes_go_the_other_way(other):
+    forest = stump(
+        subset=np.array([0, -1, -1]), codes=np.zeros((1, 0), np.bool_), other_left=np.array([other])
+    )
+    x = np.array([[0.0], [1.0], [-1.0], [np.inf], [np.nan]])
+    expected = [other, other, other, other, True]
+    assert goes_left(forest, np.zeros(5, np.int64), x[:, 0]).tolist() == expected
+    assert (leaves(forest, x)[:, 0] == np.where(expected, 1, 2)).all()
+
+
 def walked(forest, row):
     total = forest.base.copy()
     for root in forest.roots:

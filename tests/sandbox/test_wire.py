@@ -5,6 +5,7 @@ import threading
 import time
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -115,6 +116,13 @@ def test_no_damaged_frame_breaks_the_parser(noise, place, message):
         ("f4", (1,), bytes(4), "not the dtype"),
         ("<f4,<f4", (1,), bytes(8), "not the dtype"),
         ("<f3", (1,), bytes(3), "no dtype"),
+        ("|S0", (10**6,), b"", "no dtype"),
+        ("<U0", (1,), b"", "no dtype"),
+        ("|S000", (0,), b"", "no dtype"),
+        ("<f8", (0, 2**31), b"", "not a shape"),
+        ("<f8", (2**64 - 1, 0), b"", "not a shape"),
+        ("<f8", (0, 2**30, 2**30), b"", "larger than any memory"),
+        ("<U999999", (0, 2**30, 2**20), b"", "larger than any memory"),
         ("|V8", (1,), bytes(8), "not the dtype"),
         ("", (), b"", "not the dtype"),
         ("<f8", (2,), memoryview(bytes(16)).cast("d"), "need 16 bytes|not plain bytes"),
@@ -126,12 +134,42 @@ def test_an_array_must_fit_its_description(dtype, shape, data, why):
 
 
 def test_huge_shapes_are_refused_without_allocating():
-    shape = (2**63, 2**63)
-    header = msgspec.msgpack.encode(("<f8", shape))
-    value = msgspec.msgpack.Ext(1, header)
-    structure = msgspec.msgpack.encode([0, value])
-    with pytest.raises(wire.MalformedFrame, match="announced"):
-        wire.parse_reply(structure, memoryview(b""))
+    for shape, why in (((2**63, 2**63), "not a shape"), ((2**30,), "announced"), ((2**20,) * 3, "memory")):
+        header = msgspec.msgpack.encode(("<f8", shape))
+        value = msgspec.msgpack.Ext(1, header)
+        structure = msgspec.msgpack.encode([0, value])
+        with pytest.raises(wire.MalformedFrame, match=why):
+            wire.parse_reply(structure, memoryview(b""))
+
+
+AXES = st.integers(-(2**65), 2**65) | st.integers(0, 3) | st.sampled_from([2**31 - 1, 2**31, 2**32, 2**62])
+ANY_DTYPE = st.builds(
+    "{}{}{}".format,
+    st.sampled_from("<>|="),
+    st.sampled_from("biufcSUOVMm"),
+    st.integers(0, 20) | st.sampled_from([999_999, 1_000_000]),
+)
+
+
+@given(ANY_DTYPE | st.text(max_size=6), st.lists(AXES, max_size=5).map(tuple), st.binary(max_size=16))
+@example("<f8", (0, 2**62, 4), b"")
+@example("|S0", (10**12,), b"")
+@example("<f8", (0, 2**64 - 1), b"")
+@example("<f8", (1,) * 64, bytes(8))
+def test_numpy_makes_an_array_of_all_that_is_let_through(dtype, shape, data):
+    """What the stdlib side accepts is what the other side can hold, without an error and at no cost."""
+    try:
+        header = msgspec.msgpack.encode((dtype, shape))
+    except OverflowError:
+        header = msgspec.msgpack.encode((dtype, [-1]))
+    structure = msgspec.msgpack.encode([0, msgspec.msgpack.Ext(1, header)])
+    try:
+        found = wire.parse_reply(structure, memoryview(data))
+    except wire.MalformedFrame:
+        return
+    array = np.frombuffer(found.data, np.dtype(found.dtype)).reshape(found.shape)
+    assert array.shape == shape
+    assert array.nbytes == len(data) <= 16
 
 
 @pytest.mark.parametrize(

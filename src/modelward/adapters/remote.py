@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 import msgspec
 import numpy as np
 
+from modelward.adapters.characters import are_characters
 from modelward.adapters.loading import PRELOAD, SANDBOXED, TORCH, load_runtime
 from modelward.adapters.runtime import Facts, Grown, Runtime, RuntimeSpec, reason
 from modelward.core.model import ProbeAnswer
@@ -86,8 +87,15 @@ def pack(array: NDArray[np.generic]) -> RawArray:
 
 
 def unpack(array: RawArray) -> NDArray[np.generic]:
-    """A message as an array; dtype, shape and length were checked on receipt."""
-    return np.frombuffer(array.data, dtype=np.dtype(array.dtype)).reshape(array.shape)
+    """A message as an array; dtype, shape and length were checked on receipt.
+
+    Raises:
+        ModelRaised: its text holds a number that is no character, which no interpreter survives unharmed.
+    """
+    found = np.frombuffer(array.data, dtype=np.dtype(array.dtype)).reshape(array.shape)
+    if not are_characters(found):
+        raise ModelRaised("the sandboxed model answered text that is no text")
+    return found
 
 
 @final
@@ -113,6 +121,8 @@ class RemoteRuntime:
         if x.ndim == 0 or len(x) <= _ROWS:
             return self._raw(x)
         parts = [self._raw(x[start : start + _ROWS]) for start in range(0, len(x), _ROWS)]
+        if len({(part.ndim, part.shape[1:]) for part in parts}) > 1 or parts[0].ndim == 0:
+            raise ModelRaised("the sandboxed model answered parts of one batch in different shapes")
         return np.concatenate(parts)
 
     def _raw(self, x: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -191,8 +201,9 @@ def answered(raw: NDArray[np.generic]) -> ProbeAnswer:
     """Summarise an answer."""
     if raw.dtype.kind not in "fiubc":
         return ProbeAnswer(kind="answered", detail=f"{raw.dtype} {raw.shape}", finite=True)
-    values = np.abs(raw) if raw.dtype.kind == "c" else raw
-    flat = values.astype(np.float64).ravel()
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float64 is an infinity, as good as any
+        values = np.abs(raw) if raw.dtype.kind == "c" else raw
+        flat = values.astype(np.float64).ravel()
     shown: list[JSON] = [float(v) if np.isfinite(v) else None for v in flat[:64]]
     return ProbeAnswer(
         kind="answered", detail=f"{raw.dtype} {raw.shape}", scores=shown, finite=bool(np.isfinite(flat).all())
@@ -228,6 +239,6 @@ def _open_box(spec: RuntimeSpec, limits: Limits) -> tuple[Sandbox, Facts]:
         raise FileDamaged(f"{spec.path}: cannot be loaded ({error.name}: {error.message[:200]})") from error
     except (SandboxTimeout, SandboxDied) as error:
         raise FileDamaged(f"{spec.path}: cannot be loaded ({error})") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         box.close()
         raise FileDamaged(f"{spec.path}: the sandboxed loader described no model") from error

@@ -31,7 +31,9 @@ def goes_left(forest: Forest, node: IntArray, value: FloatArray) -> BoolArray:
         code = np.where((value >= 0) & (value < width) & (value == np.rint(value)), value, -1).astype(
             np.int64
         )
-        member = np.where(code >= 0, forest.codes[row, code], forest.other_left[row])
+        member = forest.other_left[row]
+        if width:  # every set may be empty
+            member = np.where(code >= 0, forest.codes[row, code], member)
         left = np.where(row >= 0, member, left)
     return np.asarray(np.where(np.isnan(value), forest.missing_left[node], left))
 

@@ -27,6 +27,8 @@ _ARRAY: Final = 1  # msgpack extension code
 _DTYPE: Final = re.compile(r"(?P<order>[<>|])(?P<kind>[biufcSU])(?P<size>[0-9]{1,6})")
 _SIZES: Final = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8, 16), "c": (8, 16, 32)}
 _AXES: Final = 64  # numpy 2 allows as many
+_AXIS: Final = 1 << 31
+_BYTES: Final = 1 << 62  # numpy counts without the axes of length 0, in an integer of 63 bits
 _BYTES_PER_CHARACTER: Final = 4  # numpy stores U strings as UCS-4
 
 
@@ -43,7 +45,7 @@ def _item_bytes(dtype: str) -> int:
     if match is None:
         raise MalformedFrame(f"{dtype[:40]!r} is not the dtype of plain numbers or fixed-width strings")
     kind, size = match["kind"], int(match["size"])
-    if kind in _SIZES and size not in _SIZES[kind]:
+    if not size or (kind in _SIZES and size not in _SIZES[kind]):
         raise MalformedFrame(f"there is no dtype {dtype!r}")
     return size * _BYTES_PER_CHARACTER if kind == "U" else size
 
@@ -56,7 +58,8 @@ class RawArray(msgspec.Struct, frozen=True):
 
     Attributes:
         dtype: numpy's `dtype.str`: byte order, kind (one of b, i, u, f, c, S, U) and size; never an object.
-        shape: at most 64 axes, none negative.
+        shape: at most 64 axes, each in [0, 2**31), such that what the axes that are not 0 announce is below
+            2**62 bytes: numpy refuses more, whether there are elements or not.
         data: the elements in C order, exactly as many bytes as dtype and shape need.
 
     Raises:
@@ -114,9 +117,12 @@ def array_bytes(dtype: str, shape: tuple[int, ...]) -> int:
     Raises:
         MalformedFrame: the dtype is not plain or the shape not a shape.
     """
-    if len(shape) > _AXES or any(axis < 0 for axis in shape):
+    if len(shape) > _AXES or not all(0 <= axis < _AXIS for axis in shape):
         raise MalformedFrame(f"{len(shape)} axes {str(shape)[:60]} are not a shape")
-    return _item_bytes(dtype) * math.prod(shape)
+    size = _item_bytes(dtype)
+    if size * math.prod(filter(None, shape)) >= _BYTES:
+        raise MalformedFrame(f"{len(shape)} axes {str(shape)[:60]} of {dtype} are larger than any memory")
+    return size * math.prod(shape)
 
 
 def call_frame(method: str, arguments: Sequence[Message]) -> list[bytes | memoryview]:

@@ -4,6 +4,8 @@ import pytest
 from modelward.adapters.data.labels import labels_of_array
 from modelward.errors import InputError, ShapeMismatch
 
+NO_TEXT = np.array([ord("a"), 0x110000], np.uint32).view("U1")
+
 
 def labels(y):
     y = np.asarray(y)
@@ -55,6 +57,8 @@ def test_counts_are_of_all_rows_codes_of_those_held():
         (np.array(["2020"], "M8[D]"), "which are no class labels"),
         ([b"\xff"], "y holds a text that is not valid Unicode"),
         (["\ud800"], "y holds a text that is not valid Unicode"),
+        (NO_TEXT, "y holds a text that is not valid Unicode"),
+        (NO_TEXT.astype(NO_TEXT.dtype.newbyteorder()), "y holds a text that is not valid Unicode"),
     ],
 )
 def test_refusals(y, sentence):

@@ -59,6 +59,7 @@ def test_damaged_files(put, content, said):
         ({"words": np.array(["a"])}, FileDamaged),
         ({"words": np.array(["a"]), "vectors": np.ones((2, 2))}, FileDamaged),
         ({"words": np.array([1]), "vectors": np.ones((1, 2))}, FileDamaged),
+        ({"words": np.array([0xFFFFFFFF], np.uint32).view("U1"), "vectors": np.ones((1, 2))}, FileDamaged),
         ({"words": np.array(["a"], dtype=object), "vectors": np.ones((1, 2))}, InputError),
     ],
 )

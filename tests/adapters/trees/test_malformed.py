@@ -15,31 +15,31 @@ from modelward.adapters.trees.build import Sum, Tree, assemble
 from modelward.adapters.trees.faithful import require_faithful
 from modelward.adapters.trees.inputs import as_float32, plain, pulled_back, unchanged
 from modelward.adapters.trees.onnx_trees import _read as onnx_read
+from modelward.core.trees import Forest
 from modelward.errors import FileDamaged, InputError, OperatorUnsupported
+from modelward.numeric.forests import raw_scores
 from modelward.sandbox import RawArray
 
-STUMP = {
-    "left_children": [1, -1, -1],
-    "right_children": [2, -1, -1],
-    "split_conditions": [0.5, -1.0, 1.0],
-    "split_indices": [0, 0, 0],
-    "default_left": [1, 0, 0],
-}
+
+@pytest.fixture(scope="session")
+def booster(stump):
+    """Write XGBoost's document of one stump, changed."""
+
+    def document(tree=None, **changes):
+        learner = {
+            "gradient_booster": {
+                "name": "gbtree",
+                "model": {"trees": [{**stump, **(tree or {})}], "tree_info": [0]},
+            },
+            "learner_model_param": {"num_class": "0", "num_feature": "2", "base_score": "5E-1"},
+            "objective": {"name": "binary:logistic"},
+        }
+        return json.dumps({"learner": learner | changes}).encode()
+
+    return document
 
 
-def booster(tree=None, **changes):
-    learner = {
-        "gradient_booster": {
-            "name": "gbtree",
-            "model": {"trees": [{**STUMP, **(tree or {})}], "tree_info": [0]},
-        },
-        "learner_model_param": {"num_class": "0", "num_feature": "2", "base_score": "5E-1"},
-        "objective": {"name": "binary:logistic"},
-    }
-    return json.dumps({"learner": learner | changes}).encode()
-
-
-def test_the_plain_stump_is_read():
+def test_the_plain_stump_is_read(booster):
     forest = xgboost_trees.read(booster())
     assert forest.feature.tolist() == [0, -1, -1]
     assert forest.base.tolist() == [0.0, 0.0]
@@ -63,7 +63,7 @@ def test_the_plain_stump_is_read():
         {"left_children": [[1]]},
     ],
 )
-def test_broken_trees_of_xgboost(change):
+def test_broken_trees_of_xgboost(booster, change):
     with np.errstate(all="ignore"), pytest.raises(FileDamaged):
         xgboost_trees.read(booster(change))
 
@@ -75,7 +75,7 @@ def test_broken_documents(document):
             read(document)
 
 
-def test_other_lies_of_xgboost():
+def test_other_lies_of_xgboost(booster):
     with pytest.raises(FileDamaged, match="base score"):
         xgboost_trees.read(booster(learner_model_param={"num_feature": "2", "base_score": "x"}))
     with pytest.raises(FileDamaged, match="probability"):
@@ -148,22 +148,8 @@ def test_mutated_texts_never_surprise(at, size, new):
     message.require_sound(forest)
 
 
-def test_onnx_attributes_that_lie():
-    fine = {
-        "classlabels_int64s": [0, 1],
-        "nodes_treeids": [0, 0, 0],
-        "nodes_nodeids": [0, 1, 2],
-        "nodes_featureids": [0, 0, 0],
-        "nodes_modes": [b"BRANCH_LEQ", b"LEAF", b"LEAF"],
-        "nodes_values": [0.5, 0, 0],
-        "nodes_truenodeids": [1, 0, 0],
-        "nodes_falsenodeids": [2, 0, 0],
-        "class_treeids": [0, 0],
-        "class_nodeids": [1, 2],
-        "class_ids": [0, 1],
-        "class_weights": [1.0, 1.0],
-    }
-    assert onnx_read(fine, 2).feature.tolist() == [0, -1, -1]
+def test_onnx_attributes_that_lie(attributes):
+    assert onnx_read(attributes, 2).feature.tolist() == [0, -1, -1]
     for change in (
         {"class_nodeids": [1, 9]},
         {"class_ids": [0, 4]},
@@ -173,11 +159,11 @@ def test_onnx_attributes_that_lie():
         {"nodes_nodeids": [5, 1, 2]},
     ):
         with pytest.raises(FileDamaged):
-            onnx_read(fine | change, 2)
+            onnx_read(attributes | change, 2)
     with pytest.raises(OperatorUnsupported, match="BRANCH_NEQ"):
-        onnx_read(fine | {"nodes_modes": [b"BRANCH_NEQ", b"LEAF", b"LEAF"]}, 2)
+        onnx_read(attributes | {"nodes_modes": [b"BRANCH_NEQ", b"LEAF", b"LEAF"]}, 2)
     with pytest.raises(OperatorUnsupported, match="PROBIT"):
-        onnx_read(fine | {"post_transform": b"PROBIT"}, 2)
+        onnx_read(attributes | {"post_transform": b"PROBIT"}, 2)
 
 
 @pytest.fixture
@@ -223,6 +209,11 @@ def test_messages_that_lie_about_arrays(forest, change):
         {"link": "none"},
         {"slack": -1.0},
         {"slack": None},
+        {"slack": True},
+        {"slack": float("nan")},
+        {"width": True},
+        {"link": []},
+        {"link": {"softmax": 1}},
         {"value": 3},
         {"roots": None},
     ],
@@ -235,6 +226,76 @@ def test_messages_that_lie_about_the_rest(forest, change):
     other = RawArray("<f4", (3,), bytes(12))
     with pytest.raises(OperatorUnsupported, match="array"):
         message.unpacked({**message.packed(forest), "threshold": other})
+
+
+@pytest.mark.parametrize("name", list(message._ARRAYS))
+def test_a_single_number_where_a_list_belongs(forest, name):
+    kind = message._ARRAYS[name]
+    alone = RawArray(kind, (), bytes(np.dtype(kind).itemsize))
+    with pytest.raises(OperatorUnsupported, match="sandboxed process sent"):
+        message.unpacked({**message.packed(forest), name: alone})
+
+
+@pytest.mark.parametrize("shape", [(3,), (0, 2**31 - 1), (2, 5), (0,), (1, 1, 0)])
+def test_codes_of_another_shape(forest, shape):
+    """There are no sets here, so any table with rows, and any that is no table, is a lie."""
+    codes = RawArray("|b1", shape, bytes(int(np.prod(shape))))
+    sent = {**message.packed(forest), "codes": codes}
+    if shape == (0, 2**31 - 1):
+        assert message.unpacked(sent).codes.shape == shape  # no bytes and no sets: no harm
+        return
+    with pytest.raises(OperatorUnsupported, match="sandboxed process sent"):
+        message.unpacked(sent)
+
+
+def test_scores_that_overflow_when_they_are_added(forest):
+    huge = np.full(forest.value.shape, 1.7e308)
+    for change in ({"value": huge}, {"base": np.full(2, np.inf)}, {"value": huge / 4, "base": huge[0]}):
+        with pytest.raises(OperatorUnsupported, match="too large to be added up"):
+            message.unpacked(message.packed(replace(forest, **change)))
+
+
+def chain(depth):
+    """One tree whose right children go on and on."""
+    inner = np.arange(depth)
+    last = 2 * depth
+    feature, left, right = np.full(last + 1, -1), np.arange(last + 1), np.arange(last + 1)
+    feature[2 * inner], left[2 * inner], right[2 * inner] = 0, 2 * inner + 1, 2 * inner + 2
+    blank = np.zeros(last + 1)
+    return Forest(
+        width=1, roots=np.array([0]), feature=feature, threshold=blank, left=left, right=right,
+        missing_left=blank > 0, subset=np.full(last + 1, -1), codes=np.zeros((0, 0), np.bool_),
+        other_left=np.zeros(0, np.bool_), value=np.zeros((last + 1, 2)), base=np.zeros(2),
+        link="softmax", slack=0.0,
+    )  # fmt: skip
+
+
+def test_trees_so_deep_that_rows_never_arrive():
+    assert message.unpacked(message.packed(chain(10_000))).feature.size == 20_001
+    with pytest.raises(OperatorUnsupported, match="deeper than 10,000 nodes"):
+        message.unpacked(message.packed(chain(10_001)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_whatever_a_message_says_it_is_trees_that_answer_or_refused(data):
+    """Any array replaced by any other of its type: what is let in can be asked."""
+    forest = lightgbm_trees.read(LIGHT)
+    sent = message.packed(forest)
+    for name in data.draw(st.sets(st.sampled_from(list(message._ARRAYS)), min_size=1, max_size=3)):
+        kind = np.dtype(message._ARRAYS[name])
+        shape = tuple(data.draw(st.lists(st.integers(0, 4), max_size=3)))
+        numbers = st.floats() if kind.kind == "f" else st.integers(-3, 4)
+        size = int(np.prod(shape))
+        values = data.draw(st.lists(numbers, min_size=size, max_size=size))
+        array = np.array(values).astype(kind)
+        sent[name] = RawArray(message._ARRAYS[name], shape, array.tobytes())
+    try:
+        back = message.unpacked(sent)
+    except OperatorUnsupported:
+        return
+    x = np.array([[0.0] * back.width, [np.nan] * back.width, [3.0] * back.width])
+    assert np.isfinite(raw_scores(back, x)).all()
 
 
 @settings(max_examples=200, deadline=None)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from modelward.adapters.characters import are_characters
 from modelward.adapters.data.limits import EXACT, MAX_LABELS
 from modelward.errors import InputError, ShapeMismatch
 
@@ -96,6 +97,8 @@ def labels_of_array(y: NDArray[np.generic], rows: NDArray[np.int64], *, name: st
 
 def _texts(distinct: NDArray[np.generic], name: str) -> list[str]:
     """Text of each distinct value; bytes are read as UTF-8."""
+    if not are_characters(distinct):
+        raise InputError(f"{name} holds a text that is not valid Unicode")
     try:
         values = distinct.tolist()
         texts = [value.decode() if isinstance(value, bytes) else str(value) for value in values]

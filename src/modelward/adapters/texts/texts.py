@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 
+from modelward.adapters.characters import are_characters
 from modelward.adapters.texts.vectors import open_vectors
 from modelward.core.data import Box, Dataset
 from modelward.core.digest import table_digest
@@ -87,10 +87,8 @@ def plain_texts(values: NDArray[np.generic], name: str) -> list[str]:
         InputError: an element is no valid text.
     """
     advice = "Write the texts as UTF-8."
-    if values.dtype.kind == "U" and values.size:
-        codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
-        if codes.max() > sys.maxunicode:
-            raise InputError(f"{name}: holds a text that is no valid Unicode", advice=advice)
+    if not are_characters(values):
+        raise InputError(f"{name}: holds a text that is no valid Unicode", advice=advice)
     try:
         return [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
     except UnicodeDecodeError as error:

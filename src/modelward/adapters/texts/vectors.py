@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from modelward.adapters.characters import are_characters
 from modelward.core.data import WordVectors
 from modelward.core.digest import file_digest
 from modelward.core.subject import Subject, named
@@ -62,6 +63,8 @@ def _npz(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     fits = words.ndim == 1 and vectors.ndim == 2 and len(words) == len(vectors)
     if not fits or words.dtype.kind != "U" or vectors.dtype.kind not in "iuf":
         raise FileDamaged(f"{path}: has no arrays words (n,) of texts and vectors (n, d) of numbers")
+    if not are_characters(words):
+        raise FileDamaged(f"{path}: holds a word that is no valid Unicode")
     return words[:_MOST].tolist(), vectors[:_MOST].astype(np.float64)
 
 

@@ -30,6 +30,8 @@ _ARRAYS: Final = {
     "base": "<f8",
 }
 _MOST_FEATURES: Final = 1 << 24
+_DEEPEST: Final = 10_000
+"""Inner nodes on one path: every row walks them one by one."""
 
 
 def packed(forest: Forest) -> Message:
@@ -51,9 +53,11 @@ def unpacked(message: Message) -> Forest:
         raise _refused("are no map")
     found = {name: _array(message.get(name), kind) for name, kind in _ARRAYS.items()}
     width, link, slack = message.get("width"), message.get("link"), message.get("slack")
-    if not isinstance(width, int) or not 0 < width < _MOST_FEATURES:
+    if isinstance(width, bool) or not isinstance(width, int) or not 0 < width < _MOST_FEATURES:
         raise _refused("have no width")
-    if link not in get_args(Link) or not isinstance(slack, (int, float)) or not 0 <= slack < np.inf:
+    if isinstance(slack, bool) or not isinstance(slack, int | float) or not 0 <= slack < np.inf:
+        raise _refused("do not say what rounding can change")
+    if link not in get_args(Link):
         raise _refused("do not say what they add up to")
     forest = Forest(width=width, link=link, slack=float(slack), **found)  # type: ignore[arg-type]  # checked above
     require_sound(forest)
@@ -66,6 +70,8 @@ def require_sound(forest: Forest) -> None:
     Raises:
         OperatorUnsupported: shapes do not fit, numbers are out of range, or nodes run in a circle.
     """
+    if any(getattr(forest, name).ndim == 0 for name in _ARRAYS):
+        raise _refused("have a single number where a list belongs")
     m, k, s = len(forest.feature), len(forest.base), len(forest.other_left)
     shapes = {
         "threshold": (m,),
@@ -93,12 +99,23 @@ def require_sound(forest: Forest) -> None:
     once = len(np.unique(children)) == len(children)
     if not (np.where(inner, behind, own) & inside).all() or not roots.all() or not once:
         raise _refused("have nodes that form no trees")
-    if (
-        np.isnan(forest.threshold).any()
-        or not np.isfinite(forest.value).all()
-        or not np.isfinite(forest.base).all()
-    ):
-        raise _refused("hold NaN")
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.abs(forest.value).sum(axis=0) + np.abs(forest.base)
+    if np.isnan(forest.threshold).any() or not np.isfinite(total).all():
+        raise _refused("hold NaN, or scores that are too large to be added up")
+    if _deeper(forest, _DEEPEST):
+        raise _refused(f"are deeper than {_DEEPEST:,} nodes")
+
+
+def _deeper(forest: Forest, most: int) -> bool:
+    """Whether some path has more inner nodes; asked of trees alone, since a circle has no end."""
+    level = forest.roots
+    for _ in range(most):
+        level = level[forest.feature[level] >= 0]
+        if not len(level):
+            return False
+        level = np.concatenate([forest.left[level], forest.right[level]])
+    return bool((forest.feature[level] >= 0).any())
 
 
 def _array(value: Message, kind: str) -> NDArray[np.generic]:
