@@ -82,7 +82,7 @@ class FormatUnknown(InputError):
 
     default_advice = (
         "Models: torch state_dict, safetensors, ONNX, skops, pickle or joblib, XGBoost JSON or UBJ, "
-        "LightGBM text. Data: npz, npy, csv, parquet."
+        "LightGBM text, CatBoost JSON. Data: npz, npy, csv, parquet."
     )
 
 

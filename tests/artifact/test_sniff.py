@@ -39,6 +39,7 @@ KNOWN = {
     "parquet": b"PAR1" + b"\0" * 20 + b"PAR1",
     "lightgbm": b"tree\nversion=v4\nnum_class=1\n",
     "xgboost-json": b'{"learner":{"attributes":{}},"version":[3,0,0]}',
+    "catboost-json": b'{"features_info":{},"oblivious_trees":[],"scale_and_bias":[1,[0]]}',
     "json": b'[1, 2, {"a": null}]',
     "csv": b"a,b,c\n1,2,3\n4,5,6\n",
     "csv-compressed": gzip.compress(b"a;b\n1;2\n3;4\n"),

@@ -6,6 +6,7 @@ Nothing of modelward takes part in the checking: data, ball, box, types and labe
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import onnx
@@ -102,6 +103,25 @@ def forest(path):
     return saved(helper.make_graph([node], "forest", [given], [label, scores]), path, "ai.onnx.ml")
 
 
+def oblivious(path):
+    """The same stumps as CatBoost's JSON."""
+    borders = [45.5, 50.5, float(np.float32(0.6))]
+    features = [
+        {"borders": [border], "feature_id": "", "feature_index": i, "flat_feature_index": i, "has_nans": False,
+         "nan_value_treatment": "AsIs"}
+        for i, border in enumerate(borders)
+    ]  # fmt: skip
+    trees = [
+        {"leaf_values": [-1.0, 1.0], "leaf_weights": [1, 1], "splits": [
+            {"border": border, "float_feature_index": i, "split_index": i, "split_type": "FloatFeature"}]}
+        for i, border in enumerate(borders)
+    ]  # fmt: skip
+    loss = {"params": {"loss_function": {"type": "Logloss", "params": {}}}}
+    document = {"features_info": {"float_features": features}, "model_info": loss}
+    path.write_text(json.dumps(document | {"oblivious_trees": trees, "scale_and_bias": [1, [0.0]]}))
+    return path
+
+
 def people(n, seed):
     rng = np.random.default_rng(seed)
     x = np.column_stack([rng.integers(20, 80, n), rng.integers(0, 100, n), rng.random(n).round(3)])
@@ -112,6 +132,12 @@ def people(n, seed):
 def answers(path, x):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return session.run(["scores"], {"x": x.astype(np.float32)})[0]
+
+
+def answered_by_catboost(path, x):
+    model = pytest.importorskip("catboost", reason="catboost is not installed").CatBoost()
+    model.load_model(str(path), format="json")
+    return model.predict(x, prediction_type="Probability")
 
 
 def size(units, norm):
@@ -170,9 +196,15 @@ def test_a_network_in_a_file_gets_every_witness_wrong(tmp_path, norm):
         assert answers(path, one["x"][None])[0].argmax() == one["prediction"] != y[row]
 
 
+FOREST = (forest, "forest.onnx", answers)
+CATBOOST = (oblivious, "forest.json", answered_by_catboost)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
-def test_trees_in_a_file_get_every_witness_wrong(tmp_path, norm):
-    path = forest(tmp_path / "forest.onnx")
+@pytest.mark.parametrize("kind", [FOREST, CATBOOST], ids=["onnx", "catboost"])
+def test_trees_in_a_file_get_every_witness_wrong(tmp_path, norm, kind):
+    write, name, asked = kind
+    path = write(tmp_path / name)
     x, y = people(80, 2)
     with (tmp_path / "test.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(
@@ -201,5 +233,5 @@ def test_trees_in_a_file_get_every_witness_wrong(tmp_path, norm):
         assert (one["x"] >= low).all()
         assert (one["x"] <= high).all()
         assert 0 < size((one["x"] - x[row]) / (high - low), norm) <= one["eps"]
-        assert answers(path, x[row][None])[0].argmax() == one["label"] == y[row]
-        assert answers(path, one["x"][None])[0].argmax() == one["prediction"] != y[row]
+        assert asked(path, x[row][None])[0].argmax() == one["label"] == y[row]
+        assert asked(path, one["x"][None])[0].argmax() == one["prediction"] != y[row]

@@ -23,12 +23,16 @@ PRELOAD = {
     "xgboost-json": ("xgboost",),
     "xgboost-ubj": ("xgboost",),
     "lightgbm": ("lightgbm",),
+    "catboost-json": ("modelward.adapters.runtimes.catboost_file",),
     "pickle": ("joblib", *_SKLEARN),
     "joblib": ("joblib", *_SKLEARN),
     "joblib-compressed": ("joblib", *_SKLEARN),
     "skops": ("skops.io", *_SKLEARN),
 }
 """Libraries that a sandboxed process imports before it locks itself."""
+
+_ADVICE = {"catboost": 'Save it as JSON, by save_model(path, format="json"), which is read without CatBoost.'}
+"""What to do about formats that are recognised and not run."""
 
 
 def load_runtime(spec: RuntimeSpec) -> Runtime:
@@ -50,6 +54,10 @@ def load_runtime(spec: RuntimeSpec) -> Runtime:
         from modelward.adapters.runtimes import boosters
 
         return boosters.load_lightgbm(spec) if spec.format == "lightgbm" else boosters.load_xgboost(spec)
+    if spec.format == "catboost-json":
+        from modelward.adapters.runtimes import catboost_file
+
+        return catboost_file.load(spec)
     if spec.format in PROGRAMS:
         from modelward.adapters.runtimes import torch_script
 
@@ -58,4 +66,6 @@ def load_runtime(spec: RuntimeSpec) -> Runtime:
         from modelward.adapters.runtimes import sklearn_file
 
         return sklearn_file.load(spec)
-    raise FormatUnknown(f"{spec.path}: {spec.format} is not a model that modelward can ask")
+    raise FormatUnknown(
+        f"{spec.path}: {spec.format} is not a model that modelward can ask", advice=_ADVICE.get(spec.format)
+    )

@@ -14,7 +14,8 @@ Format: TypeAlias = Literal[
     "safetensors", "gguf", "ggml", "onnx", "ort", "tflite", "executorch", "hdf5", "keras", "saved-model",
     "tensorflow-graph", "tensorflow-checkpoint", "coreml", "tensorrt", "openvino",
     "paddle", "paddle-params", "mxnet", "mxnet-params",
-    "flax-msgpack", "xgboost-json", "xgboost-ubj", "xgboost-binary", "lightgbm", "catboost", "pmml", "r-data",
+    "flax-msgpack", "xgboost-json", "xgboost-ubj", "xgboost-binary", "lightgbm", "catboost",
+    "catboost-json", "pmml", "r-data",
     # configuration that a loader acts on
     "hf-config", "shard-index", "triton", "chat-template", "mlflow", "object-yaml", "model-json",
     # containers and native code

@@ -258,11 +258,18 @@ def _text(data: Buffer, head: bytes) -> Sniffed | None:
     if start[:1] in {b"{", b"["} and _decodes(start):
         if b'"gradient_booster"' in head or _learns(data):
             return Sniffed("xgboost-json", "JSON with a learner")
+        if _KEYS.match(start) and all(data.find(key) >= 0 for key in _CATBOOST):
+            return Sniffed("catboost-json", "JSON with information on features, scale and bias")
         if re.match(rb'[{\[]\s*(?:["{\[\]}0-9tfn-])', start):
             return Sniffed("json", "text that starts as JSON")
     if _protocol0(head):
         return Sniffed("pickle", "starts with opcodes of protocol 0 or 1")
     return Sniffed("csv", "delimited text") if _csv(head) else None
+
+
+_KEYS: Final = re.compile(rb'\{\s*"')
+_CATBOOST: Final = (b'"features_info"', b'"scale_and_bias"')
+"""What CatBoost's JSON always has at its top, in any order."""
 
 
 def _learns(data: Buffer) -> bool:

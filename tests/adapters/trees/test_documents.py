@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelward.adapters.trees import catboost_trees, lightgbm_trees, xgboost_trees
-from modelward.adapters.trees.faithful import linked
+from modelward.adapters.trees import lightgbm_trees, xgboost_trees
 from modelward.adapters.trees.onnx_trees import _read as onnx_read
 from modelward.adapters.trees.onnx_trees import read_file
 from modelward.errors import FileDamaged, OperatorUnsupported
@@ -41,29 +40,6 @@ def listed(tree):
 
     visit(tree)
     return found
-
-
-def near(random, edges, n=40):
-    """Rows on thresholds, beside them in float32 and in float64, missing, infinite and anywhere."""
-    x = random.normal(size=(n, WIDTH))
-    edges = np.asarray(edges if len(edges) else [0.0], np.float64)
-    for row in x:
-        for f in range(WIDTH):
-            edge = float(random.choice(edges))
-            kind = int(random.integers(9))
-            single = np.float32(edge)
-            row[f] = [
-                edge,
-                np.nextafter(edge, np.inf),
-                np.nextafter(edge, -np.inf),
-                np.nextafter(single, np.float32(np.inf)),
-                np.nextafter(single, np.float32(-np.inf)),
-                np.nan,
-                row[f],
-                0.0,
-                random.choice([np.inf, -np.inf]),
-            ][kind]
-    return x
 
 
 def xgboost_tree(random):
@@ -122,7 +98,7 @@ def xgboost_document(trees, info, *, classes=0, base="5E-1", objective="binary:l
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, classes=st.sampled_from([0, 3]), dart=st.booleans())
-def test_xgboost_node_by_node(seed, classes, dart):
+def test_xgboost_node_by_node(near, seed, classes, dart):
     random = np.random.default_rng(seed)
     trees = [xgboost_tree(random) for _ in range(2 * max(1, classes))]
     info = [i % classes for i in range(len(trees))] if classes else [0] * len(trees)
@@ -140,50 +116,39 @@ def test_xgboost_node_by_node(seed, classes, dart):
     np.testing.assert_allclose(raw_scores(forest, x), expected, atol=1e-6)
 
 
-STUMP = {
-    "left_children": [1, -1, -1],
-    "right_children": [2, -1, -1],
-    "split_conditions": [0.5, -1.0, 1.0],
-    "split_indices": [0, 0, 0],
-    "default_left": [1, 0, 0],
-}
-
-
 @pytest.mark.parametrize("base", ["[]", "{}", "null", '["a"]', "[[1]]", "nonsense", "1e999", "[" * 5000])
-def test_a_base_score_of_xgboost_that_is_no_number(base):
+def test_a_base_score_of_xgboost_that_is_no_number(stump, base):
     with pytest.raises(FileDamaged):
-        xgboost_trees.read(xgboost_document([STUMP], [0], base=base, objective="multi:softprob"))
+        xgboost_trees.read(xgboost_document([stump], [0], base=base, objective="multi:softprob"))
 
 
 @pytest.mark.parametrize("name", ["num_class", "num_feature"])
 @pytest.mark.parametrize("count", ["abc", "-4", "", "1.5", "٣", "9" * 30])
-def test_counts_of_xgboost_that_are_none(name, count):
-    document = json.loads(xgboost_document([STUMP], [0]))
+def test_counts_of_xgboost_that_are_none(stump, name, count):
+    document = json.loads(xgboost_document([stump], [0]))
     document["learner"]["learner_model_param"][name] = count
     with pytest.raises(FileDamaged, match=name):
         xgboost_trees.read(json.dumps(document).encode())
 
 
-def test_huge_counts_are_refused_before_memory_is_asked_for():
+def test_huge_counts_are_refused_before_memory_is_asked_for(stump):
     with pytest.raises(FileDamaged, match="999999999 classes"):
-        xgboost_trees.read(xgboost_document([STUMP], [0], classes=999_999_999))
-    document = json.loads(xgboost_document([STUMP], [0]))
+        xgboost_trees.read(xgboost_document([stump], [0], classes=999_999_999))
+    document = json.loads(xgboost_document([stump], [0]))
     document["learner"]["learner_model_param"]["num_feature"] = "999999999"
     with pytest.raises(OperatorUnsupported, match="999999999 features"):
         xgboost_trees.read(json.dumps(document).encode())
     with pytest.raises(FileDamaged, match="999999999 trees per iteration"):
         lightgbm_trees.read(lightgbm_text(["num_leaves=1\nleaf_value=1"], per=999_999_999))
-    with pytest.raises(OperatorUnsupported, match="features"):
-        catboost_trees.read(catboost_document([([0.5], [-1.0, 1.0])], flat=[999_999_999]))
 
 
 @pytest.mark.parametrize(
     "change",
     [{"split_indices": [-1, 0, 0]}, {"left_children": [2**64, -1, -1]}, {"split_indices": [2**63, 0, 0]}],
 )
-def test_nodes_of_xgboost_out_of_range(change):
+def test_nodes_of_xgboost_out_of_range(stump, change):
     with pytest.raises(FileDamaged):
-        xgboost_trees.read(xgboost_document([STUMP | change], [0]))
+        xgboost_trees.read(xgboost_document([stump | change], [0]))
 
 
 def lightgbm_tree(random):
@@ -261,7 +226,7 @@ def lightgbm_text(trees, *, per=1, objective="binary sigmoid:1", more=""):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, per=st.sampled_from([1, 3]), averaged=st.booleans(), slope=st.sampled_from([1.0, 0.5]))
-def test_lightgbm_node_by_node(seed, per, averaged, slope):
+def test_lightgbm_node_by_node(near, seed, per, averaged, slope):
     random = np.random.default_rng(seed)
     trees = [lightgbm_tree(random) for _ in range(2 * per)]
     objective = f"binary sigmoid:{slope}" if per == 1 else "multiclass num_class:3"
@@ -313,106 +278,6 @@ def test_numbers_of_lightgbm_that_are_not_whole_or_out_of_range(name, values):
         lightgbm_trees.read(lightgbm_text(["\n".join(f"{k}={v}" for k, v in document.items())]))
 
 
-def catboost_document(trees, *, scale=1.0, bias=(0.0,), flat=(0, 2, 1), nan=("AsIs",) * 3, **changes):
-    """Trees as (borders of features 0, 1, ... in turn, leaf values)."""
-    features = [
-        {"feature_index": i, "flat_feature_index": at, "nan_value_treatment": how}
-        for i, (at, how) in enumerate(zip(flat, nan, strict=False))
-    ]
-    oblivious = [
-        {
-            "leaf_values": values,
-            "splits": [
-                {"split_type": "FloatFeature", "border": b, "float_feature_index": i % len(flat)}
-                for i, b in enumerate(borders)
-            ],
-        }
-        for borders, values in trees
-    ]
-    document = {
-        "features_info": {"float_features": features},
-        "scale_and_bias": [scale, list(bias)],
-        "oblivious_trees": oblivious,
-    }
-    return json.dumps(document | changes).encode()
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=SEEDS,
-    classes=st.sampled_from([1, 3]),
-    nan=st.lists(st.sampled_from(["AsIs", "AsFalse", "AsTrue"]), min_size=3, max_size=3),
-)
-def test_catboost_bit_by_bit(seed, classes, nan):
-    random = np.random.default_rng(seed)
-    trees = []
-    for _ in range(3):
-        depth = int(random.integers(0, 5))
-        trees.append((random.normal(size=depth).tolist(), random.normal(size=classes << depth).tolist()))
-    bias, flat = random.normal(size=classes), (0, 2, 1)
-    forest = catboost_trees.read(catboost_document(trees, scale=0.75, bias=bias, nan=nan))
-    x = near(random, [b for borders, _ in trees for b in borders])
-    expected = np.zeros((len(x), max(2, classes)))
-    for row, out in zip(x, expected, strict=True):
-        out[-classes:] = bias
-        for borders, values in trees:
-            leaf = 0
-            for bit, border in enumerate(borders):
-                value = np.float32(row[flat[bit % 3]])
-                above = nan[bit % 3] == "AsTrue" if np.isnan(value) else value > np.float32(border)
-                leaf |= int(above) << bit
-            out[-classes:] += 0.75 * np.array(values[leaf * classes : (leaf + 1) * classes])
-    np.testing.assert_allclose(raw_scores(forest, x), expected, atol=1e-12)
-
-
-def test_documents_of_catboost_that_lie():
-    stump = ([0.5], [-1.0, 1.0])
-    assert catboost_trees.read(catboost_document([stump])).width == 3
-    for document, match in [
-        (catboost_document([([], [])], bias=()), "no bias"),
-        (catboost_document([stump], flat=[-1]), "below 0"),
-        (catboost_document([([0.5], [1.0])]), "do not fit"),
-        (catboost_document([([0.5] * 17, [1.0])]), "do not fit"),
-        (catboost_document([]), "no trees"),
-    ]:
-        with pytest.raises(FileDamaged, match=match):
-            catboost_trees.read(document)
-    info = {"float_features": [], "categorical_features": [{"feature_index": 0}]}
-    with pytest.raises(OperatorUnsupported, match="CTR"):
-        catboost_trees.read(catboost_document([stump], features_info=info))
-
-
-def test_a_border_of_catboost_beyond_float32_lets_nothing_above():
-    forest = catboost_trees.read(catboost_document([([1e300], [-1.0, 1.0])]))
-    assert raw_scores(forest, np.array([[1e308, 0, 0], [-1e308, 0, 0]]))[:, 1].tolist() == [-1.0, -1.0]
-
-
-def test_one_against_all_of_catboost_has_a_logistic_function_per_class():
-    trees = [([0.0], [1.0, -1.0, 0.5, 0.0, 2.0, -2.0])]
-    params = {"params": json.dumps({"loss_function": {"type": "MultiClassOneVsAll"}})}
-    forest = catboost_trees.read(catboost_document(trees, bias=(0.0,) * 3, model_info=params))
-    x = np.array([[-1.0, 0, 0], [1.0, 0, 0]])
-    expected = 1 / (1 + np.exp(-np.array([[1.0, -1.0, 0.5], [0.0, 2.0, -2.0]])))
-    np.testing.assert_allclose(linked(raw_scores(forest, x), forest, "probabilities"), expected)
-    assert catboost_trees.read(catboost_document(trees, bias=(0.0,) * 3)).link == "softmax"
-
-
-FINE = {
-    "classlabels_int64s": [0, 1],
-    "nodes_treeids": [0, 0, 0],
-    "nodes_nodeids": [0, 1, 2],
-    "nodes_featureids": [0, 0, 0],
-    "nodes_modes": [b"BRANCH_LEQ", b"LEAF", b"LEAF"],
-    "nodes_values": [0.5, 0, 0],
-    "nodes_truenodeids": [1, 0, 0],
-    "nodes_falsenodeids": [2, 0, 0],
-    "class_treeids": [0, 0],
-    "class_nodeids": [1, 2],
-    "class_ids": [0, 1],
-    "class_weights": [1.0, 1.0],
-}
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -434,17 +299,17 @@ FINE = {
         {"post_transform": b"\xff"},
     ],
 )
-def test_attributes_that_do_not_fit(change):
+def test_attributes_that_do_not_fit(attributes, change):
     with pytest.raises(FileDamaged):
-        onnx_read(FINE | change, 2)
+        onnx_read(attributes | change, 2)
 
 
 MODES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"]
 
 
-def onnx_attributes(random, classes, mode, *, tracks):
+def onnx_attributes(random, names, classes, mode, *, tracks):
     """Three random trees; every leaf weighs every class."""
-    found = {name: [] for name in FINE if not name.startswith("classlabels")}
+    found = {name: [] for name in names if not name.startswith("classlabels")}
     found["nodes_missing_value_tracks_true"] = []
     for tree in range(3):
         nodes = listed(shape(random, 3))
@@ -468,13 +333,13 @@ def onnx_attributes(random, classes, mode, *, tracks):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("tracks", [False, True])
-def test_onnx_as_its_runtime_computes_it(tmp_path, mode, classes, tracks):
+def test_onnx_as_its_runtime_computes_it(tmp_path, attributes, near, mode, *, classes, tracks):
     """Every kind of comparison, on thresholds and beside them, and missing values, at onnxruntime itself."""
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     helper = onnx.helper
     for seed in range(4):
         random = np.random.default_rng(seed)
-        given_ = onnx_attributes(random, classes, mode, tracks=tracks)
+        given_ = onnx_attributes(random, attributes, classes, mode, tracks=tracks)
         post = "NONE" if seed % 2 else "SOFTMAX"
         node = helper.make_node(
             "TreeEnsembleClassifier",
@@ -512,7 +377,7 @@ def test_onnx_as_its_runtime_computes_it(tmp_path, mode, classes, tracks):
         np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def test_graphs_that_do_more_than_trees(tmp_path):
+def test_graphs_that_do_more_than_trees(tmp_path, attributes):
     onnx = pytest.importorskip("onnx")
     helper = onnx.helper
 
@@ -521,8 +386,8 @@ def test_graphs_that_do_more_than_trees(tmp_path):
         for number, operator in enumerate(operators):
             last = operator == "TreeEnsembleClassifier"
             outputs = [f"l{number}", f"p{number}"] if last else [f"v{number}"]
-            attributes = {"domain": "ai.onnx.ml", **FINE} if last else {}
-            nodes.append(helper.make_node(operator, [name], outputs, **attributes))
+            stated = {"domain": "ai.onnx.ml", **attributes} if last else {}
+            nodes.append(helper.make_node(operator, [name], outputs, **stated))
             name = name if last else outputs[0]
         given_ = [helper.make_tensor_value_info("x", kind, list(dims))]
         graph = helper.make_graph(nodes, "g", given_, [helper.make_empty_tensor_value_info("l0")])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
 from modelward.adapters.opening import ModelOptions, open_file
-from modelward.adapters.trees import catboost_trees, estimators, lightgbm_trees, xgboost_trees
+from modelward.adapters.trees import estimators, lightgbm_trees, xgboost_trees
 from modelward.adapters.trees.faithful import linked
 from modelward.core.model import TreeEnsemble
 from modelward.errors import OperatorUnsupported
@@ -241,26 +239,3 @@ def test_lightgbm_refusals(table):
     booster = lightgbm.train(marked, lightgbm.Dataset(zeros, y, params=marked), 20)
     with pytest.raises(OperatorUnsupported, match="zero_as_missing"):
         lightgbm_trees.read(booster.model_to_string())
-
-
-def test_catboost_refusals(table, tmp_path):
-    catboost = pytest.importorskip("catboost")
-    x, y, _ = table
-    common = {"iterations": 3, "depth": 3, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
-    deep = catboost.CatBoostClassifier(grow_policy="Lossguide", **common).fit(x, y)
-    with pytest.raises(OperatorUnsupported, match="grow_policy"):
-        catboost_trees.from_object(deep)
-    import pandas as pd
-
-    frame = pd.DataFrame({"a": x[:, 0], "k": x[:, 3].astype(int).astype(str)})
-    coded = catboost.CatBoostClassifier(cat_features=["k"], **common).fit(frame, y)
-    coded.save_model(
-        str(tmp_path / "c.json"), format="json", pool=catboost.Pool(frame, y, cat_features=["k"])
-    )
-    with pytest.raises(OperatorUnsupported, match="CTR"):
-        catboost_trees.read((tmp_path / "c.json").read_bytes())
-    plain = catboost.CatBoostClassifier(**common).fit(x, y)
-    plain.save_model(str(tmp_path / "p.json"), format="json")
-    document = json.loads((tmp_path / "p.json").read_text())
-    raw = raw_scores(catboost_trees.read(json.dumps(document).encode()), x)
-    np.testing.assert_allclose(raw[:, 1], plain.predict(x, prediction_type="RawFormulaVal"), atol=1e-9)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["npz", "npy", "parquet", "csv.gz", "csv"]
 
 _HEAD = 4096
-_OTHER_TEXTS = ("json", "lightgbm", "xgboost-json")
+_OTHER_TEXTS = ("json", "lightgbm", "xgboost-json", "catboost-json")
 
 
 def open_data(

@@ -20,6 +20,7 @@ _FORMATS: Final[dict[Format, str]] = {
     "executorch": "executorch",
     "tflite": "tflite",
     "catboost": "catboost",
+    "catboost-json": "catboost_json",
     "lightgbm": "lightgbm",
     "xgboost-binary": "xgboost",
     "xgboost-ubj": "xgboost",
