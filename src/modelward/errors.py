@@ -207,7 +207,7 @@ class LedgerUnwritable(LedgerError):
 class OutputUnwritable(LedgerError):
     """A report or witness file cannot be written; the results themselves are in the ledger."""
 
-    default_advice = "Choose a writable path for --output, then run `modelward report`."
+    default_advice = "Choose a path that can be written; `modelward report` shows stored results again."
 
 
 class DocumentInvalid(ModelwardError):

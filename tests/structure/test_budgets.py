@@ -12,6 +12,7 @@ WIDE = {
 }
 BROAD = {
     # Code under examination may raise anything, and whatever it is becomes the answer.
+    "modelward/adapters/recommenders/opening.py:_require_method": "Exception",
     "modelward/adapters/recommenders/opening.py:fit": "Exception",
     "modelward/adapters/recommenders/opening.py:predict": "Exception",
     "modelward/adapters/runtimes/torch_script.py:load": "Exception",

@@ -7,7 +7,9 @@ import json
 import pytest
 
 import modelward
+from modelward.adapters.data.options import Constraints
 from modelward.cli import main
+from modelward.errors import ConfigInvalid
 from modelward.verbs.config import read_config
 
 SOURCE = """
@@ -75,6 +77,11 @@ def test_a_second_run_repeats_nothing_and_an_edited_factory_everything(folder, c
         ([*ARGUMENTS[:3], "--data", "none.csv", "--recommender", "user,item,rating"], "cannot be read"),
         (["audit", "--factory", "nowhere:build", *ARGUMENTS[3:], "--recommender", "user,item,rating"], "nowhere"),
         (ARGUMENTS, "no model was named"),
+        ([*ARGUMENTS, "--recommender", "user,user,rating"], "the column 'user' twice"),
+        ([*ARGUMENTS, "--recommender", "rating,item,rating"], "the column 'rating' twice"),
+        ([*ARGUMENTS, *QUICK, "--norm", "l2", "--label", "rating"], "and label, norm would mean nothing"),
+        ([*ARGUMENTS, *QUICK, "--train", "ratings.csv"], "and train would mean nothing"),
+        ([*ARGUMENTS, *QUICK, "--limit", "5", "--eps", "0.1"], "and eps, limit would mean nothing"),
     ],
 )  # fmt: skip
 def test_mistakes_end_with_a_sentence(folder, capsys, arguments, why):
@@ -95,6 +102,23 @@ def test_the_configuration_file(folder):
     result = modelward.audit(plan.model, plan.data, plan.options)
     assert {claim.id for claim in result.claims} == {"recommender-shift"}
     assert result.complete
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("text", "item"), ("vectors", "v.txt"), ("sensitive", ("user",)), ("immutable", ("user",)),
+        ("bounds", (0.0, 1.0)), ("outputs", "logits"), ("classes", ("a", "b")),
+        ("constraints", Constraints(up=("rating",))),
+    ],
+)  # fmt: skip
+def test_what_no_check_would_listen_to_is_refused(folder, name, value):
+    options = modelward.AuditOptions(
+        factory="means_of_items:Means", import_from=folder, recommender=("user", "item", "rating"),
+        **{name: value},
+    )  # fmt: skip
+    with pytest.raises(ConfigInvalid, match=f"and {name} would mean nothing"):
+        modelward.audit(None, "ratings.csv", options)
 
 
 def test_python(folder):

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 _FIRST = 16
 """Unmodified samples that are asked before anything is measured."""
+_TEXTS = (
+    "The data is texts, one str a sample: give a model that takes them, or leave --text out: a table of "
+    "numbers and texts goes to models of tables as it is."
+)
 
 
 class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +188,12 @@ def _pair(
     first = data.x[:_FIRST].copy()
     # A sandboxed process has its own clock.
     watched = spec is None or spec.format not in SANDBOXED
-    raw = within(options.seconds, runtime, first) if watched else runtime.raw(first)
+    try:
+        raw = within(options.seconds, runtime, first) if watched else runtime.raw(first)
+    except ModelRaised as error:
+        if not data.textual:
+            raise
+        raise ModelRaised(str(error), advice=_TEXTS) from error
     if raw.dtype.kind in "fc" and not np.isfinite(raw).all():
         raise ModelNonFinite(f"{subject.name}: answers NaN or an infinity to unmodified rows")
     reading = read_outputs(raw, len(first), runtime.facts, options.outputs)

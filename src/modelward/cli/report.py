@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 import click
+from click.core import ParameterSource
 
 from modelward.cli.show import asked, format_option, output_option, show, show_witnesses_option
+from modelward.errors import ConfigInvalid
 from modelward.reporting.text import clean
 
 
@@ -55,6 +57,8 @@ def command(store: Path, run: str | None, *, verify: bool, head: str | None, **f
     """
     from modelward.verbs.report import report, verify_store
 
+    if verify:
+        _require_alone(flags, run)
     if verify or head is not None:
         found = verify_store(store, head)
         click.echo(f"verified {found.size} records, head {found.root}", err=not verify)
@@ -67,3 +71,24 @@ def command(store: Path, run: str | None, *, verify: bool, head: str | None, **f
         count = save_points(result, flags["points"])
         click.echo(clean(f"{count} lines written to {flags['points']}"), err=True)
     return show(result, flags["form"], flags["output"], asked(result, store, flags["show_witnesses"]))
+
+
+def _require_alone(flags: Flags, run: str | None) -> None:
+    """Refuse what --verify would leave undone: it reads the ledger and renders nothing.
+
+    Raises:
+        ConfigInvalid: naming each.
+    """
+    source = click.get_current_context().get_parameter_source
+    stated = {
+        "--run": run is not None,
+        "--points": flags["points"] is not None,
+        "--show-witnesses": flags["show_witnesses"] is not None,
+        "--format": source("form") is ParameterSource.COMMANDLINE,
+        "--output": flags["output"] is not None,
+    }
+    if named := [flag for flag, given in stated.items() if given]:
+        raise ConfigInvalid(
+            f"--verify only verifies the ledger, and {', '.join(named)} cannot go with it",
+            advice="Leave --verify out to render a result; --head verifies before it does.",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     from modelward.core.check import Need
     from modelward.core.claim import Claim
     from modelward.engine.outcome import CheckRun
+
+
+_CLASSIFIERS: Final = (
+    "train", "label", "text", "vectors", "sensitive", "immutable", "bounds", "constraints", "outputs",
+    "classes", "norm", "eps", "limit",
+)  # fmt: skip
+"""Options that no check of recommenders looks at."""
 
 
 def audit(
@@ -235,6 +242,11 @@ def open_subjects(
         raise ConfigInvalid("a live model can only be examined on data")
     else:
         opened = open_live(model, samples, train, model_options)
+    if options.vectors is not None and opened.data is not None and opened.data.vectors is None:
+        raise ConfigInvalid(
+            f"word vectors were given, and {opened.data.subject.name} was opened without the texts for them",
+            advice="Name the column of texts with --text, or leave --vectors out.",
+        )
     subjects = Subjects(
         artifact=artifact,
         model=opened.model,
@@ -254,6 +266,9 @@ def _recommender(model: object, data: object | None, options: AuditOptions, watc
             f"--recommender names {len(options.recommender)} columns",
             advice="Name three: of users, items and ratings, like --recommender user,item,rating.",
         )
+    if len(set(options.recommender)) != 3:
+        twice = max(options.recommender, key=options.recommender.count)
+        raise ConfigInvalid(f"--recommender names the column {twice!r} twice, and needs three different ones")
     if model is not None:
         raise ConfigInvalid(
             f"a recommender is built by --factory, so {_name(model, 'a live model')} cannot be the model",
@@ -261,6 +276,13 @@ def _recommender(model: object, data: object | None, options: AuditOptions, watc
         )
     if not isinstance(data, str | Path):
         raise ConfigInvalid("a recommender needs its ratings", advice="Give --data ratings.csv.")
+    plain = AuditOptions()
+    named = [name for name in _CLASSIFIERS if getattr(options, name) != getattr(plain, name)]
+    if named:
+        raise ConfigInvalid(
+            f"a recommender is audited with its ratings alone, and {', '.join(named)} would mean nothing",
+            advice="Leave them out; --preset, --budget and --seed are what its check listens to.",
+        )
     watcher.opening("ratings")
     first, second, third = options.recommender
     import_from = None if options.import_from is None else str(options.import_from.absolute())

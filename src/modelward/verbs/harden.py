@@ -43,6 +43,7 @@ _WANTED = {
     "trees": "Give an XGBoost or LightGBM file, or a live classifier of trees, with --train.",
     "normalise": "Give a model of texts, and --text with the column of the texts.",
 }
+_SHIELDED = "A model of texts is hardened by --method normalise."
 _WANTED_ELSE = "Give a weights file (safetensors or state_dict) with --factory, or a live torch module."
 
 
@@ -155,7 +156,7 @@ def _apply(
         why = absent.get(need) or absent.get("model")
         raise ShapeMismatch(
             f"{options.training.method} cannot harden this model: {reason}" + (f" ({why})" if why else ""),
-            advice=_WANTED.get(options.training.method, _WANTED_ELSE),
+            advice=_SHIELDED if _textual(subjects) else _WANTED.get(options.training.method, _WANTED_ELSE),
         )
     entry = CheckEntry(id=control.id, path="", summary=METHODS[options.training.method], needs=(), feeds=())
     watcher.started(entry)
@@ -174,6 +175,10 @@ def _apply(
         )
     )
     return made, control
+
+
+def _textual(subjects: Subjects) -> bool:
+    return subjects.data is not None and subjects.data.textual
 
 
 def _control(model: object, subjects: Subjects, options: HardenOptions) -> Control:

@@ -9,6 +9,7 @@ import msgspec
 from modelward.adapters.data.options import Constraints
 from modelward.adapters.outputs import Statement
 from modelward.core.check import Norm, Preset
+from modelward.core.choices import explained
 from modelward.core.policy import Policy
 from modelward.errors import ConfigInvalid
 
@@ -91,9 +92,10 @@ def settled(options: AuditOptions) -> AuditOptions:
     try:
         checked = msgspec.convert(plain, AuditOptions)
         store = Path(options.store)
-    except (msgspec.ValidationError, TypeError) as error:
-        sentence = str(error).replace(" - at `$.", ": ").replace("`", "")
-        raise ConfigInvalid(f"AuditOptions: {sentence}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigInvalid(f"AuditOptions: {explained(error, AuditOptions)}") from error
+    except TypeError as error:
+        raise ConfigInvalid(f"AuditOptions: {error}") from error
     policy: object = options.policy
     if not isinstance(policy, Policy | None):
         advice = "modelward.read_policy(path) reads one from a file."

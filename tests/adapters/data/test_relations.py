@@ -1,6 +1,10 @@
 """Relations between columns: what text means, and what is refused with a sentence."""
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelward.adapters.data import DataOptions, from_arrays
 from modelward.adapters.data.options import Constraints
@@ -44,6 +48,40 @@ def test_what_a_text_means(text, terms, equal, bound):
 def test_what_is_no_relation(text):
     with pytest.raises(ConfigInvalid, match="relation"):
         relation(text, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a <= 1e999",
+        "1e999 * a <= b",
+        f"{'9' * 400} * a <= b",
+        "a = 1e308 * b + 1e308 * b",
+        "a <= 1e308 + 1e308",
+        "1e999 * a = 1e999 * a",
+        "a - 1e999 >= b - 1e999",
+    ],
+)
+def test_numbers_that_are_not_finite(text):
+    with pytest.raises(ConfigInvalid, match="holds a number that is not finite") as caught:
+        relation(text, COLUMNS)
+    assert len(str(caught.value)) < 200
+
+
+def test_the_largest_numbers_are_numbers():
+    found = relation("1.7e308 * a <= 1.7e308", COLUMNS)
+    assert (found.terms, found.bound) == ((("a", 1.7e308),), 1.7e308)
+
+
+@given(st.text("ab+-*=<>. 0123456789eE`", max_size=40))
+def test_any_text_is_a_finite_relation_or_refused(text):
+    try:
+        found = relation(text, COLUMNS)
+    except (ConfigInvalid, ColumnMissing):
+        return
+    assert math.isfinite(found.bound)
+    assert found.terms
+    assert all(math.isfinite(weight) and weight != 0 for _, weight in found.terms)
 
 
 @pytest.mark.parametrize("text", ["kind = a", "is_x <= a"])

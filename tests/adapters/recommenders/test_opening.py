@@ -40,6 +40,26 @@ class Words(Means):
 def number():
     return 3
 
+class Shy(Means):
+    @property
+    def fit(self):
+        raise KeyError("secret of u1")
+
+class Lost(Means):
+    @property
+    def predict(self):
+        raise AttributeError("gone")
+
+class Late(Means):
+    asked = 0
+
+    @property
+    def predict(self):
+        Late.asked += 1
+        if Late.asked > 1:
+            raise RuntimeError("too late")
+        return lambda users: None
+
 class Half:
     def fit(self, users, items, ratings):
         return self
@@ -76,6 +96,9 @@ def test_a_recommender_learns_from_its_ratings(opened):
         (None, ConfigInvalid, "none was named"),
         ("number", ConfigInvalid, "returned int, which has no fit"),
         ("Half", ConfigInvalid, "returned Half, which has no predict"),
+        ("Shy", ModelRaised, "recommender's fit raised KeyError"),
+        ("Lost", ConfigInvalid, "returned Lost, which has no predict"),
+        ("Late", ModelRaised, "predict raised RuntimeError: too late"),
         ("absent", ConfigInvalid, "cannot be imported"),
         ("Raises", ModelRaised, "fit raised KeyError"),
         ("Narrow", ModelRaised, r"shape \(2,\) for 1 users, 2 items"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from modelward.core.data import Column
 
+_SHOWN = 120
 _SIDES = re.compile(r"(?P<left>[^<>=]+)(?P<sign><=|>=|=)(?P<right>[^<>=]+)")
 _NAME = r"[A-Za-z_]\w*|`[^`]+`"
 _NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
@@ -35,7 +37,7 @@ def relation(text: str, columns: Sequence[Column]) -> Relation:
     """
     match = _SIDES.fullmatch(text)
     if match is None:
-        raise ConfigInvalid(f"the relation {text!r} is not two sums with =, <= or >= between them")
+        raise ConfigInvalid(f"the relation {_cut(text)} is not two sums with =, <= or >= between them")
     weights: dict[str, float] = {}
     bound, flip = 0.0, -1.0 if match["sign"] == ">=" else 1.0
     for side, sign in ((match["left"], flip), (match["right"], -flip)):
@@ -44,14 +46,16 @@ def relation(text: str, columns: Sequence[Column]) -> Relation:
                 bound -= sign * weight
             else:
                 weights[name] = weights.get(name, 0.0) + sign * weight
+    if not all(map(math.isfinite, (bound, *weights.values()))):
+        raise ConfigInvalid(f"the relation {_cut(text)} holds a number that is not finite")
     kinds = {column.name: column for column in columns}
     for name in weights:
         require_column(name, list(kinds), "related")
         if kinds[name].kind == "category" or kinds[name].onehot is not None:
-            raise ConfigInvalid(f"the relation {text!r} names {name!r}, which holds no amounts")
+            raise ConfigInvalid(f"the relation {_cut(text)} names {name!r}, which holds no amounts")
     terms = tuple((name, weight) for name, weight in weights.items() if weight != 0)
     if not terms:
-        raise ConfigInvalid(f"the relation {text!r} relates no columns")
+        raise ConfigInvalid(f"the relation {_cut(text)} relates no columns")
     return Relation(text=text, terms=terms, equal=match["sign"] == "=", bound=bound)
 
 
@@ -61,10 +65,14 @@ def _terms(side: str, text: str) -> list[tuple[str | None, float]]:
     while at < len(side):
         match = _TERM.match(side, at)
         if match is None or (found and match["sign"] is None):
-            raise ConfigInvalid(f"the relation {text!r} cannot be read at {side[at:].strip()[:30]!r}")
+            raise ConfigInvalid(f"the relation {_cut(text)} cannot be read at {side[at:].strip()[:30]!r}")
         sign = -1.0 if match["sign"] == "-" else 1.0
         name = match["of"] or match["name"]
         size = float(match["weight"] or match["number"] or 1.0)
         found.append((None if name is None else name.strip("`"), sign * size))
         at = match.end()
     return found
+
+
+def _cut(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r} ..."

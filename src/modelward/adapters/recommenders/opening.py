@@ -86,8 +86,7 @@ def open_recommender(
     ratings = read_ratings(data, columns)
     built = build(factory, import_from)
     for name in ("fit", "predict"):
-        if not callable(getattr(built, name, None)):
-            raise ConfigInvalid(f"--factory {factory} returned {type(built).__name__}, which has no {name}")
+        _require_method(built, name, factory)
     recommender = Guarded(built)  # type: ignore[arg-type]  # both methods were just looked for
     try:
         recommender.fit(ratings.users, ratings.items, ratings.values)
@@ -100,6 +99,15 @@ def open_recommender(
         kind="model", name=factory, digest=digest, identity="asserted", format="recommender", details={}
     )
     return subject, recommender, ratings
+
+
+def _require_method(built: object, name: str, factory: str) -> None:
+    try:
+        found = callable(getattr(built, name, None))
+    except Exception as error:  # looking can run the user's own code too, where it made a property of it
+        raise ModelRaised(f"the recommender's {name} raised {_said(error)}") from error
+    if not found:
+        raise ConfigInvalid(f"--factory {factory} returned {type(built).__name__}, which has no {name}")
 
 
 def _said(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from modelward.adapters.data.labels import labels_of_array
 from modelward.adapters.data.limits import GRACE
 from modelward.adapters.data.sample import sample_rows
 from modelward.adapters.texts.texts import Texts, digest_of, plain_texts, text_dataset
+from modelward.artifact.sniff import sniff
 from modelward.core.digest import array_digest
-from modelward.errors import FileDamaged, FileMissing, InputError, ShapeMismatch
+from modelward.errors import FileDamaged, FileMissing, FormatUnknown, InputError, ShapeMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from modelward.adapters.data.labels import Labels
     from modelward.adapters.data.options import DataOptions
     from modelward.core.data import Dataset
+
+_TABLES: Final = ("parquet", "npy", "npz", "compressed")
 
 
 def texts_of_array(
@@ -91,6 +94,12 @@ def _lines(path: Path) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        found = sniff(content).format
+        if found in _TABLES:
+            raise FormatUnknown(
+                f"{path}: is {found}, where lines of text are expected",
+                advice="Give a table alone, and name its columns: --data FILE --text COLUMN --label COLUMN.",
+            ) from error
         raise FileDamaged(f"{path}: byte {error.start:,} is not UTF-8 text") from error
     # Not splitlines: a text may hold characters that Unicode calls line ends.
     lines = text.replace("\r\n", "\n").split("\n")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from modelward.core.choices import explained
 from modelward.errors import ConfigInvalid
 
 Trained: TypeAlias = Literal["pgd", "trades", "awp", "fast", "ibp", "crown-ibp", "sabr", "noise"]
@@ -89,9 +90,8 @@ def settled(training: Training) -> Training:
     try:
         training = msgspec.convert(msgspec.to_builtins(training), Training)
     except msgspec.ValidationError as error:
-        sentence = str(error).replace(" - at `$.", ": ").replace("`", "")
-        known = f"Methods: {', '.join(get_args(Method))}. Norms: linf, l2."
-        raise ConfigInvalid(f"harden: {sentence}", advice=known) from error
+        advice = "docs/harden.md says what each method is for, and in which norm it trains."
+        raise ConfigInvalid(f"harden: {explained(error, Training)}", advice=advice) from error
     if not 0 < training.eps < float("inf"):
         raise ConfigInvalid(f"harden: eps is {training.eps:g}, and must be above 0 and finite")
     for name, (low, high) in _RANGES.items():
