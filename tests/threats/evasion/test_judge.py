@@ -130,8 +130,54 @@ def test_cut_evidence_keeps_both_ends_valid_and_says_so(room):
     ]
     (claim,) = judge_robust_accuracy(evidence).claims
     assert claim.bracket == Bracket(0.1, 0.9)
-    assert "evasion.gradient was cut short (passes): n_attacked = 4 of 10 points" in claim.note
-    assert "evasion.certified was cut short (seconds): n_bounded = 10 of 10 points" in claim.note
+    assert (
+        "evasion.gradient was cut short (passes): n_attacked = 4 of 10 points, the others count as not broken by it"
+        in claim.note
+    )
+    assert (
+        "evasion.certified was cut short (seconds): n_bounded = 9 of 9 points that stand, the others count as "
+        "not proved by it" in claim.note
+    )
+
+
+def test_an_attack_that_proves_in_passing_is_cut_as_an_attack(room):
+    """Its cheap proofs end where they gain nothing, so what they left out says nothing of the budget."""
+    both = {"bounded": [5, 6], "certified": [5], "proofs": {"interval": [5]}}
+    (claim,) = judge_robust_accuracy(
+        [attack(room, broken=[0], attacked=range(4), cut="passes", **both)]
+    ).claims
+    assert claim.bracket == Bracket(0.1, 0.9)
+    assert "n_attacked = 4 of 10 points, the others count as not broken by it" in claim.note
+    assert "n_bounded" not in claim.note
+    assert "proved by interval: 1" in claim.note
+
+
+def test_a_check_that_searches_both_ways_says_how_far_it_came_in_both(room):
+    """What fell needs no proof, by whatever check it fell: it is not among the points left to bound."""
+    tree = attack(
+        room, "trees", broken=[0], attacked=range(6), cut="seconds",
+        bounded=[1, 2, 3], certified=[2, 3], undecided=[1, 4, 5, 6, 7, 8, 9],
+    )  # fmt: skip
+    (claim,) = judge_robust_accuracy([tree, attack(room, "query", broken=[1, 9])]).claims
+    assert claim.bracket == Bracket(0.2, 0.7)
+    assert (
+        "evasion.trees was cut short (seconds): n_attacked = 6 of 10 points and n_bounded = 2 of 7 points that "
+        "stand, the others count as not broken and not proved by it" in claim.note
+    )
+
+
+def test_points_that_were_wrong_anyway_are_no_points_to_come_to(room):
+    (claim,) = judge_robust_accuracy(
+        [attack(room, broken=[2], attacked=range(2, 5), correct=range(2, 10), cut="queries")]
+    ).claims
+    assert "n_attacked = 3 of 8 points" in claim.note
+
+
+def test_a_whole_check_says_nothing_of_how_far_it_came(room):
+    both = {"bounded": [5], "certified": [5], "undecided": [6]}
+    (claim,) = judge_robust_accuracy([attack(room, broken=[0], **both), proof(room, [7])]).claims
+    assert "cut short" not in claim.note
+    assert "n_" not in claim.note
 
 
 def test_evidence_that_examined_nothing_is_shown_and_not_counted(room):

@@ -14,6 +14,8 @@ from modelward.artifact.pickle.state import layout, shape_of
 from modelward.artifact.pickle.values import Global, Map, Obj, Seq
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelward.artifact.pickle.schema import Matcher
     from modelward.artifact.pickle.values import Value
 
@@ -87,14 +89,24 @@ def check_itself(match: Matcher, target: Obj, state: Value) -> str | None:
 def check_similarity(match: Matcher, target: Obj, state: Value) -> str | None:
     """`ItemItemRecommender.__setstate__` of implicit gives the attribute `similarity` to a native scorer."""
     del target
+
+    def wrong(name: str, value: Value) -> str | None:
+        fits = match.matches_one("data", value) or (name == "similarity" and sparse(match, value))
+        return None if fits else f"{name} in the state is not data"
+
+    return _first_wrong(match, state, wrong)
+
+
+def _first_wrong(match: Matcher, state: Value, wrong: Callable[[str, Value], str | None]) -> str | None:
+    """What is wrong with the first attribute that has no ordinary name, or that is not what it should be."""
     if not isinstance(state, Map) or not state.whole:
         return "the state is not a dictionary"
     for key, value in zip(state.keys, state.values, strict=True):
         name = match.text(key)
         if name is None or name.startswith("__"):
             return "an attribute has no ordinary name"
-        if not match.matches_one("data", value) and not (name == "similarity" and sparse(match, value)):
-            return f"{name} in the state is not data"
+        if problem := wrong(name, value):
+            return problem
     return None
 
 
@@ -148,12 +160,8 @@ def _attributes(match: Matcher, name: str | None, value: Value) -> str | None:
 def check_boosted(match: Matcher, target: Obj, state: Value) -> str | None:
     """`NGBoost.__setstate__` derives a class from the attributes `Score` and `Dist`: classes of ngboost."""
     del target
-    if not isinstance(state, Map) or not state.whole:
-        return "the state is not a dictionary"
-    for key, value in zip(state.keys, state.values, strict=True):
-        name = match.text(key)
-        if name is None or name.startswith("__"):
-            return "an attribute has no ordinary name"
+
+    def wrong(name: str, value: Value) -> str | None:
         own = (
             isinstance(value, Global)
             and value.module.startswith("ngboost.")
@@ -165,7 +173,9 @@ def check_boosted(match: Matcher, target: Obj, state: Value) -> str | None:
             return f"{name} is not what ngboost writes"
         if name == "Dist_name" and not match.matches_one("str", value):
             return "the name of a distribution is not text"
-    return None
+        return None
+
+    return _first_wrong(match, state, wrong)
 
 
 CHECKS: Final = {

@@ -76,13 +76,7 @@ def _note(group: Group) -> str:
         if item.cut is not None and item.n == 0:
             parts.append(f"{item.check} was cut short ({item.cut}) before it examined a point")
         elif item.cut is not None:
-            done = "bounded" if "certified" in item.outcome else "attacked"
-            tried = len(listed(item, done))
-            kind = "proved" if done == "bounded" else "broken"
-            parts.append(
-                f"{item.check} was cut short ({item.cut}): n_{done} = {tried} of {len(group.correct)} "
-                f"points, the others count as not {kind}"
-            )
+            parts.append(f"{item.check} was cut short ({item.cut}){_reached(item, group)}")
         if str(item.parameters.get("guidance", "")).startswith("none"):
             parts.append(f"{item.check} had only the model's decisions to go by: a weak attack")
     if group.unstable:
@@ -96,6 +90,26 @@ def _note(group: Group) -> str:
     if group.rows and not group.attacks:
         parts.append("no attack ran, so the upper end is unknown")
     return "; ".join(parts)
+
+
+def _reached(item: Evidence, group: Group) -> str:
+    """How far a check came: of the points that could fall, and of those left standing that it tried to prove.
+
+    An attack that proves some points in passing, to spare them the rest, was cut as an attack: only a check
+    that lists what it left undecided, or attacks nothing, set out to bound all that stand.
+    """
+    stand = group.correct - group.fallen
+    attacks, proves = "attacked" in item.outcome, "certified" in item.outcome
+    told, kinds = [], []
+    if attacks:
+        told.append(
+            f"n_attacked = {len(listed(item, 'attacked') & group.correct)} of {len(group.correct)} points"
+        )
+        kinds.append("broken")
+    if proves and (not attacks or "undecided" in item.outcome):
+        told.append(f"n_bounded = {len(listed(item, 'bounded') & stand)} of {len(stand)} points that stand")
+        kinds.append("proved")
+    return f": {' and '.join(told)}, the others count as not {' and not '.join(kinds)} by it" if told else ""
 
 
 def _proof_kinds(group: Group) -> str:
