@@ -48,17 +48,20 @@ def test_any_text_is_read_or_refused(text):
     assert any(value is not None for value in (budget.seconds, budget.passes, budget.queries))
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), max_size=30))
+@given(st.lists(st.tuples(*[st.integers(0, 9)] * 4), max_size=30))
 def test_a_meter_never_books_beyond_its_limit(requests):
     meter = Meter(Budget(passes=40, queries=20))
     booked = Cost()
-    for forward, backward, queries in requests:
-        fits = booked.forward + booked.backward + forward + backward <= 40 and booked.queries + queries <= 20
-        assert meter.take(forward=forward, backward=backward, queries=queries) == fits
+    for forward, backward, queries, bounds in requests:
+        asked = {"forward": forward, "backward": backward, "queries": queries, "bounds": bounds}
+        fits = booked.passes + forward + backward + bounds <= 40 and booked.queries + queries <= 20
+        assert meter.take(**asked) == fits
         if fits:
-            booked += Cost(forward=forward, backward=backward, queries=queries)
+            booked += Cost(**asked)
     cost = meter.cost
-    assert (cost.forward, cost.backward, cost.queries) == (booked.forward, booked.backward, booked.queries)
+    assert (cost.forward, cost.backward) == (booked.forward, booked.backward)
+    assert (cost.queries, cost.bounds) == (booked.queries, booked.bounds)
+    assert cost.passes == booked.forward + booked.backward + booked.bounds <= 40
 
 
 def test_the_reason_of_a_cut_is_kept():
@@ -77,14 +80,14 @@ def test_the_reason_of_a_cut_is_kept():
 def test_laps_add_up():
     clock = Clock()
     meter = Meter(clock=clock)
-    meter.take(forward=3)
+    meter.take(forward=3, bounds=4)
     clock.now = 1.5
     first = meter.lap()
-    meter.take(queries=2)
+    meter.take(queries=2, bounds=1)
     clock.now = 2.0
     second = meter.lap()
-    assert first == Cost(seconds=1.5, forward=3)
-    assert second == Cost(seconds=0.5, queries=2)
+    assert first == Cost(seconds=1.5, forward=3, bounds=4)
+    assert second == Cost(seconds=0.5, queries=2, bounds=1)
     assert first + second == meter.cost
 
 

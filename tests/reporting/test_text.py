@@ -185,3 +185,8 @@ def test_a_box_of_a_table_is_not_one_range():
     said = text.scope_text({"norm": "linf", "eps": 0.05, "unit": "training range", "box": box})
     assert "box each feature's own range, training data" in said
     assert "1,484,705" not in said
+
+
+def test_what_proofs_sent_backward_is_named_beside_the_samples():
+    cost = Cost(seconds=1, forward=12_000, backward=8_000, bounds=1_500_000, queries=3)
+    assert text.samples_text(cost) == "12,000 forward · 8,000 backward · 1,500,000 bounds · 3 queries"

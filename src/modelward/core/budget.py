@@ -22,7 +22,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         seconds: wall time.
-        passes: samples sent forward plus samples sent backward.
+        passes: samples sent forward and backward, and linear forms of proofs; see `Cost.passes`.
         queries: samples answered by the model's own runtime.
     """
 
@@ -91,27 +91,27 @@ class Meter:
         """Everything consumed since the start."""
         return msgspec.structs.replace(self._spent, seconds=self._clock() - self._start)
 
-    def take(self, *, forward: int = 0, backward: int = 0, queries: int = 0) -> bool:
+    def take(self, *, forward: int = 0, backward: int = 0, queries: int = 0, bounds: int = 0) -> bool:
         """Book samples if the budget allows all of them.
 
         Args:
             forward: samples about to be sent forward through a differentiable copy.
             backward: samples about to be differentiated.
             queries: samples about to be answered by the model's own runtime.
+            bounds: linear forms that a proof is about to send backward.
 
         Returns:
             True and books them, or False, books nothing and sets `cut`.
         """
-        spent = self._spent
-        passes = spent.forward + spent.backward + forward + backward
+        then = self._spent + Cost(forward=forward, backward=backward, queries=queries, bounds=bounds)
         if self.limit.seconds is not None and self._clock() - self._start >= self.limit.seconds:
             self.cut = "seconds"
-        elif self.limit.passes is not None and passes > self.limit.passes:
+        elif self.limit.passes is not None and then.passes > self.limit.passes:
             self.cut = "passes"
-        elif self.limit.queries is not None and spent.queries + queries > self.limit.queries:
+        elif self.limit.queries is not None and then.queries > self.limit.queries:
             self.cut = "queries"
         else:
-            self._spent = spent + Cost(forward=forward, backward=backward, queries=queries)
+            self._spent = then
             return True
         return False
 
@@ -120,7 +120,7 @@ class Meter:
         limit, spent = self.limit, self.cost
         return Budget(
             seconds=None if limit.seconds is None else max(0.0, limit.seconds - spent.seconds),
-            passes=None if limit.passes is None else max(0, limit.passes - spent.forward - spent.backward),
+            passes=None if limit.passes is None else max(0, limit.passes - spent.passes),
             queries=None if limit.queries is None else max(0, limit.queries - spent.queries),
         )
 
@@ -133,6 +133,7 @@ class Meter:
             forward=now.forward - last.forward,
             backward=now.backward - last.backward,
             queries=now.queries - last.queries,
+            bounds=now.bounds - last.bounds,
         )
 
     def progress(self, done: int, total: int) -> None:

@@ -123,6 +123,6 @@ def _share(budget: Budget, spent: Cost, remaining: Sequence[CheckEntry]) -> Budg
     passes, queries = budget.passes, budget.queries
     return Budget(
         seconds=None if budget.seconds is None else max(0.0, budget.seconds - spent.seconds) * part,
-        passes=None if passes is None else int(max(0, passes - spent.forward - spent.backward) * part),
+        passes=None if passes is None else int(max(0, passes - spent.passes) * part),
         queries=None if queries is None else int(max(0, queries - spent.queries) * part),
     )

@@ -90,7 +90,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
                 for i, name in enumerate(("right under every attack tried", "certified"))
             ]
         costs = [sum((run.cost for run in audit.checks), Cost()) for audit in (self.before, self.after)]
-        passes = [float(cost.forward + cost.backward + cost.queries) for cost in costs]
+        passes = [float(cost.passes + cost.queries) for cost in costs]
         took = [cost.seconds for cost in costs]
         points = max((row.n for row in found), default=0)
         found.append(Row(name="audit, time", before=took[0], after=took[1], n=points, unit="seconds"))

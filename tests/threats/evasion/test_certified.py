@@ -290,7 +290,8 @@ def test_a_time_budget_ends_the_proofs(room):
     points = room.labelled(model, np.random.default_rng(0).random((30, 2)).astype(np.float32))
     result = room.run("certified", model, points, eps=(0.3,), preset="thorough", budget=Budget(passes=2000))
     cost = result.meter.cost
-    assert cost.forward + cost.backward <= 2000
+    assert cost.bounds > 0
+    assert cost.passes <= 2000
     assert any(item.cut == "passes" for item in result.evidence)
 
 

@@ -32,27 +32,31 @@ class Share:
         self._passes = None if left.passes is None else left.passes // parts
         self._queries = None if left.queries is None else left.queries // parts
 
-    def take(self, *, forward: int = 0, backward: int = 0, queries: int = 0) -> bool:
+    def take(self, *, forward: int = 0, backward: int = 0, queries: int = 0, bounds: int = 0) -> bool:
         """Book samples with the meter if this share covers them; see `Meter.take`."""
         if self._of - self._part > 1:
-            self.cut = self._over(forward + backward, queries)
+            self.cut = self._over(forward + backward + bounds, queries)
             if self.cut is not None:
                 return False
-        if self._meter.take(forward=forward, backward=backward, queries=queries):
+        if self._meter.take(forward=forward, backward=backward, queries=queries, bounds=bounds):
             return True
         self.cut = self._meter.cut
         return False
 
     def passes_left(self) -> int | None:
-        """Forward and backward samples this share still covers; null when unlimited."""
-        spent = self._meter.cost
-        used = spent.forward + spent.backward - self._start.forward - self._start.backward
+        """Passes this share still covers, see `Cost.passes`; null when unlimited."""
+        used = self._meter.cost.passes - self._start.passes
         return None if self._passes is None else max(0, self._passes - used)
 
     def queries_left(self) -> int | None:
         """Queries this share still covers; null when unlimited."""
         used = self._meter.cost.queries - self._start.queries
         return None if self._queries is None else max(0, self._queries - used)
+
+    def seconds_left(self) -> float | None:
+        """Seconds this share still covers; null when unlimited."""
+        used = self._meter.cost.seconds - self._start.seconds
+        return None if self._seconds is None else max(0.0, self._seconds - used)
 
     def progress(self, fraction: float) -> None:
         """Tell whoever watches how far this share's work is, in [0, 1]."""

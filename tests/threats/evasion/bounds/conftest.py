@@ -136,7 +136,10 @@ def margins(net, x, target, norm, eps, *, steps=2, dtype=torch.float32, ascent=0
 
 def cascade(net, x, target, *, norm="linf", eps=0.1, preset="standard", spend=None):
     method = Method(
-        graph=traced(net), tolerance=0.0, preset=preset, spend=spend or (lambda forward=0, backward=0: True)
+        graph=traced(net),
+        tolerance=0.0,
+        preset=preset,
+        spend=spend or (lambda forward=0, backward=0, bounds=0: True),
     )
     return Cascade(method, lambda index: around(x[index], norm, eps), target)
 

@@ -23,7 +23,7 @@ CURVES = {
 }
 
 
-def free(*, forward=0, backward=0):
+def free(*, forward=0, backward=0, bounds=0):
     return True
 
 
@@ -156,7 +156,7 @@ def test_a_budget_cut_anywhere_proves_nothing_that_the_whole_search_does_not(lab
     _, whole = trees(lab, net, x, "linf", 0.12)
     asked = [0]
 
-    def counting(*, forward=0, backward=0):
+    def counting(*, forward=0, backward=0, bounds=0):
         asked[0] += 1
         return True
 
@@ -165,7 +165,12 @@ def test_a_budget_cut_anywhere_proves_nothing_that_the_whole_search_does_not(lab
     for allowed in (0, 1, 2, 3, 5, 8, asked[0] // 2, asked[0] - 1):
         left = itertools.count()
         _, cut = trees(
-            lab, net, x, "linf", 0.12, spend=lambda *, forward=0, backward=0, n=allowed, c=left: next(c) < n
+            lab,
+            net,
+            x,
+            "linf",
+            0.12,
+            spend=lambda *, forward=0, backward=0, bounds=0, n=allowed, c=left: next(c) < n,
         )
         for tree in cut:
             assert not tree.closed or whole[tree.point].closed

@@ -24,7 +24,7 @@ def prepared(room, norm="linf", eps=0.12, points=12):
     return net, reach(data, Threat(norm, eps)), np.asarray(data.y, np.int64)
 
 
-def free(*, forward=0, backward=0):
+def free(*, forward=0, backward=0, bounds=0):
     return True
 
 
@@ -63,7 +63,10 @@ def test_proofs_agree_with_many_random_changes(room):
 
 def test_a_refused_budget_ends_the_search(room):
     net, within, target = prepared(room)
-    assert list(search(net, within, np.arange(12), target, spend=lambda forward=0, backward=0: False)) == []
+    assert (
+        list(search(net, within, np.arange(12), target, spend=lambda forward=0, backward=0, bounds=0: False))
+        == []
+    )
     assert list(search(net, within, np.arange(0), target, spend=free)) == []
 
 

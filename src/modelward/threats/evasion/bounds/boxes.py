@@ -143,11 +143,11 @@ class Boxes:
         source = replace(
             self._source, norm="linf", lower=lower, upper=upper, origin=middle, scale=none, blur=none
         )
-        refine = refiner(lambda samples: spend(backward=samples))
+        refine = refiner(lambda forms: spend(bounds=forms))
         scores = propagate(self._graph, Enclosure(lower, upper, step=source), refine)
         margins = Margins(scores, self._target[point].expand(len(lower)), self._tolerance)
         pairs = margins.open()
-        if not spend(backward=len(pairs)):
+        if not spend(bounds=len(pairs)):
             return None
         a = margins.differences(pairs, torch.float32)
         margins.improve(pairs, least(margins.value, a, Rows(pairs[:, 0], torch.float32)))

@@ -30,6 +30,8 @@ KINDS: Final = ("interval", "linear relaxation", "optimised relaxation", "branch
 _ROUNDS: Final = (6, 8, 10)
 """Steps of ascent between two looks at which points are proved."""
 _ROWS: Final = 256
+_AGAIN: Final = 6.0
+"""So many times what float64 gains on the margin alone it may gain with all intermediate bounds, about."""
 _ASCENT: Final = {"quick": 0, "standard": 3, "thorough": 8}
 """Steps of ascent for the intermediate bounds, by preset."""
 _WORK: Final = {"quick": 1e8, "standard": 5e8, "thorough": 5e9}
@@ -39,7 +41,7 @@ _WORK: Final = {"quick": 1e8, "standard": 5e8, "thorough": 5e9}
 class Spend(Protocol):
     """Books samples before they are used; false when the budget refuses."""
 
-    def __call__(self, *, forward: int = 0, backward: int = 0) -> bool:
+    def __call__(self, *, forward: int = 0, backward: int = 0, bounds: int = 0) -> bool:
         """See `Share.take`."""
         ...
 
@@ -61,9 +63,9 @@ class Method:
     preset: Preset
     spend: Spend
 
-    def backward(self, samples: int) -> bool:
-        """Book backward samples."""
-        return self.spend(backward=samples)
+    def book(self, forms: int) -> bool:
+        """Book linear forms that are sent backward."""
+        return self.spend(bounds=forms)
 
 
 @final
@@ -106,9 +108,9 @@ class Cascade:
         if not self._method.spend(forward=2 * len(index)):
             return None
         preset = self._method.preset
-        refine = refiner(self._method.backward, _ASCENT[preset], _WORK[preset] * len(index))
+        refine = refiner(self._method.book, _ASCENT[preset], _WORK[preset] * len(index))
         margins = self._margins(propagate(self._method.graph, self._enclose(index), refine), index)
-        if not self._relax(margins, index):
+        if not self._relax(margins, index) or not self._sharpen(margins, index):
             return None
         if self._method.preset != "quick" and not self._optimise(margins, index):
             return None
@@ -122,7 +124,7 @@ class Cascade:
         found = []
         left = torch.tensor(sorted(set(margins.open()[:, 0].tolist())), dtype=torch.int64)
         if rectifiers(margins.value):
-            trees = {tree.point: tree for tree in Search(margins, effort, self._method.backward).run()}
+            trees = {tree.point: tree for tree in Search(margins, effort, self._method.book).run()}
             found = self._decided(trees.values(), index)
             undecided = [p for p in left.tolist() if p not in trees or not trees[p].decided]
             left = torch.tensor(undecided, dtype=torch.int64)
@@ -151,11 +153,37 @@ class Cascade:
 
     def _relax(self, margins: Margins, index: Tensor) -> bool:
         pairs = margins.open()
-        if not self._method.backward(len(pairs)):
+        if not self._method.book(len(pairs)):
             return False
         for part in torch.split(pairs, _ROWS):
             rows = Rows(part[:, 0], torch.float32)
             margins.improve(part, least(margins.value, margins.differences(part, torch.float32), rows))
+        self._settle(margins, index, 1)
+        return True
+
+    def _sharpen(self, margins: Margins, index: Tensor) -> bool:
+        """Bound points again in float64 whose proof may fail by the rounding of coefficients alone."""
+        left = (~margins.certified).nonzero()[:, 0]
+        if not self._method.book(len(left)):
+            return False
+        worst = torch.stack([left, margins.lower[left].argmin(dim=1)], dim=1)
+        a = margins.differences(worst, torch.float64)
+        wide = least(margins.value, a, Rows(left, torch.float64))
+        narrow = margins.lower[left].amin(dim=1)
+        near = left[wide + _AGAIN * (wide - narrow) > margins.needed[left]]
+        if not len(near):
+            return True
+        method = self._method
+        if not method.spend(forward=2 * len(near)):
+            return False
+        refine = refiner(method.book, 0, _WORK[method.preset] * len(near), dtype=torch.float64)
+        fine = self._margins(propagate(method.graph, self._enclose(index[near]), refine), index[near])
+        pairs = fine.open()
+        if not method.book(len(pairs)):
+            return False
+        a = fine.differences(pairs, torch.float64)
+        fine.improve(pairs, least(fine.value, a, Rows(pairs[:, 0], torch.float64)))
+        margins.lower[near] = torch.maximum(margins.lower[near], fine.lower)
         self._settle(margins, index, 1)
         return True
 
@@ -166,7 +194,7 @@ class Cascade:
             rows: Rows | None = None
             kept = part
             for steps in _ROUNDS:
-                if not self._method.backward((2 * steps + 1) * len(kept)):
+                if not self._method.book((2 * steps + 1) * len(kept)):
                     return False
                 alpha = {} if rows is None else rows.alpha
                 rows = Rows(kept[:, 0], torch.float32, alpha=alpha)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from modelward.numeric.types import FloatArray, IntArray
     from modelward.threats.evasion.bounds.cascade import Spend
+    from modelward.threats.evasion.bounds.enclosure import Enclosure
     from modelward.threats.evasion.reach import Reach
 
 
@@ -33,12 +34,18 @@ class Starts:
         proved: no admissible input of the float32 network is wrong; there is nothing to attack.
         x: (m, *shape) float64 inputs, the one with the least margin first; to be projected before use.
         margin: (m,) float64 their margins, <= 0 where the network is wrong, as far as rounding allows.
+        rivals: score columns that are not excluded.
+        value: the scores without a softmax, with the steps and bounds that were searched, of several points.
+        row: which of them this one is.
     """
 
     point: int
     proved: bool
     x: FloatArray
     margin: FloatArray
+    rivals: tuple[int, ...]
+    value: Enclosure
+    row: int
 
 
 def search(
@@ -74,8 +81,9 @@ def search(
         if margins is None:
             return
         for point in part[margins.certified].tolist():
-            yield Starts(point, proved=True, x=np.zeros((0, *reach.shape)), margin=np.zeros(0))
-        trees = Search(margins, effort or Effort(), method.backward).run()
+            x, row = np.zeros((0, *reach.shape)), part.tolist().index(point)
+            yield Starts(point, proved=True, x=x, margin=np.zeros(0), rivals=(), value=margins.value, row=row)
+        trees = Search(margins, effort or Effort(), method.book).run()
         while True:
             with torch.no_grad():
                 tree = next(trees, None)
@@ -83,4 +91,14 @@ def search(
                 break
             x = np.array([x.double().numpy() for _, x in tree.inputs]).reshape(-1, *reach.shape)
             margin = np.array([margin for margin, _ in tree.inputs], np.float64)
-            yield Starts(int(part[tree.point]), proved=tree.closed, x=x, margin=margin)
+            rivals = margins.open()[:, 1][margins.open()[:, 0] == tree.point].tolist()
+            left = tuple(dict.fromkeys(domain.rival for domain in tree.queue)) if tree.queue else rivals
+            yield Starts(
+                point=int(part[tree.point]),
+                proved=tree.closed,
+                x=x,
+                margin=margin,
+                rivals=() if tree.closed else tuple(rivals if tree.stuck else left),
+                value=margins.value,
+                row=tree.point,
+            )
