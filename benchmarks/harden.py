@@ -41,7 +41,7 @@ def main(arguments: argparse.Namespace) -> None:
         (test[0][:1000], test[1][:1000]),
         modelward.HardenOptions(
             training=modelward.Training(
-                method=arguments.method, eps=0.3, epochs=30, rate=0.002, held_out=1000,
+                method=arguments.method, eps=0.3, epochs=1000, rate=0.002, held_out=1000,
                 **CHOICES.get(arguments.method, {}),
             ),
             audit=modelward.AuditOptions(

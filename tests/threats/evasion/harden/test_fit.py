@@ -121,7 +121,7 @@ def test_the_budget_of_passes_is_never_overrun(build):
     state = build.fit(task)
     cost = task.meter.cost
     assert cost.forward + cost.backward <= 4000
-    assert task.meter.cut == "passes"
+    assert state.cut == "passes"
     assert state.done
     assert state.epoch < 50
 
@@ -131,10 +131,72 @@ def test_a_budget_of_time_shortens_the_schedule(build):
     ticks = itertools.count()
     task = build.task(epochs=1000, ramp=0.4, limit=Budget(seconds=600.0), clock=lambda: float(next(ticks)))
     state = build.fit(task)
-    assert task.meter.cut == "seconds"
+    assert state.cut == "seconds"
     assert state.epoch < 1000
     assert state.history[-1]["radius"] == pytest.approx(0.1)
     assert state.best is not None
+
+
+@pytest.mark.parametrize(
+    ("limit", "more"), [(Budget(passes=30_000), 0), (Budget(passes=31_000), 1), (Budget(seconds=400.0), 0)]
+)
+def test_what_a_budget_ends_is_judged_within_it(build, limit, more):
+    """The last steps have the smallest rate and the best weights: some budget is left to measure them."""
+    ticks = itertools.count()
+    task = build.task(epochs=1000, limit=limit, clock=lambda: float(next(ticks)))
+    state = build.fit(task)
+    judged = [entry["epoch"] for entry in state.history]
+    assert judged == list(range(1, len(judged) + 1))
+    assert len(judged) - state.epoch == more
+    cost = task.meter.cost
+    assert limit.passes is None or cost.forward + cost.backward <= limit.passes
+    assert state.history[-1]["radius"] == pytest.approx(0.1)
+    assert state.cut == ("passes" if limit.seconds is None else "seconds")
+
+
+def test_of_two_limits_the_one_that_is_reached_is_named(build):
+    ticks = itertools.count()
+    both = Budget(passes=10**9, seconds=200.0)
+    task = build.task(epochs=1000, limit=both, clock=lambda: float(next(ticks)))
+    assert build.fit(task).cut == "seconds"
+    task = build.task(epochs=1000, limit=Budget(passes=8000, seconds=1e6))
+    assert build.fit(task).cut == "passes"
+
+
+def test_the_time_of_earlier_processes_counts(build, tmp_path, monkeypatch):
+    """Killed at two thirds, a training goes on there: the radius does not fall back, nor does the limit move."""
+    ticks, saves = itertools.count(), itertools.count(1)
+    write = progress.save
+
+    def save(*given):
+        write(*given)
+        if next(saves) == 12:
+            raise KeyboardInterrupt
+
+    def task(limit):
+        return build.task(
+            epochs=1000, checkpoint=(tmp_path / "c", "same"), limit=limit, clock=lambda: float(next(ticks))
+        )
+
+    limit = Budget(seconds=600.0)
+    monkeypatch.setattr(progress, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        build.fit(task(limit))
+    monkeypatch.undo()
+    resumed = task(limit)
+    state = build.fit(resumed)
+    assert 0 < state.spent[0] < 600
+    assert state.spent[0] + resumed.meter.cost.seconds < 620
+    radii = [entry["radius"] for entry in state.history]
+    assert radii == sorted(radii)
+
+
+def test_what_cut_a_training_is_remembered(build, tmp_path):
+    given = {"epochs": 50, "checkpoint": (tmp_path / "c", "same"), "limit": Budget(passes=8000)}
+    assert build.fit(build.task(**given)).cut == "passes"
+    again = build.task(build.small_net(5), **given)
+    assert build.fit(again).cut == "passes"
+    assert again.meter.cost.forward == 0
 
 
 def test_the_best_epoch_is_the_one_that_is_kept(build, monkeypatch):

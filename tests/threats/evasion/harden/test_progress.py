@@ -42,6 +42,7 @@ def state(trained):
         best=(0.75, weights),
         history=[{"clean": 1.0, "epoch": 3, "event": "none"}],
         spent=(1.5, 20, 10),
+        cut="passes",
     )
 
 
@@ -74,7 +75,7 @@ def plain(state):
 def test_a_state_comes_back_as_it_went(place, state):
     progress.save(place, "mine", state)
     back = progress.load(place, "mine", *fresh())
-    assert (back.epoch, back.steps, back.done) == (3, 4, False)
+    assert (back.epoch, back.steps, back.done, back.cut) == (3, 4, False, "passes")
     assert (back.spent, back.history) == (state.spent, state.history)
     assert back.best[0] == 0.75
     for name, tensor in state.weights.items():

@@ -213,3 +213,15 @@ def test_the_same_layers_in_another_order_do_not_continue_a_training(given, tmp_
         meter = Meter()
         TrainingControl(Training(**QUICK), place).apply(given(Live(net)), budget=meter, seed=0)
         assert meter.cost.forward > 0
+
+
+def test_another_limit_is_another_training_and_the_cut_stays_in_the_evidence(given, tmp_path):
+    """A limit shapes the schedule: what was trained within less is not what is asked for."""
+    control = TrainingControl(Training(**QUICK | {"epochs": 500}), tmp_path / "c")
+    for passes, fresh in ((20_000, True), (20_000, False), (30_000, True)):
+        meter = Meter(Budget(passes=passes))
+        item = control.apply(given(), budget=meter, seed=0).evidence
+        assert (meter.cost.forward > 0) is fresh
+        assert item.cut == "passes"
+        assert item.parameters["limit"] == {"seconds": None, "passes": passes, "queries": None}
+        assert 0.9 * passes < item.cost.forward + item.cost.backward <= passes

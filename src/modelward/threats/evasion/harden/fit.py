@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from modelward.core.budget import Meter
+    from modelward.core.evidence import Cut
     from modelward.threats.evasion.harden.progress import State
 
 _SAFE_STEPS: Final = 4
 """Of the inner attack after one step was overfitted to."""
+_RESERVE: Final = 0.05
+"""Largest share of a budget of time that is kept for judging the last epoch: the first passes of a process
+are dear, and what they take says little about those to come."""
 _CLIP: Final = 10.0
 """Largest norm of a gradient: bounds can explode in the first steps."""
 
@@ -90,15 +94,16 @@ class _Loop:
         self._remember()
 
     def run(self) -> State:
-        state = self._state
+        state, task = self._state, self._task
         while not state.done:
-            whole = self._epoch()
-            grown = schedule.grown(self._reached(0), self._training.ramp)
-            self._judge(grown)
+            made = self._epoch()
+            whole = made == self._batches
+            if made:
+                self._judge(schedule.grown(self._reached(0), self._training.ramp))
             if whole:
                 state.epoch += 1
             state.done = not whole or state.epoch >= self._training.epochs
-            self._task.meter.progress(state.epoch, self._training.epochs)
+            task.meter.progress(state.epoch, self._training.epochs)
             self._keep()
         if state.best is not None:
             self._module.load_state_dict(state.best[1])
@@ -106,17 +111,27 @@ class _Loop:
         return state
 
     def _reached(self, batch: int) -> float:
-        """Position in the schedule, in [0, 1]: a budget of time that ends sooner shortens the schedule."""
+        """Position in the schedule, in [0, 1]: a budget that ends sooner shortens the schedule."""
         share = (self._state.epoch * self._batches + batch) / (self._training.epochs * self._batches)
-        limit, spent = self._task.meter.limit.seconds, self._task.meter.cost.seconds
-        if limit is not None:
-            before = self._state.spent[0]
-            share = max(share, min(1.0, (before + spent) / (before + limit)))
-        return min(1.0, share)
+        return min(1.0, max(share, self._spent(0)[0]))
 
-    def _epoch(self) -> bool:
-        """One pass over the samples; False when the budget ended it."""
+    def _spent(self, ahead: int) -> tuple[float, Cut]:
+        """Largest share of a limit that is gone once so many passes are made, with all earlier processes."""
+        meter, before = self._task.meter, self._state.spent
+        limit, cost = meter.limit, meter.cost
+        passes, seconds = cost.forward + cost.backward, cost.seconds
+        shares: list[tuple[float, Cut]] = [(0.0, "seconds")]
+        if limit.passes is not None:
+            shares.append(((before[1] + before[2] + passes + ahead) / limit.passes, "passes"))
+        if limit.seconds is not None:
+            reserve = min(ahead * seconds / max(passes, 1), _RESERVE * limit.seconds)
+            shares.append(((before[0] + seconds + reserve) / limit.seconds, "seconds"))
+        return max(shares)
+
+    def _epoch(self) -> int:
+        """One pass over the samples; the number of its batches that the budget allowed."""
         task, training = self._task, self._training
+        last = task.held_out.passes(task.net)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(child_seed(task.seed, f"epoch/{self._state.epoch}"))
             order = torch.randperm(len(task.x))
@@ -124,14 +139,19 @@ class _Loop:
             for i in range(self._batches):
                 index = order[i * training.batch : (i + 1) * training.batch]
                 each = passes(training, self._state.steps)
+                gone, limit = self._spent(sum(each) * len(index) + sum(last))
+                if gone > 1:  # what is left is for judging what was trained
+                    self._state.cut = limit
+                    return i
                 if not task.meter.take(forward=each[0] * len(index), backward=each[1] * len(index)):
-                    return False
+                    self._state.cut = task.meter.cut
+                    return i
                 self._step(index, self._reached(i))
                 if task.meter.limit.seconds is not None and i % 16 == 0:
                     task.meter.progress(
                         self._state.epoch * self._batches + i, training.epochs * self._batches
                     )
-        return True
+        return self._batches
 
     def _step(self, index: Tensor, at: float) -> None:
         task, training = self._task, self._training
@@ -147,10 +167,10 @@ class _Loop:
             group["lr"] = training.rate * schedule.rate(at)
         self._optimiser.zero_grad()
         if training.method == "awp":
-            moved = attacked(task.net, batch)
-            first = functional.cross_entropy(self._module(moved), batch.y)
+            scores = attacked(task.net, batch)
+            first = functional.cross_entropy(scores(), batch.y)
             with perturbed(self._module, first, training.gamma):
-                loss = functional.cross_entropy(self._module(moved), batch.y)
+                loss = functional.cross_entropy(scores(), batch.y)
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         else:
             loss = LOSSES[training.method](task.net, batch)

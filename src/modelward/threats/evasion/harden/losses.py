@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from modelward.threats.evasion.harden.ascent import climb
+from modelward.threats.evasion.harden.front import target
 from modelward.threats.evasion.harden.intervals import Interval
 from modelward.threats.evasion.harden.margins import interval_margins, relaxed_margins
 
@@ -63,7 +64,7 @@ def adversarial(net: Network, batch: Batch) -> Tensor:
     With one step from a random start and a step length of 1.25 eps it is the fast method of Wong et al. 2020
     (arXiv 2001.03994v1, algorithm 3).
     """
-    return functional.cross_entropy(net.module(attacked(net, batch)), batch.y)
+    return functional.cross_entropy(attacked(net, batch)(), batch.y)
 
 
 def trades(net: Network, batch: Batch) -> Tensor:
@@ -80,9 +81,11 @@ def trades(net: Network, batch: Batch) -> Tensor:
     def divergence(scores: Tensor) -> Tensor:
         return functional.kl_div(functional.log_softmax(scores, dim=1), clean, reduction="none").sum(dim=1)
 
-    near = batch.ball.inside(batch.x + 1e-3 * torch.randn_like(batch.x) * batch.ball.unit, batch.x)
-    moved = climb(net.module, divergence, (batch.x, near), batch.ball, batch.steps)
-    plain, worst = net.module(batch.x), functional.log_softmax(net.module(moved), dim=1)
+    aim = target(net.module, batch.x, batch.ball)
+    start = aim.of(batch.x)
+    near = aim.ball.inside(start + 1e-3 * torch.randn_like(start) * aim.ball.unit, aim.x)
+    moved = climb(aim.net, divergence, (aim.x, near), aim.ball, batch.steps)
+    plain, worst = net.module(batch.x), functional.log_softmax(aim.scores(moved), dim=1)
     penalty = functional.kl_div(worst, functional.softmax(plain, dim=1), reduction="batchmean")
     return functional.cross_entropy(plain, batch.y) + net.training.beta * penalty
 
@@ -122,7 +125,8 @@ def small_box(net: Network, batch: Batch) -> Tensor:
     share = net.training.small
     moved = batch.x
     if batch.ball.eps > 0 and share < 1:
-        moved = attacked(net, batch, batch.ball.scaled(1 - share))
+        within = batch.ball.scaled(1 - share)
+        moved = climb(net.module, _wrong(batch), (batch.x, within.random(batch.x)), within, batch.steps)
     around = batch.ball.scaled(share)
     low, high = around.limits(moved)
     # The small box must not leave the large one, whose edge it may touch after rounding.
@@ -176,14 +180,15 @@ def _mixed(net: Network, batch: Batch, margins: Callable[[Interval], Tensor]) ->
     return share * functional.cross_entropy(net.module(batch.x), batch.y) + (1 - share) * found
 
 
-def attacked(net: Network, batch: Batch, ball: Ball | None = None) -> Tensor:
-    """The samples after the inner attack, within the batch's ball or another."""
-    around = batch.ball if ball is None else ball
+def attacked(net: Network, batch: Batch) -> Callable[[], Tensor]:
+    """Scores of the samples after the inner attack, computed anew from the weights at every call."""
+    aim = target(net.module, batch.x, batch.ball)
+    moved = climb(aim.net, _wrong(batch), (aim.x, aim.ball.random(aim.x)), aim.ball, batch.steps)
+    return lambda: aim.scores(moved)
 
-    def wrong(scores: Tensor) -> Tensor:
-        return functional.cross_entropy(scores, batch.y, reduction="none")
 
-    return climb(net.module, wrong, (batch.x, around.random(batch.x)), around, batch.steps)
+def _wrong(batch: Batch) -> Callable[[Tensor], Tensor]:
+    return lambda scores: functional.cross_entropy(scores, batch.y, reduction="none")
 
 
 def _graph(net: Network) -> fx.GraphModule:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, final
 import msgspec
 import torch
 
+from modelward.core.evidence import Cut  # msgspec reads it
 from modelward.errors import LedgerUnwritable
 from modelward.ledger.blobs import write_atomically
 
@@ -36,7 +37,8 @@ class State:
         best: weights of the best epoch so far, and what it scored; null before eps was reached.
         history: one entry per epoch.
         spent: CPU seconds, forward and backward samples of the earlier processes.
-        done: whether nothing is left to do, and if a budget ended it, which.
+        done: whether nothing is left to do.
+        cut: the budget that ended it; null: none did.
     """
 
     epoch: int = 0
@@ -47,6 +49,7 @@ class State:
     history: list[dict[str, JSON]] = field(default_factory=list)
     spent: tuple[float, int, int] = (0.0, 0, 0)
     done: bool = False
+    cut: Cut | None = None
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
@@ -61,9 +64,10 @@ class _Plain(msgspec.Struct):
     history: list[dict[str, bool | int | float | str | None]]
     spent: tuple[_Seconds, _Count, _Count]
     done: bool
+    cut: Cut | None
 
 
-_FIELDS: Final = ("epoch", "weights", "optimiser", "steps", "best", "history", "spent", "done")
+_FIELDS: Final = ("epoch", "weights", "optimiser", "steps", "best", "history", "spent", "done", "cut")
 _MARK: Final = b"modelward training 2\n"
 _SUM: Final = hashlib.sha256().digest_size
 _UNREADABLE: Final = (

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import fx, nn
 
-    from modelward.core.budget import Meter
+    from modelward.core.budget import Budget, Meter
     from modelward.core.check import Subjects
     from modelward.core.data import Dataset
     from modelward.core.model import Model
@@ -50,7 +50,7 @@ class TrainingControl:
     """
 
     id = "evasion.training"
-    version = 1
+    version = 2
 
     def __init__(self, training: Training, checkpoint: Path | None = None) -> None:
         self._training = settled(training)
@@ -85,12 +85,13 @@ class TrainingControl:
         model, train = differentiable(subjects.model), subjects.train
         if reason is not None or model is None or train is None or subjects.model is None:
             raise ShapeMismatch(f"the model cannot be trained: {reason}")
-        threads = _threads()
+        threads, limit = _threads(), _plain(budget.limit)
         module = copy.deepcopy(model.module())
         identity = digest(
             {
                 "training": _plain(self._training),
                 "subjects": dict(subjects.digests()),
+                "limit": limit,  # it shapes the schedule
                 "seed": seed,
                 "version": self.version,
                 # The same weights in another architecture are another model, whatever their file is called.
@@ -103,7 +104,7 @@ class TrainingControl:
         state = _fit(task)
         return Hardened(
             model=module,
-            evidence=self._evidence(subjects, task, state, {"threads": threads}),
+            evidence=self._evidence(subjects, task, state, {"threads": threads, "limit": limit}),
         )
 
     def _evidence(self, subjects: Subjects, task: Task, state: State, more: dict[str, JSON]) -> Evidence:
@@ -128,14 +129,14 @@ class TrainingControl:
             unit="share of the held-out samples",
             cost=cost,
             subjects=subjects.digests(),
-            cut=task.meter.cut,
+            cut=state.cut,
         )
 
 
-def _plain(training: Training) -> dict[str, JSON]:
+def _plain(value: Training | Budget) -> dict[str, JSON]:
     import msgspec
 
-    plain: dict[str, JSON] = msgspec.to_builtins(training)
+    plain: dict[str, JSON] = msgspec.to_builtins(value)
     return plain
 
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from modelward.threats.evasion.harden.ascent import climb
+from modelward.threats.evasion.harden.front import target
 from modelward.threats.evasion.harden.intervals import Interval
 from modelward.threats.evasion.harden.margins import interval_margins
 from modelward.threats.evasion.harden.methods import PROVED
@@ -46,6 +47,11 @@ class HeldOut:
     y: Tensor
     ball: Ball
 
+    def passes(self, net: Network) -> tuple[int, int]:
+        """Samples that a measurement sends forward and backward."""
+        each = STEPS + 4 + (2 if net.training.method in PROVED else 0)
+        return each * len(self.x), (STEPS + 1) * len(self.x)
+
     def measure(self, net: Network, grown: float, meter: Meter) -> dict[str, JSON] | None:
         """Shares of the samples: right, right under one step and under many, proved; null without budget.
 
@@ -55,8 +61,8 @@ class HeldOut:
             meter: asked first.
         """
         proved = net.training.method in PROVED
-        each = 2 + STEPS + (2 if proved else 1)
-        if not meter.take(forward=each * len(self.x), backward=(STEPS + 1) * len(self.x)):
+        forward, backward = self.passes(net)
+        if not meter.take(forward=forward, backward=backward):
             return None
         counts = dict.fromkeys(("clean", "one step", "attacked", *(("proved",) if proved else ())), 0)
         around = self.ball.scaled(grown)
@@ -72,17 +78,21 @@ class HeldOut:
         def wrong(scores: Tensor) -> Tensor:
             return functional.cross_entropy(scores, y, reduction="none")
 
-        def right(inputs: Tensor) -> Tensor:
-            decided: Tensor = net.module(inputs).argmax(dim=1)
-            return decided == y
+        def right(scores: Tensor) -> Tensor:
+            return scores.argmax(dim=1) == y
 
+        aim = target(net.module, x, around)
         if net.training.method == "noise":
             moved = once = x + torch.randn_like(x) * around.eps * around.unit
         else:
-            once = climb(net.module, wrong, (x, around.random(x)), around, 1)
-            moved = climb(net.module, wrong, (x, around.random(x)), around, STEPS)
+            once = climb(aim.net, wrong, (aim.x, aim.ball.random(aim.x)), aim.ball, 1)
+            moved = climb(aim.net, wrong, (aim.x, aim.ball.random(aim.x)), aim.ball, STEPS)
         with torch.no_grad(), as_evaluated(net.module):
-            found = {"clean": right(x), "one step": right(once), "attacked": right(moved)}
+            found = {
+                "clean": right(net.module(x)),
+                "one step": right(aim.scores(once)),
+                "attacked": right(aim.scores(moved)),
+            }
             if net.graph is not None:
                 margins = interval_margins(net.graph, Interval.between(*around.limits(x)), y)
                 own = functional.one_hot(y, margins.shape[1]).bool()
