@@ -128,8 +128,8 @@ def ours(
     x, y = batch
     start = time.process_time()
 
-    def spend(*, forward: int = 0, backward: int = 0) -> bool:
-        del forward, backward
+    def spend(*, forward: int = 0, backward: int = 0, bounds: int = 0) -> bool:
+        del forward, backward, bounds
         return preset != "thorough" or time.process_time() - start < seconds
 
     method = Method(

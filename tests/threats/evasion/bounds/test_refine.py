@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from modelward.threats.evasion.bounds import refine as module
-from modelward.threats.evasion.bounds.backward import order
+from modelward.threats.evasion.bounds.backward import least, order
 from modelward.threats.evasion.bounds.branch import Effort
 from modelward.threats.evasion.bounds.curves import Shape, bent
 from modelward.threats.evasion.bounds.enclosure import Enclosure
 from modelward.threats.evasion.bounds.inputs import Source
 from modelward.threats.evasion.bounds.propagate import propagate, traced
 from modelward.threats.evasion.bounds.refine import entries, refiner
-from modelward.threats.evasion.bounds.rows import Rows, Window
+from modelward.threats.evasion.bounds.rows import Known, Rows
 from modelward.threats.evasion.bounds.steps import Rectified
+from modelward.threats.evasion.bounds.windows import Window
 
 
 def second_layer(lab, name, norm="linf"):
@@ -45,9 +48,9 @@ def test_windows_give_the_bounds_that_whole_images_give(lab, monkeypatch, name, 
     monkeypatch.setattr(module, "_receptive", lambda x: 1)  # small windows whatever the plane
     assert module._local(value)
     with torch.no_grad():
-        windowed = entries(value, places, steps)
+        windowed = entries(value, places, Known(), steps=steps)
         monkeypatch.setattr(module, "_local", lambda x: False)
-        whole = entries(value, places, steps)
+        whole = entries(value, places, Known(), steps=steps)
     for one, other in zip(windowed, whole, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
@@ -84,9 +87,8 @@ def test_no_value_of_a_large_image_leaves_the_bounds_of_its_windows(lab, ascent)
 def test_lines_of_another_window_are_never_used(lab):
     value = second_layer(lab, "relu")[1]
     (step,) = [s for s in order(value.step) if isinstance(s, Rectified)]
-    rows = Rows(
-        torch.zeros(1, dtype=torch.int64), torch.float32, window=Window(*torch.zeros((2, 1, 2)).long())
-    )
+    place = torch.zeros(1, dtype=torch.int64)
+    rows = Rows(place, torch.float32, window=Window(place, (6, 6)))
     rows.lines(step)
     a = torch.zeros((1, step.source.shape[1], 3, 3))
     with pytest.raises(AssertionError, match="another window"):
@@ -203,3 +205,37 @@ def test_a_source_is_a_step_without_parents(lab):
     with pytest.raises(AssertionError):
         first.step.value()
     assert Rectified(first).errors.size.isfinite().all()
+
+
+def relaxed(proof, index, dtype):
+    """What one precision proves."""
+    method = proof._method
+    scores = propagate(method.graph, proof._enclose(index), refiner(method.book, dtype=dtype))
+    margins = proof._margins(scores, index)
+    pairs = margins.lower.isfinite().nonzero()
+    margins.improve(pairs, least(margins.value, margins.differences(pairs, dtype), Rows(pairs[:, 0], dtype)))
+    return margins
+
+
+@pytest.mark.parametrize("name", ["deep relu", "residual", "max pool"])
+def test_points_that_miss_their_proof_by_rounding_are_bounded_again_in_float64(lab, name):
+    """The tolerance is such that the proof in float32 fails, and that in float64 just holds or just fails."""
+    net, one = lab.network(name, 5), torch.zeros(1, dtype=torch.int64)
+    x = torch.rand((1, *lab.shape), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        target = net(x).argmax(dim=1)
+        proof = lab.cascade(net, x, target, eps=0.005, preset="quick")
+        narrow, wide = (relaxed(proof, one, dtype) for dtype in (torch.float32, torch.float64))
+        low, high = float(narrow.lower.min()), float(wide.lower.min())
+        assert 0 < low < high
+        for share, holds in ((-1.0, True), (0.5, True), (1.5, False)):
+            wanted = low + share * (high - low)
+            tolerance = wanted / 2 / float(wide.scores.largest.max().clamp_min(1))
+            proof = lab.cascade(net, x, target, eps=0.005, preset="quick")
+            proof._method = replace(proof._method, tolerance=tolerance)
+            margins = proof.dear(one)
+            assert bool(margins.certified) == holds
+            assert int(proof.proved) == (1 if holds else -1)
+            assert float(margins.lower.min()) <= high + 1e-9
+            proof._method = replace(proof._method, spend=lambda **cost: False)
+            assert proof._sharpen(margins, one) == holds  # nothing left to ask for, or refused

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modelward.numeric.rounding import gamma
 from modelward.threats.evasion.bounds.enclosure import TINY
-from modelward.threats.evasion.bounds.steps import total
+from modelward.threats.evasion.bounds.steps import BLOCK, total
 
 if TYPE_CHECKING:
     from modelward.threats.evasion.bounds.enclosure import Enclosure
@@ -59,9 +59,8 @@ def _pulled(last: Step, a: Tensor, rows: Rows, *, sound: bool) -> Tensor:
             offset = offset - _lost(step, coefficients, rows)
         parts, more = step.pull(coefficients, rows)
         offset = offset + more
-        if sound and step.errors.size is not None:
-            for parent in step.parents:
-                offset = offset - (step.errors.count + _SPARE) * TINY * total(rows.gather(parent.largest))
+        if sound and step.errors.size is not None and step.parents:
+            offset = offset - (step.errors.count + _SPARE) * TINY * rows.floor(step)
         for parent, part in zip(step.parents, parts, strict=True):
             if parent.step is None:
                 offset = offset + _interval(parent, part, rows)
@@ -75,21 +74,26 @@ def _pulled(last: Step, a: Tensor, rows: Rows, *, sound: bool) -> Tensor:
 
 
 def _lost(step: Step, a: Tensor, rows: Rows) -> Tensor | float:
-    share = rows.slack(step, slack)
-    if share is None:
-        return 0.0
-    return total(a.detach().abs() * share) * _UP
-
-
-def slack(step: Step, dtype: torch.dtype) -> Tensor | None:
-    """What each unit of coefficient at a step's result may cost by rounding, (n, *shape) float64, or null."""
     errors = step.errors
     if errors.runtime is None and errors.size is None:
-        return None
-    kind = np.float32 if dtype == torch.float32 else np.float64
-    lost = torch.full((), TINY, dtype=torch.float64)
+        return 0.0
+    parts = (a.detach().abs() * rows.slack(step, slack)).flatten(1)
+    # Nothing is negative, so that sums in any order and precision may be made up for by a factor.
+    count = parts.shape[1]
+    return parts.sum(dim=1).double() * (1 + gamma(count, _kind(rows.dtype))) * _UP + count * TINY
+
+
+def _kind(dtype: torch.dtype) -> type[np.float32 | np.float64]:
+    return np.float32 if dtype == torch.float32 else np.float64
+
+
+def slack(step: Step, dtype: torch.dtype) -> Tensor:
+    """What each unit of coefficient at a step's result may cost by rounding, (n, *shape) float64."""
+    errors, lost = step.errors, torch.full((), TINY, dtype=torch.float64)
     if errors.size is not None:
-        lost = lost + gamma(errors.count + _SPARE, kind) * (errors.size + TINY)
+        # Sums of float64 run over all entries, sums of float32 over a block of them.
+        count = errors.count + _SPARE + (errors.size[0].numel() if dtype == torch.float64 else BLOCK)
+        lost = lost + gamma(count, _kind(dtype)) * (errors.size + TINY)
     return lost if errors.runtime is None else lost + errors.runtime
 
 
@@ -99,8 +103,7 @@ def _interval(value: Enclosure, a: Tensor, rows: Rows) -> Tensor:
     wide = a.double()
     up, down = wide.clamp_min(0), wide.clamp_max(0)
     bound = total(up * lower) + total(down * upper)
-    kind = np.float32 if rows.dtype == torch.float32 else np.float64
-    unit = gamma(_SPARE, kind) + 2.0**-40
+    unit = gamma(_SPARE, _kind(rows.dtype)) + 2.0**-38
     return bound - unit * total(wide.abs() * torch.maximum(lower.abs(), upper.abs()))
 
 

@@ -238,7 +238,7 @@ class Search:
                 up, down = a.clamp_min(0), a.clamp_max(0)
                 below, above = rows.alpha[step] * z, lines.above * z + lines.height
                 loss = loss + (a * torch.relu(z) - up * below - down * above).clamp_min(0)
-            parts.append(torch.where(lines.open, loss + 1e-12, 0.0).flatten(1))
+            parts.append(torch.where(rows.slopes(step).open, loss + 1e-12, 0.0).flatten(1))
         return torch.cat(parts, dim=1) if parts else torch.zeros(len(rows.point), 0)
 
     def _note(self, parts: Pieces, inputs: Tensor | None) -> None:

@@ -164,6 +164,8 @@ class Cascade:
     def _sharpen(self, margins: Margins, index: Tensor) -> bool:
         """Bound points again in float64 whose proof may fail by the rounding of coefficients alone."""
         left = (~margins.certified).nonzero()[:, 0]
+        if not len(left):
+            return True
         if not self._method.book(len(left)):
             return False
         worst = torch.stack([left, margins.lower[left].argmin(dim=1)], dim=1)

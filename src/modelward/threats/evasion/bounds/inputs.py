@@ -71,6 +71,10 @@ class Source:
     def pull(self, a: Tensor, rows: Rows) -> tuple[tuple[Tensor, ...], Tensor]:
         """The least value of a . x, or a bound on it."""
         wide = a.double()
+        if self.norm == "linf" and rows.least is None:
+            centre = rows.shared((self, "centre"), lambda: (self.lower + self.upper) / 2)
+            half = rows.shared((self, "half"), self._half)
+            return (), total(wide * centre) - total(wide.abs() * half)
         lower, upper = rows.gather(self.lower), rows.gather(self.upper)
         found = torch.where(wide > 0, lower, upper)
         bound = total(wide * found)
@@ -82,6 +86,11 @@ class Source:
             rows.least.append(found.detach())
         size = torch.maximum(lower.abs(), upper.abs())
         return (), bound - 2.0**-38 * total(wide.abs() * (size + TINY))
+
+    def _half(self) -> Tensor:
+        """Half widths, and what the float64 rounding of products with them and the centres may cost."""
+        size = torch.maximum(self.lower.abs(), self.upper.abs())
+        return (self.upper - self.lower) / 2 + 2.0**-38 * (size + TINY)
 
     def _within_ball(self, a: Tensor, rows: Rows, corner: Tensor) -> tuple[Tensor, Tensor]:
         """An input and the bound of a . x within ball and box; `corner` is where the box alone is least."""

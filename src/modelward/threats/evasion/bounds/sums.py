@@ -26,12 +26,12 @@ from modelward.threats.evasion.bounds.enclosure import (
 )
 from modelward.threats.evasion.bounds.steps import (
     Errors,
-    Geometry,
     Linear,
     Product,
     Scaled,
     Sum,
 )
+from modelward.threats.evasion.bounds.windows import Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,10 +175,14 @@ def convolution(  # noqa: PLR0917 - as in torch
     else:
         sides = _each(padding, axes)
     found = products(x, (apply, adjoint), w, b, counts)
-    if axes == 2 and isinstance(found.step, Linear):
-        geometry = Geometry(steps, sides, gaps, tuple(spans), groups)
-        return replace(found, step=replace(found.step, geometry=geometry))
-    return found
+    if axes != 2 or not isinstance(found.step, Linear):
+        return found
+    geometry, plane = Geometry(steps, sides, gaps, tuple(spans), groups), (x.shape[2], x.shape[3])
+
+    def spread(values: Tensor, weights: Tensor) -> Tensor:
+        return geometry.spread(values, weights, plane)
+
+    return replace(found, step=replace(found.step, adjoint=spread, geometry=geometry))
 
 
 def _each(width: Width, axes: int) -> tuple[int, ...]:
