@@ -69,11 +69,15 @@ def test_an_error_is_one_sentence_and_an_exit_code(failing, capsys, error, code,
     assert captured.out == ""
 
 
-def test_a_defect_of_ours_is_not_hidden(failing):
-    """What nobody foresaw must be seen, with its traceback."""
+def test_a_defect_of_ours_is_not_hidden_and_is_no_verdict(failing, capsys):
+    """What nobody foresaw must be seen, with its traceback, and never be taken for a refusing policy."""
     failing(ZeroDivisionError("ours"))
-    with pytest.raises(ZeroDivisionError):
-        main(["audit"])
+    assert exit_code("audit") == 2
+    captured = capsys.readouterr()
+    assert "Traceback" in captured.err
+    assert "ZeroDivisionError: ours" in captured.err
+    assert captured.err.endswith("Please report it with the lines above.\n")
+    assert captured.out == ""
 
 
 def test_an_unknown_verb_is_refused(capsys):

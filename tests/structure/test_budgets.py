@@ -17,6 +17,8 @@ BROAD = {
     "modelward/adapters/recommenders/opening.py:predict": "Exception",
     "modelward/adapters/runtimes/torch_script.py:load": "Exception",
     "modelward/adapters/models.py:_ask": "Exception",
+    # The end of the program: a fault of modelward itself is shown whole and is exit code 2.
+    "modelward/cli/main.py:main": "Exception",
     "modelward/adapters/runtimes/torch_module.py:build": "Exception",
     "modelward/sandbox/zygote.py:main": "Exception",
     "modelward/sandbox/zygote.py:serve": "BaseException",

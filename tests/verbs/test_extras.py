@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -42,6 +46,36 @@ def test_an_onnx_model_is_audited_by_queries_without_torch(path, points, options
         assert word.lower() in reasons.pop(f"evasion.{check}").lower(), check
     assert set(reasons) == {"evasion.gradient", "evasion.certified"}
     assert all("torch is not installed" in reason for reason in reasons.values())
+
+
+BARE = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from modelward.cli import main
+main()
+"""
+
+
+def test_the_command_line_audits_an_onnx_model_where_torch_cannot_be_imported(path, points, tmp_path):
+    """In a process of its own, where no import of torch can succeed, whichever module asks for it."""
+    x, y = points
+    np.savez(tmp_path / "test.npz", x=x.astype(np.float32), y=y)
+    words = f"{path} --data {tmp_path / 'test.npz'} --store {tmp_path / 'store'} --limit 6 --preset quick"
+    done = subprocess.run(  # our own program
+        [sys.executable, "-c", BARE, "audit", *words.split(), "--norm", "linf", "--eps", "0.1"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert done.returncode in {0, 1}, done.stderr
+    assert "torch is not installed" in done.stdout
+    assert "Robust accuracy" in done.stdout
 
 
 def test_gradients_are_not_prepared_where_no_check_wants_them(path, points, options, monkeypatch):

@@ -263,11 +263,12 @@ def _differentiable(
     if format_ != "onnx" or model.spec is None:
         return None, f"{format_} models have no gradients"
     try:
-        from modelward.adapters.batches import AnyBatch
         from modelward.adapters.onnx_import.importer import import_onnx
 
         samples = np.asarray(data.x[:64], dtype=np.float32)
-        imported = import_onnx(Path(model.spec.path), samples=samples)
+        imported = import_onnx(Path(model.spec.path), samples=samples)  # asks for torch, which AnyBatch needs
+        from modelward.adapters.batches import AnyBatch
+
         statement = reading.statement
         if statement == "probability" and imported.tail == "sigmoid":
             statement = "logit"

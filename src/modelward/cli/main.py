@@ -6,6 +6,7 @@ import importlib
 import os
 import shlex
 import sys
+import traceback
 from typing import TYPE_CHECKING, cast, final
 
 import click
@@ -110,6 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except OSError as error:
         _say(f"{error.filename or 'the system'}: {error.strerror}")
+        sys.exit(2)
+    except Exception:  # noqa: BLE001 -- a fault of ours is shown whole, and is not the 1 of a refusing policy
+        traceback.print_exc()
+        _say("a fault of modelward itself, so nothing was judged", "Please report it with the lines above.")
         sys.exit(2)
 
 
