@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelward.core.check import Preset, Settings, Subjects
     from modelward.core.evidence import Evidence
     from modelward.threats.evasion.arena import Arena
+    from modelward.threats.evasion.gradient.copy import Copy
     from modelward.threats.evasion.gradient.masking import Slopes
     from modelward.threats.evasion.gradient.pool import Pool
     from modelward.threats.evasion.gradient.proofs import Proofs
@@ -75,29 +76,64 @@ class _Hunt:
 
     def __init__(self, module: nn.Module, tolerance: float, preset: Preset) -> None:
         self._module, self._tolerance, self._preset = module, tolerance, preset
+        self._copy: Copy | None = None
         self._pool: Pool | None = None
         self._proofs: Proofs | None = None
         self._slopes: Slopes | None = None
 
     def attack(self, arena: Arena) -> None:
         """Attack every standing point."""
-        from modelward.threats.evasion.gradient.balls import Ball
-        from modelward.threats.evasion.gradient.cascade import Cascade
         from modelward.threats.evasion.gradient.copy import Copy
-        from modelward.threats.evasion.gradient.pool import Pool
+        from modelward.threats.evasion.gradient.device import exact, home, short_of_memory
         from modelward.threats.evasion.modules import as_evaluated
 
         self._pool, self._proofs, self._slopes = None, None, None
         if not arena.reach.numeric.any():
             arena.tried |= arena.standing  # no gradient step is admissible, so none is left to try
             return
-        with as_evaluated(self._module):
-            copy = Copy(self._module, arena.reach.shape)
-            pool = Pool(arena, copy, Ball(arena.reach, copy.device))
-            self._pool = pool
-            cascade = Cascade(pool, self._preset, lambda: self._prove(pool))
-            cascade.run()
-            self._slopes = cascade.slopes
+        with as_evaluated(self._module), exact():
+            copy = self._placed(arena)
+            try:
+                self._cascade(arena, copy)
+            except RuntimeError as error:
+                if copy.device == home(self._module) or not short_of_memory(error):
+                    raise
+            else:
+                return
+            notes = [f"the memory of {copy.device} was too short: started again on the CPU"]
+            self._copy = Copy(self._module, arena.reach.shape, share=arena.share, notes=notes)
+            self._cascade(arena, self._copy)
+
+    def _placed(self, arena: Arena) -> Copy:
+        """The copy where it works best, the same for all threats; this one pays from here on."""
+        import torch
+
+        from modelward.threats.evasion.gradient.copy import Copy
+        from modelward.threats.evasion.gradient.device import placed
+
+        x = torch.from_numpy(np.nan_to_num(arena.reach.points[arena.standing].astype(np.float32)))
+        if self._copy is None:
+            notes: list[str] = []
+            module = placed(self._module, x, arena.share, notes)
+            self._copy = Copy(module, arena.reach.shape, notes=notes)
+        self._copy.share = arena.share
+        rows, device = slice(self._copy.batch), self._copy.device
+        target = torch.from_numpy(arena.points.target[arena.standing])
+        self._copy.tune(x[rows].to(device), target[rows].to(device))
+        return self._copy
+
+    def _cascade(self, arena: Arena, copy: Copy) -> None:
+        from modelward.threats.evasion.gradient.balls import Ball
+        from modelward.threats.evasion.gradient.cascade import Cascade
+        from modelward.threats.evasion.gradient.pool import Pool
+
+        pool = Pool(arena, copy, Ball(arena.reach, copy.device))
+        if self._pool is not None:  # what was found before memory ran out
+            pool.record, pool.settled = self._pool.record, self._pool.settled
+        self._pool = pool
+        cascade = Cascade(pool, self._preset, lambda: self._prove(pool))
+        cascade.run()
+        self._slopes = cascade.slopes
 
     def _prove(self, pool: Pool) -> bool:
         """Secure points, those that look safest first; whether the share still allows more."""
@@ -120,4 +156,5 @@ class _Hunt:
             "by": {name: names.count(name) for name in dict.fromkeys(names)},
             **(masking(self._slopes, names) if self._slopes is not None else {}),
             "margins": {"rows": numbers(rows[left]), "least": [float(m) for m in record.margin[left]]},
+            **self._pool.copy.outcome(),
         }
