@@ -1,11 +1,13 @@
 """Certified shares and CPU: the cascade beside auto_LiRPA's CROWN and alpha-CROWN.
 
-    python benchmarks/certified.py [--seeds 0,1] [--points 40] [--peer DIRECTORY]
+    python benchmarks/certified.py [--seeds 0,1] [--points 40] [--cases NAMES] [--peer DIRECTORY]
 
-Nets: a small CNN on MNIST per seed, trained on certified bounds (IBP) or on attacked inputs (PGD). The peer
-is auto_LiRPA from its repository (its release on the package index does not work with current torch):
-DIRECTORY holds the package `auto_LiRPA` and what it imports. Thorough gets the CPU seconds that the peer's
-alpha-CROWN took, or as many as --seconds says. CPU on one thread; compare within one run.
+Nets per seed: small CNNs on MNIST trained on certified bounds (IBP), on attacked inputs (PGD) or plainly, a
+CNN on scikit-learn's digits and a network of dense layers on its breast cancer table, both trained on
+attacked inputs. Points are the first of the test set that the net gets right. The peer is auto_LiRPA from its
+repository (its release on the package index does not work with current torch): DIRECTORY holds the package
+`auto_LiRPA` and what it imports. Thorough gets the CPU seconds that the peer's alpha-CROWN took, or as many
+as --seconds says. CPU on one thread; compare within one run. Intervals are Wilson's at 95 %.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from modelward.numeric.proportion import wilson
 from modelward.threats.evasion.bounds.branch import Effort
 from modelward.threats.evasion.bounds.cascade import KINDS, Cascade, Method
 from modelward.threats.evasion.bounds.enclosure import Enclosure
@@ -29,8 +32,29 @@ from modelward.threats.evasion.bounds.inputs import Source
 from modelward.threats.evasion.bounds.propagate import traced
 
 MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist.npz"
-CASES = (("certified", 0.1, 0.1, 800), ("attacked", 0.1, 0.1, 500))
 Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A net and what is asked of it."""
+
+    data: str
+    kind: str
+    eps: float
+    steps: int
+
+    def __str__(self) -> str:
+        return f"{self.data}-{self.kind}"
+
+
+CASES = (
+    Case("mnist", "certified", 0.1, 800),
+    Case("mnist", "attacked", 0.1, 500),
+    Case("mnist", "plain", 0.02, 500),
+    Case("digits", "attacked", 0.08, 500),
+    Case("cancer", "attacked", 0.05, 500),
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +66,8 @@ class Result:
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.proved:>4}/{self.of:<4}{self.seconds:>7.1f} s"
+        low, high = wilson(self.proved, self.of, 0.95)
+        return f"{self.proved:>4}/{self.of:<4} [{low:6.1%}, {high:6.1%}] {self.seconds:>7.2f} s"
 
 
 def ends(net: nn.Sequential, x: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,38 +97,74 @@ def attacked(net: nn.Module, batch: Batch, eps: float, random: torch.Generator) 
     return now.clamp(0, 1)
 
 
-def trained(kind: str, seed: int, eps: float, steps: int) -> nn.Sequential:
-    """A CNN of two convolutions and two dense layers; every step sees 128 digits."""
-    torch.manual_seed(seed)
-    with np.load(MNIST) as file:
-        x = torch.from_numpy(file["x_train"]).float().reshape(-1, 1, 28, 28) / 255
-        y = torch.from_numpy(file["y_train"]).long()
-    net = nn.Sequential(
+def examples(data: str) -> tuple[Batch, Batch]:
+    """Training and test examples, values in [0, 1]."""
+    if data == "mnist":
+        with np.load(MNIST) as file:
+            parts = [
+                (file[f"x_{part}"].reshape(-1, 1, 28, 28) / 255, file[f"y_{part}"])
+                for part in ("train", "test")
+            ]
+    else:
+        from sklearn import datasets
+
+        bunch = datasets.load_digits() if data == "digits" else datasets.load_breast_cancer()
+        x, order = bunch.data, np.random.default_rng(0).permutation(len(bunch.data))
+        x = (
+            (x - x.min(axis=0)) / np.ptp(x, axis=0).clip(1e-9)
+            if data == "cancer"
+            else x.reshape(-1, 1, 8, 8) / 16
+        )
+        parts = [(x[part], bunch.target[part]) for part in (order[: len(x) // 2], order[len(x) // 2 :])]
+    first, second = ((torch.from_numpy(x).float(), torch.from_numpy(y).long()) for x, y in parts)
+    return first, second
+
+
+def layers(data: str) -> nn.Sequential:
+    """Two convolutions and two dense layers, or three dense layers."""
+    if data == "cancer":
+        return nn.Sequential(
+            nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2)
+        )  # fmt: skip
+    if data == "digits":
+        return nn.Sequential(
+            nn.Conv2d(1, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 16, 4, 2, 1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 10),
+        )  # fmt: skip
+    return nn.Sequential(
         nn.Conv2d(1, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(),
         nn.Flatten(), nn.Linear(1568, 100), nn.ReLU(), nn.Linear(100, 10),
     )  # fmt: skip
+
+
+def trained(case: Case, seed: int) -> nn.Sequential:
+    """Every step sees 128 examples."""
+    torch.manual_seed(seed)
+    (x, y), _ = examples(case.data)
+    net = layers(case.data)
+    classes = net[-1].out_features
     optimiser, random = torch.optim.Adam(net.parameters(), 1e-3), torch.Generator().manual_seed(seed)
-    for step in range(steps):
+    for step in range(case.steps):
         part = torch.randint(len(x), (128,), generator=random)
-        batch, share = (x[part], y[part]), min(1.0, step / (0.7 * steps))
-        if kind == "attacked":
-            loss = functional.cross_entropy(net(attacked(net, batch, eps * share, random)), batch[1])
-        else:
-            low, high = ends(net, batch[0], eps * share)
-            worst = torch.where(functional.one_hot(batch[1], 10) > 0, low, high)
+        batch, share = (x[part], y[part]), min(1.0, step / (0.7 * case.steps))
+        if case.kind == "certified":
+            low, high = ends(net, batch[0], case.eps * share)
+            worst = torch.where(functional.one_hot(batch[1], classes) > 0, low, high)
             loss = (1 - share / 2) * functional.cross_entropy(net(batch[0]), batch[1])
             loss = loss + share / 2 * functional.cross_entropy(worst, batch[1])
+        else:
+            seen = attacked(net, batch, case.eps * share, random) if case.kind == "attacked" else batch[0]
+            loss = functional.cross_entropy(net(seen), batch[1])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     return net.eval()
 
 
-def held_out(net: nn.Module, points: int) -> Batch:
-    """Test digits that the net gets right."""
-    with np.load(MNIST) as file:
-        x = torch.from_numpy(file["x_test"][:points]).float().reshape(-1, 1, 28, 28) / 255
-        y = torch.from_numpy(file["y_test"][:points]).long()
+def held_out(net: nn.Module, case: Case, points: int) -> Batch:
+    """Test examples that the net gets right."""
+    _, (x, y) = examples(case.data)
+    x, y = x[:points], y[:points]
     with torch.no_grad():
         right = net(x).argmax(dim=1) == y
     return x[right], y[right]
@@ -170,8 +231,9 @@ def peer(net: nn.Sequential, batch: Batch, eps: float, method: str) -> Result:
     for part in torch.arange(len(x)).split(10):
         options = {"optimize_bound_args": {"iteration": 20, "lr_alpha": 0.1}, "conv_mode": "patches"}
         bounded = BoundedModule(net, torch.empty_like(x[part]), bound_opts=options)
-        eye = torch.eye(10)
-        rivals = [[j for j in range(10) if j != int(label)] for label in y[part]]
+        classes = net[-1].out_features
+        eye = torch.eye(classes)
+        rivals = [[j for j in range(classes) if j != int(label)] for label in y[part]]
         rows = torch.stack(
             [eye[int(label)] - eye[others] for label, others in zip(y[part], rivals, strict=True)]
         )
@@ -184,20 +246,22 @@ def peer(net: nn.Sequential, batch: Batch, eps: float, method: str) -> Result:
     return Result(proved, len(x), time.process_time() - start)
 
 
-def compare(seed: int, points: int, allowed: float, *, with_peer: bool) -> None:
-    """Print a few lines per case."""
-    for kind, radius, eps, steps in CASES:
-        net = trained(kind, seed, radius, steps)
-        batch = held_out(net, points)
-        print(f"{kind} seed {seed} eps {eps}", flush=True)
-        seconds = allowed
-        for method in ("CROWN", "CROWN-Optimized") if with_peer else ():
-            found = peer(net, batch, eps, method)
-            seconds = found.seconds
-            print(f"  auto_LiRPA {method:<16}{found}", flush=True)
-        for preset in ("quick", "standard", "thorough"):
-            found, kinds = ours(net, batch, eps, preset, seconds)
-            print(f"  modelward {preset:<17}{found}  ({kinds})", flush=True)
+def compare(case: Case, seed: int, points: int, allowed: float, *, with_peer: bool) -> None:
+    """Print a few lines."""
+    net = trained(case, seed)
+    batch = held_out(net, case, points)
+    print(f"{case} seed {seed} eps {case.eps}", flush=True)
+    seconds = allowed
+    if with_peer:
+        peer(net, (batch[0][:1], batch[1][:1]), case.eps, "CROWN")  # what it imports is not counted
+    for method in ("CROWN", "CROWN-Optimized") if with_peer else ():
+        found = peer(net, batch, case.eps, method)
+        seconds = found.seconds
+        print(f"  auto_LiRPA {method:<16}{found}", flush=True)
+    ours(net, (batch[0][:1], batch[1][:1]), case.eps, "standard")
+    for preset in ("quick", "standard", "thorough"):
+        found, kinds = ours(net, batch, case.eps, preset, seconds)
+        print(f"  modelward {preset:<17}{found}  ({kinds})", flush=True)
 
 
 def main() -> None:
@@ -206,6 +270,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--points", type=int, default=40)
+    parser.add_argument("--cases", default=",".join(map(str, CASES)))
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--seconds", type=float, default=60.0)
     args = parser.parse_args()
@@ -213,8 +278,10 @@ def main() -> None:
     if args.peer is not None:
         warnings.simplefilter("ignore")
         sys.path.insert(0, str(args.peer.resolve()))
-    for seed in map(int, args.seeds.split(",")):
-        compare(seed, args.points, args.seconds, with_peer=args.peer is not None)
+    chosen = args.cases.split(",")
+    for case in (case for case in CASES if str(case) in chosen):
+        for seed in map(int, args.seeds.split(",")):
+            compare(case, seed, args.points, args.seconds, with_peer=args.peer is not None)
 
 
 if __name__ == "__main__":
