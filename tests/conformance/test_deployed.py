@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 
 import numpy as np
 import onnx
@@ -155,14 +156,25 @@ def size(units, norm):
 
 
 def witnesses(result, folder):
-    """The saved file, one witness after the other, and how many of each check there should be."""
+    """The saved file, one witness after the other: of attacks, and of corruptions, which keep to no ball."""
     count = save_witnesses(result, folder / "store", folder / "witnesses.npz")
     stored = np.load(folder / "witnesses.npz", allow_pickle=False)
     sized = [e.outcome for run in result.checks for e in run.evidence if "sizes" in e.outcome]
     expected = sum(len(outcome["broken"]) for outcome in sized)
     assert count == expected > 0
     names = ("index", "x", "original", "label", "prediction", "norm", "eps", "check")
-    return [dict(zip(names, one, strict=True)) for one in zip(*(stored[n] for n in names), strict=True)]
+    listed = [dict(zip(names, one, strict=True)) for one in zip(*(stored[n] for n in names), strict=True)]
+    damaged = [one for one in listed if one["check"] == "evasion.corruption"]
+    return [one for one in listed if one["check"] != "evasion.corruption"], damaged
+
+
+def require_wrong(one, asked, x, y):
+    """The file gets the plain row right and the changed one wrong, as the witness says it does."""
+    row = one["index"]
+    assert np.array_equal(one["original"], x[row])
+    assert one["x"].dtype == x.dtype
+    assert asked(x[row][None])[0].argmax() == one["label"] == y[row]
+    assert asked(one["x"][None])[0].argmax() == one["prediction"] != y[row]
 
 
 @pytest.mark.parametrize("norm", RADII)
@@ -180,20 +192,18 @@ def test_a_network_in_a_file_gets_every_witness_wrong(tmp_path, norm):
         store=tmp_path / "store",
     )
     result = modelward.audit(path, tmp_path / "test.npz", options)
-    found = witnesses(result, tmp_path)
+    found, damaged = witnesses(result, tmp_path)
     assert not [finding for finding in result.findings if finding.rule == "evasion.contradiction"]
     assert {one["check"] for one in found} >= {"evasion.gradient"}
+    assert {one["norm"] for one in damaged} >= {"shot noise", "shifts"}
+    for one in (*found, *damaged):
+        require_wrong(one, partial(answers, path), x, y)
     for one in found:
         row = one["index"]
-        assert np.array_equal(one["original"], x[row])
-        assert one["label"] == y[row]
-        assert one["x"].dtype == np.float32
         assert one["x"].min() >= 0
         assert one["x"].max() <= 1
         assert 0 < size(one["x"].astype(np.float64) - x[row].astype(np.float64), norm) <= one["eps"]
         assert one["norm"] == norm
-        assert answers(path, x[row][None])[0].argmax() == y[row]
-        assert answers(path, one["x"][None])[0].argmax() == one["prediction"] != y[row]
 
 
 FOREST = (forest, "forest.onnx", answers)
@@ -221,17 +231,17 @@ def test_trees_in_a_file_get_every_witness_wrong(tmp_path, norm, kind):
         store=tmp_path / "store",
     )
     result = modelward.audit(path, tmp_path / "test.csv", options)
-    found = witnesses(result, tmp_path)
+    found, damaged = witnesses(result, tmp_path)
     assert not [finding for finding in result.findings if finding.rule == "evasion.contradiction"]
     assert {one["check"] for one in found} >= {"evasion.trees"}
+    assert {one["norm"] for one in damaged} >= {"noise"}
     low, high = x.min(axis=0), x.max(axis=0)
+    for one in (*found, *damaged):
+        require_wrong(one, partial(asked, path), x, y)
     for one in found:
         row = one["index"]
-        assert np.array_equal(one["original"], x[row])
         assert one["x"][0] == x[row, 0]
         assert one["x"][1] == round(one["x"][1])
         assert (one["x"] >= low).all()
         assert (one["x"] <= high).all()
         assert 0 < size((one["x"] - x[row]) / (high - low), norm) <= one["eps"]
-        assert asked(path, x[row][None])[0].argmax() == one["label"] == y[row]
-        assert asked(path, one["x"][None])[0].argmax() == one["prediction"] != y[row]

@@ -51,6 +51,8 @@ class _Found:
 def exhibits(result: AuditResult, store: Path, count: int) -> tuple[Exhibit, ...]:
     """The witnesses with the smallest changes: norms in turn, within a norm one per label first.
 
+    All corruptions without an attacker take turns as if they were one norm, and so do all motions.
+
     Args:
         result: the audit.
         store: the ledger's folder, where the arrays are.
@@ -64,7 +66,7 @@ def exhibits(result: AuditResult, store: Path, count: int) -> tuple[Exhibit, ...
     labels = _labels(all_evidence)
     per_norm: dict[str, dict[int, _Found]] = {}
     for evidence in all_evidence:
-        best = per_norm.setdefault(str(evidence.parameters.get("norm")), {})
+        best = per_norm.setdefault(_kind(evidence), {})
         for found in _witnesses(evidence, labels):
             if found.row not in best or found.size < best[found.row].size:
                 best[found.row] = found
@@ -72,6 +74,12 @@ def exhibits(result: AuditResult, store: Path, count: int) -> tuple[Exhibit, ...
     turns = chain.from_iterable(zip_longest(*ranked))
     chosen = [found for found in turns if found is not None][:count]
     return tuple(_exhibit(found, blobs.get(found.evidence.attachments["witnesses"])) for found in chosen)
+
+
+def _kind(evidence: Evidence) -> str:
+    """What its witnesses take turns as."""
+    others = [name for name in ("corruption", "motion") if name in evidence.parameters]
+    return others[0] if others else str(evidence.parameters.get("norm"))
 
 
 def _labels(evidence: list[Evidence]) -> dict[int, str]:
@@ -155,7 +163,7 @@ def _row(
     scale = arrays["scale"].reshape(-1).astype(np.float64) if "scale" in arrays else np.zeros(len(before))
     cells = []
     for j in differs.tolist():
-        known = bool(scale[j] > 0) and not texts[j]
+        known = bool(scale[j] > 0) and not texts[j] and bool(np.isfinite(after[j] - before[j]))
         cells.append(
             Cell(
                 column=str(names[j]),

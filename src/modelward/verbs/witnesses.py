@@ -27,6 +27,7 @@ def save_witnesses(result: AuditResult, store: Path, path: Path) -> int:
 
     Arrays, one entry per witness: ``index`` (row of the data file), ``x`` (the changed input), ``original``
     (the unmodified one), ``label`` and ``prediction`` (index into ``classes``), ``norm``, ``eps``, ``check``;
+    for corruptions and motions ``norm`` and ``eps`` are the name and the largest severity or motion;
     for texts ``changed``, a JSON list of the spans of ``x`` that differ; and to read them ``classes``, for
     tables ``columns`` and ``categories`` (a JSON list of texts per column). Where witnesses of one run have
     several shapes, no array holds them all: each shape then has arrays of its own, named by its first check,

@@ -217,4 +217,5 @@ def room():
         run=run,
         witnesses=witnesses,
         evidence=evidence,
+        store=Store,
     )

@@ -203,30 +203,9 @@ class Arena:
         return self._prediction[index]
 
     def witnesses(self) -> dict[str, NDArray[np.generic]]:
-        """Row numbers in the file, inputs, what the model took them for, and what is needed to read them.
-
-        Returns:
-            ``index`` (m,) int64 row numbers; ``x`` and ``original`` (m, *shape), the changed and the plain
-            input; ``label`` and ``prediction`` (m,) int64 index into ``classes``, the prediction -1 where the
-            model answered NaN, raised, or chose a class without a label; ``classes`` (k,) texts; ``scale``
-            (*shape) float64 the size of one unit of eps; for tables ``columns`` (d,) names and ``categories``
-            (d,) JSON lists of the texts that the codes stand for.
-        """
-        names = {label: i for i, label in enumerate(self.points.data.labels)}
-        classes = [names.get(name, -1) for name in self.points.model.outputs.classes]
-        labels = np.array([*classes, -1], np.int64)
-        broken, columns = self.broken, self.points.data.columns
-        return {
-            "index": self.points.data.rows[broken],
-            "x": self._witness[broken],
-            "prediction": labels[self._prediction[broken]],
-            "original": self.points.data.x[broken],
-            "label": self.points.data.y[broken] if self.points.data.y is not None else broken,
-            "classes": np.array(self.points.data.labels, dtype=np.str_),
-            "scale": np.broadcast_to(self.points.data.box.scale, self.reach.shape).astype(np.float64),
-            "columns": np.array([column.name for column in columns], dtype=np.str_),
-            "categories": np.array([json.dumps(column.categories) for column in columns], dtype=np.str_),
-        }
+        """The witnesses in the order of `broken`, as `stored` describes them."""
+        broken = self.broken
+        return stored(self.points, broken, self._witness[broken], self._prediction[broken])
 
     def _keep(self, x: NDArray[np.generic], index: IntArray, decision: IntArray) -> None:
         index, first = np.unique(index, return_index=True)
@@ -247,6 +226,40 @@ class Arena:
         answers, own = each_alone(self.points.model, x, lambda: self.share.take(queries=1))
         answers[own:] = self.points.scores[index[own:]]
         return answers
+
+
+def stored(
+    points: Points, index: IntArray, x: NDArray[np.generic], decision: IntArray
+) -> dict[str, NDArray[np.generic]]:
+    """Row numbers in the file, inputs, what the model took them for, and what is needed to read them.
+
+    Args:
+        points: what the witnesses were made of.
+        index: (m,) positions of the points.
+        x: (m, *shape) the witness of each.
+        decision: (m,) score column that the model chose, -1 for none.
+
+    Returns:
+        ``index`` (m,) int64 row numbers; ``x`` and ``original`` (m, *shape), the changed and the plain
+        input; ``label`` and ``prediction`` (m,) int64 index into ``classes``, the prediction -1 where the
+        model answered NaN, raised, or chose a class without a label; ``classes`` (k,) texts; ``scale``
+        (*shape) float64 the size of one unit of eps; for tables ``columns`` (d,) names and ``categories``
+        (d,) JSON lists of the texts that the codes stand for.
+    """
+    data = points.data
+    names = {label: i for i, label in enumerate(data.labels)}
+    labels = np.array([*(names.get(name, -1) for name in points.model.outputs.classes), -1], np.int64)
+    return {
+        "index": data.rows[index],
+        "x": x,
+        "prediction": labels[decision],
+        "original": data.x[index],
+        "label": data.y[index] if data.y is not None else index,
+        "classes": np.array(data.labels, dtype=np.str_),
+        "scale": np.broadcast_to(data.box.scale, data.x.shape[1:]).astype(np.float64),
+        "columns": np.array([column.name for column in data.columns], dtype=np.str_),
+        "categories": np.array([json.dumps(column.categories) for column in data.columns], dtype=np.str_),
+    }
 
 
 def arenas(points: Points, settings: Settings, *, budget: Meter, seed: int) -> Iterator[Arena]:

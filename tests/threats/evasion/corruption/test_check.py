@@ -20,15 +20,15 @@ from modelward.threats.evasion.threat import Threat
 
 
 @pytest.fixture
-def measure():
+def measure(room):
     def run(model, points, *, budget=None, seed=7, **settings):
         meter = Meter(budget or Budget())
-        subjects = Subjects(model=model, data=points, attachments=None)
+        subjects = Subjects(model=model, data=points, attachments=(store := room.store()))
         check = CorruptionCheck(Settings(**settings))
         assert check.declines(subjects) is None
         found = list(check.run(subjects, budget=meter, seed=seed))
         named = {i.parameters.get("corruption", i.parameters.get("motion")): i for i in found}
-        return SimpleNamespace(evidence=found, meter=meter, named=named)
+        return SimpleNamespace(evidence=found, meter=meter, named=named, kept=store.kept)
 
     return run
 

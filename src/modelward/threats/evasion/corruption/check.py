@@ -13,6 +13,7 @@ from modelward.numeric.types import FloatArray
 from modelward.threats.asking import each_alone, right
 from modelward.threats.evasion.arena import examine, opened, trouble
 from modelward.threats.evasion.attack import examined, numbers
+from modelward.threats.evasion.corruption.kept import Kept
 from modelward.threats.evasion.corruption.motions import moved
 from modelward.threats.evasion.corruption.pictures import PICTURES, corrupt
 from modelward.threats.evasion.corruption.tables import TABLES, spoil
@@ -85,7 +86,7 @@ class CorruptionCheck:
     """Every corruption at five severities, then the worst of a grid of motions."""
 
     id = "evasion.corruption"
-    version = 1
+    version = 2
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -106,25 +107,30 @@ class CorruptionCheck:
         for part, name in enumerate(jobs):
             share = Share(budget, part=part, of=len(jobs))
             outcome: dict[str, JSON] = {"rows": [], "correct": []}
+            attachments: dict[str, str] = {}
             if points is not None:
-                asking = _Asking(points, reach(points.data, Threat("linf", 1.0)), share)
+                kept = Kept(points)
+                asking = _Asking(points, reach(points.data, Threat("linf", 1.0)), share, kept)
                 child = child_seed(seed, name)
                 told = (
                     asking.worst(MOTIONS[name], self._settings.preset, child)
                     if name in MOTIONS
                     else asking.severities(name, child)
                 )
-                outcome = {**examined(points), **told}
+                outcome = {**examined(points), **told, **kept.outcome()}
+                if len(kept.index):
+                    attachments["witnesses"] = subjects.attachments.put(kept.arrays())
             yield Evidence(
                 check=self.id,
                 version=self.version,
-                parameters=self._parameters(name, image=image),
+                parameters={**self._parameters(name, image=image), "box": {**data.box.describe()}},
                 n=0 if points is None else len(points.correct),
                 seed=seed,
                 outcome=outcome,
                 unit="points answered right",
                 cost=budget.lap(),
                 subjects=subjects.digests(),
+                attachments=attachments,
                 cut=share.cut if points is not None else budget.cut,
             )
             if budget.cut is not None:
@@ -136,9 +142,12 @@ class CorruptionCheck:
         if name in MOTIONS:
             motion, grid = MOTIONS[name], _GRID[self._settings.preset]
             asked: dict[str, JSON] = {"turns": grid[0], "shifts": grid[1], "random": _RANDOM}
-            return {**common, "motion": name, "degrees": motion.degrees, "shift": motion.shift, "grid": asked}
+            limits: dict[str, JSON] = {"degrees": motion.degrees, "shift": motion.shift, "grid": asked}
+            size: dict[str, JSON] = {"norm": name, "eps": 1.0, "unit": "times the largest"}
+            return {**common, **size, "motion": name, **limits}
         levels = (PICTURES if image else TABLES)[name][1]
-        return {**common, "corruption": name, "levels": [float(level) for level in levels]}
+        size = {"norm": name, "eps": float(SEVERITIES), "unit": "levels of severity"}
+        return {**common, **size, "corruption": name, "levels": [float(level) for level in levels]}
 
 
 @final
@@ -147,6 +156,7 @@ class _Asking:
     points: Points
     reach: Reach
     share: Share
+    kept: Kept
 
     def severities(self, name: str, seed: int) -> dict[str, JSON]:
         """Points answered right per severity, as far as the budget reaches; the same draws for each."""
@@ -163,34 +173,37 @@ class _Asking:
         grid = motion.grid(preset, seed)
         standing = self.points.correct.copy()
         tried, found = np.zeros(len(standing), np.bool_), dict[int, FloatArray]()
+        limits = np.array([motion.degrees or np.inf, *[motion.shift or np.inf] * 2])
         for start in range(0, len(grid), _TOGETHER):
             few = grid[start : start + _TOGETHER]
             for group in self._groups(np.flatnonzero(standing), len(few)):
-                wrong = self._wrong(group, few)
-                if wrong is None:
+                x = self._moved(group, few)
+                answers = self._ask(x)
+                if answers is None:
                     return self._motions(tried, found)
                 tried[group] = True
-                for row in np.flatnonzero(wrong.any(axis=1)):
-                    found[int(group[row])] = few[wrong[row].argmax()]
-                standing[group[wrong.any(axis=1)]] = False
+                wrong = ~right(answers, np.repeat(self.points.target[group], len(few))).reshape(
+                    len(group), -1
+                )
+                fell = np.flatnonzero(wrong.any(axis=1))
+                first = wrong[fell].argmax(axis=1)
+                at, chosen = fell * len(few) + first, few[first]
+                found |= zip(group[fell].tolist(), chosen, strict=True)
+                self.kept.keep(group[fell], x[at], answers[at], (np.abs(chosen) / limits).max(axis=1))
+                standing[group[fell]] = False
         return self._motions(tried, found)
 
-    def _wrong(self, group: IntArray, few: FloatArray) -> BoolArray | None:
-        """(m, k) whether each point is answered wrong after each motion; null when the budget refused."""
+    def _moved(self, group: IntArray, few: FloatArray) -> NDArray[np.generic]:
+        """(m * k, *shape) each point after each motion."""
         x = np.repeat(self._planes(group), len(few), axis=0)
         motions = np.tile(few, (len(group), 1))
         shift = motions[:, 1:] * np.array(x.shape[2:])
-        answers = self._ask(self._samples(moved(x, degrees=motions[:, 0], shift=shift)))
-        if answers is None:
-            return None
-        return ~right(answers, np.repeat(self.points.target[group], len(few))).reshape(len(group), -1)
+        return self._samples(moved(x, degrees=motions[:, 0], shift=shift))
 
     def _motions(self, tried: BoolArray, found: dict[int, FloatArray]) -> dict[str, JSON]:
-        rows, broken = self.points.data.rows, sorted(found)
         return {
-            "attacked": numbers(rows[self.points.correct & tried]),
-            "broken": numbers(rows[broken]),
-            "motions": [[float(value) for value in found[i]] for i in broken],
+            "attacked": numbers(self.points.data.rows[self.points.correct & tried]),
+            "motions": [[float(value) for value in found[i]] for i in sorted(found)],
         }
 
     def _corrupted(self, name: str, index: IntArray, severity: int, seed: int) -> NDArray[np.generic]:
@@ -225,11 +238,17 @@ class _Asking:
     def _stay(self, name: str, severity: int, seed: int) -> BoolArray | None:
         """(n,) whether corrupted points are answered right; null where the budget does not cover them all."""
         stays = np.zeros(len(self.points.correct), np.bool_)
+        fallen = []
         for group in self._groups(np.arange(len(stays)), 1):
-            answers = self._ask(self._corrupted(name, group, severity, seed))
+            x = self._corrupted(name, group, severity, seed)
+            answers = self._ask(x)
             if answers is None:
                 return None
             stays[group] = right(answers, self.points.target[group])
+            fell = self.points.correct[group] & ~stays[group]
+            fallen.append((group[fell], x[fell], answers[fell]))
+        for index, x, answers in fallen:  # of severities that all points were asked at
+            self.kept.keep(index, x, answers, np.full(len(index), severity))
         return stays
 
     def _ask(self, x: NDArray[np.generic]) -> FloatArray | None:
