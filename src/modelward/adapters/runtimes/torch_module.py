@@ -27,7 +27,7 @@ _BATCH = 1024
 
 @final
 class TorchRuntime:
-    """A module in evaluation mode on the CPU.
+    """A module in evaluation mode, on the device where it is.
 
     Attributes:
         module: (n, *shape) float32 -> (n, k) or (n, 1) or (n,); for texts it is given a list of n str, and
@@ -52,10 +52,13 @@ class TorchRuntime:
         numbers = x if texts else as_numbers(x, np.float32)
         if x.ndim == 0:
             raise ModelRaised("the model takes a batch of samples, not a single number")
+        weight = next(self.module.parameters(), None)
+        device = torch.device("cpu") if weight is None else weight.device
         for start in range(0, max(1, len(x)), _BATCH):
             part = np.array(numbers[start : start + _BATCH])
             with torch.no_grad():
-                answers.append(self.module(part.tolist() if texts else torch.from_numpy(part)).numpy())
+                answer = self.module(part.tolist() if texts else torch.from_numpy(part).to(device))
+                answers.append(answer.cpu().numpy())
         return np.concatenate(answers)
 
 

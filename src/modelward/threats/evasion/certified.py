@@ -211,6 +211,9 @@ def _prover(subjects: Subjects) -> Prover:
     if model is None:
         raise AssertionError("the engine runs this check only on models with gradients")
     module = model.module()
+    away = {part.device.type for part in module.parameters()} - {"cpu"}
+    if away:  # another device rounds in its own way, about which these bounds say nothing
+        raise OperatorUnsupported(f"the model is on {min(away)}, and bounds hold for models on the CPU alone")
     return Prover(module, traced(module), model.tolerance)
 
 

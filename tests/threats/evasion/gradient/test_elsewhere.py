@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from modelward.adapters.runtimes.torch_module import TorchRuntime
 from modelward.core.budget import Budget, Meter
+from modelward.core.check import Settings, Subjects
 from modelward.threats.evasion.arena import Arena, Points
+from modelward.threats.evasion.certified import CertifiedCheck
 from modelward.threats.evasion.gradient import copy as gradient_copy
 from modelward.threats.evasion.gradient import device
 from modelward.threats.evasion.gradient.apgd import Apgd
@@ -22,6 +25,8 @@ from modelward.threats.evasion.gradient.pool import Pool, Task
 from modelward.threats.evasion.gradient.sparse import Swaps, Windows
 from modelward.threats.evasion.gradient.squares import SquareSearch
 from modelward.threats.evasion.gradient.surrogate import Borrowed, fitted
+from modelward.threats.evasion.harden.methods import Training
+from modelward.threats.evasion.harden.training import TrainingControl
 from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.threat import Threat
 
@@ -219,3 +224,54 @@ def test_the_device_that_is_not_there_refuses_what_cuda_refuses(elsewhere):
             mixed()
     assert torch.equal(far[torch.tensor([2, 0])].cpu(), far.cpu()[[2, 0]])  # an index may be near, as on CUDA
     assert (far + 1.0).device == (far * torch.tensor(2.0)).device == elsewhere
+
+
+class Moved:
+    """A live module on another device, with the runtime that answers for it."""
+
+    tolerance = 0.0
+
+    def __init__(self, module, room):
+        self.runtime = TorchRuntime(module)
+        like = room.torch(image_net(), 4)
+        self.subject, self.outputs = like.subject, like.outputs
+
+    def scores(self, x):
+        return self.runtime.raw(x).astype(np.float64)
+
+    def module(self):
+        return self.runtime.module
+
+
+def test_a_live_module_elsewhere_answers_is_attacked_there_and_is_not_bounded(room, elsewhere):
+    model = Moved(image_net().to(elsewhere), room)
+    assert device.home(model.module()) == elsewhere
+    np.testing.assert_array_equal(model.scores(images()), room.torch(image_net(), 4).scores(images()))
+    result = room.run(
+        "gradient",
+        model,
+        room.data(images(), [0] * 8, classes=4),
+        norms=("linf",),
+        eps=(0.2,),
+        preset="quick",
+    )
+    here = room.run(
+        "gradient", room.torch(image_net(), 4), room.data(images(), [0] * 8, classes=4),
+        norms=("linf",), eps=(0.2,), preset="quick",
+    )  # fmt: skip
+    assert result.first.outcome["broken"] == here.first.outcome["broken"] != []
+    assert "certified" not in result.first.outcome
+    subjects = Subjects(model=model, data=room.data(images(), [0] * 8, classes=4), attachments=None)
+    assert "on meta, and bounds hold" in CertifiedCheck(Settings()).declines(subjects)
+
+
+def test_a_module_elsewhere_is_trained_here(room, elsewhere):
+    module = image_net().to(elsewhere)
+    points = room.data(images(40), [0, 1, 2, 3] * 10, classes=4)
+    subjects = Subjects(model=Moved(module, room), data=points, train=points, attachments=None)
+    control = TrainingControl(Training(method="pgd", eps=0.1, epochs=1, steps=1, batch=8))
+    trained = control.apply(subjects, budget=Meter(Budget()), seed=1).model
+    assert device.home(trained).type == "cpu"
+    assert device.home(module) == elsewhere
+    weights = zip(trained.parameters(), module.parameters(), strict=True)
+    assert all(not torch.equal(new, old.cpu()) for new, old in weights)

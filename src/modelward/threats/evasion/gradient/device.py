@@ -183,10 +183,11 @@ def convolutions(module: nn.Module) -> int:
 
 
 def _graph(work: Callable[[], Seen]) -> Callable[[], Seen]:
-    """A CUDA graph of some work on fixed tensors.
+    """A CUDA graph of some work on fixed tensors, on the current device.
 
-    The first runs are on a stream of their own, as torch asks for whole steps that are recorded (torch 2.13,
-    "CUDA semantics", section "Whole-network capture").
+    All runs are on a stream of their own, the first ones to let libraries prepare themselves (torch 2.13,
+    "CUDA semantics", section "Whole-network capture"). The stream that torch would choose belongs to the device
+    of the first graph ever recorded.
     """
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no types
     aside.wait_stream(torch.cuda.current_stream())
@@ -195,7 +196,7 @@ def _graph(work: Callable[[], Seen]) -> Callable[[], Seen]:
             work()
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=aside):
         seen = work()
 
     def play() -> Seen:

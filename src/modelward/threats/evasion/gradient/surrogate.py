@@ -94,7 +94,8 @@ def _fit(x: Tensor, answers: Tensor, random: torch.Generator) -> nn.Module:
     wanted = answers - answers.mean(dim=1, keepdim=True)
     wanted = wanted / wanted.std().clamp_min(1e-12)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=random)))
+        # torch.manual_seed would seed the generators of devices too, which nothing puts back.
+        torch.default_generator.manual_seed(int(torch.randint(2**31, (1,), generator=random)))
         net = nn.Sequential(
             nn.Flatten(), nn.Linear(inputs, _WIDTH), nn.Tanh(), nn.Linear(_WIDTH, answers.shape[1])
         )

@@ -86,7 +86,7 @@ class TrainingControl:
         if reason is not None or model is None or train is None or subjects.model is None:
             raise ShapeMismatch(f"the model cannot be trained: {reason}")
         threads, limit = _threads(), _plain(budget.limit)
-        module = copy.deepcopy(model.module())
+        module = copy.deepcopy(model.module()).cpu()  # where a training repeats bit by bit
         identity = digest(
             {
                 "training": _plain(self._training),
