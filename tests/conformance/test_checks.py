@@ -29,7 +29,7 @@ UNSUPPORTED = {
     "evasion.profiles": ["equal ratings"],
     "leakage.membership": ["unknown label", "same rows", "texts"],
     "bias.groups": ["unknown label", "texts"],
-    "robustness.inputs": ["no probe", "texts"],
+    "robustness.inputs": ["no probe"],
     "opacity.importance": ["unknown label", "texts"],
     "evasion.text": ["numbers"],
 }

@@ -79,6 +79,16 @@ def make_data(x, y=None, *, labels=("0", "1"), columns=(), groups=(), name="data
     )
 
 
+def make_texts(x):
+    x = np.asarray(x, dtype=object)
+    zero = np.zeros(())
+    return Dataset(
+        subject=Subject(kind="dataset", name="texts", digest=digest(np.array([*map(repr, x)]))),
+        x=x, y=None, labels=(), rows=np.arange(len(x)), total=len(x),
+        box=Box(lower=zero, upper=zero, scale=zero + 1, unit="edits", source="the kind of data"),
+    )  # fmt: skip
+
+
 def two(share):
     """Probabilities of two classes from that of the second."""
     share = np.asarray(share, np.float64)
@@ -122,6 +132,7 @@ def lab():
         model=FakeModel,
         probed=FakeProbeModel,
         data=make_data,
+        texts=make_texts,
         subjects=subjects_of,
         run=run,
         two=two,

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import modelward
-from modelward.errors import ColumnMissing, ShapeMismatch
+from modelward.cli.audit import _floors
+from modelward.core.check import Similarity
+from modelward.errors import ColumnMissing, ConfigInvalid, ShapeMismatch
 from modelward.threats.evasion.text.threat import TextThreat
 from modelward.verbs.config import read_config
 from modelward.verbs.witnesses import save_witnesses
@@ -116,3 +118,64 @@ def test_configuration(messages, tmp_path):
     )
     plan = read_config(tmp_path / "modelward.toml")
     assert (plan.options.text, plan.options.vectors) == ("message", str(tmp_path / "v.txt"))
+
+
+def test_floors_of_similarity_bound_the_attack_and_are_in_the_claim(options, messages):
+    """A floor of 1 admits no change at all, and one of 0 admits what the default refuses."""
+    runs = []
+    for floors in ({"levenshtein": 1.0}, {}, {"trigrams": 0.99}):
+        chosen = options(
+            label="kind", text="message", checks=("evasion.text",), similarity=Similarity(**floors)
+        )
+        runs.append(modelward.audit(keyword, str(messages), chosen))
+    claims = [next(claim for claim in run.claims if claim.id == "robust-accuracy") for run in runs]
+    assert [claim.bracket.upper for claim in claims] == [1.0, 0.5, 1.0]
+    assert [claim.scope["box"]["similarity"]["levenshtein"] for claim in claims] == [1.0, 0.8, 0.8]
+    assert len({run.run for run in runs}) == 3
+    assert "--similarity levenshtein=1.0" in runs[0].command
+    assert "--similarity" not in runs[1].command
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.1, float("nan"), float("inf")])
+def test_floors_out_of_range_are_refused(options, messages, floor):
+    chosen = options(label="kind", text="message", similarity=Similarity(trigrams=floor))
+    with pytest.raises(ConfigInvalid, match=r"similarity trigrams is .*, and must be from 0 to 1"):
+        modelward.audit(keyword, str(messages), chosen)
+
+
+def test_floors_mean_nothing_where_there_are_no_texts(options):
+    x = np.linspace(0, 1, 20).reshape(10, 2)
+    chosen = options(similarity=Similarity(cosine=0.9), classes=())
+    with pytest.raises(ConfigInvalid, match="asked of changed texts, and data holds none"):
+        modelward.audit(lambda x: np.column_stack([1 - x[:, 0], x[:, 0]]), (x, np.arange(10) % 2), chosen)
+
+
+def test_floors_from_a_file_and_from_the_command_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "modelward.toml").write_text(
+        '[data]\npath = "m.csv"\ntext = "message"\n[audit.similarity]\nlevenshtein = 0.9\ntrigrams = 0.6\n'
+    )
+    plan = read_config(tmp_path / "modelward.toml")
+    assert plan.options.similarity == Similarity(levenshtein=0.9, trigrams=0.6)
+    # A flag replaces what it names and keeps the rest.
+    assert _floors("trigrams=0.7, cosine = 0.8", plan.options.similarity) == Similarity(
+        levenshtein=0.9, trigrams=0.7, cosine=0.8
+    )
+    assert _floors(None, plan.options.similarity) is None
+    for text in ("0.9", "levenshtein", "levenshtein=", "leven=0.9", "cosine=high", "cosine=0.8,,"):
+        with pytest.raises(ConfigInvalid, match="give name=number, the name one of levenshtein"):
+            _floors(text, Similarity())
+    (tmp_path / "bad.toml").write_text("[audit.similarity]\nlevenstein = 0.9\n")
+    with pytest.raises(ConfigInvalid, match="levenshtein"):
+        read_config(tmp_path / "bad.toml")
+
+
+def test_odd_texts_are_sent_and_the_baseline_can_be_met(options, messages):
+    """The built-in policy asks for `robustness`: models of texts are no longer left without an answer."""
+    chosen = options(label="kind", text="message", checks=("robustness",))
+    result = modelward.audit(keyword, str(messages), chosen)
+    (claim,) = [claim for claim in result.claims if claim.id == "input-faults"]
+    assert claim.n > 15
+    assert [run.state for run in result.checks] == ["finished"]
+    probes = {probe["case"]: probe for probe in result.checks[0].evidence[0].outcome["probes"]}
+    assert probes["empty texts"]["answer"] == "answered"
+    assert probes["numbers"]["answer"] == "raised"

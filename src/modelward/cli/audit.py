@@ -14,6 +14,7 @@ from modelward.errors import ConfigInvalid
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from modelward.core.check import Similarity
     from modelward.verbs.options import AuditOptions
 
 
@@ -27,6 +28,7 @@ class Flags(TypedDict):
     norm: str | None
     eps: str | None
     preset: str | None
+    similarity: str | None
     bounds: str | None
     label: str | None
     text: str | None
@@ -76,6 +78,10 @@ _HELP = "`modelward audit --help` shows every flag with an example."
     "--preset",
     help="How hard attacks and proofs try: quick (a first look), standard (at least AutoAttack's methods) or "
     "thorough (adds branch and bound; many times as long).  [default: standard]",
+)
+@click.option(
+    "--similarity",
+    help="What a changed text must keep, like levenshtein=0.9,cosine=0.8; see docs/checks.md.",
 )
 @click.option("--bounds", help="The box of inputs, like 0,1.  [default: inferred]")
 @click.option("--label", help="Label column of a table.")
@@ -161,6 +167,7 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path | None, str | None, A
         "norm": _words(flags["norm"]),
         "eps": _numbers("--eps", flags["eps"]),
         "preset": flags["preset"],
+        "similarity": _floors(flags["similarity"], options.similarity),
         "limit": flags["limit"],
         "budget": flags["budget"],
         "seed": flags["seed"],
@@ -175,6 +182,23 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path | None, str | None, A
     outputs = ("logits", "probabilities", "labels", "logit", "probability")
     _require_known("--outputs", (options.outputs,) if options.outputs else (), outputs)
     return model, data if flags["data"] is None else flags["data"], options
+
+
+def _floors(text: str | None, known: Similarity) -> Similarity | None:
+    """What is stated replaces what the configuration says, floor by floor."""
+    if text is None:
+        return None
+    floors = known
+    for word in text.split(","):
+        name, _, number = (part.strip() for part in word.partition("="))
+        try:
+            floors = msgspec.structs.replace(floors, **{name: float(number)})
+        except (ValueError, TypeError) as error:
+            names = ", ".join(known.__struct_fields__)
+            raise ConfigInvalid(
+                f"--similarity {word!r}: give name=number, the name one of {names}", advice=_HELP
+            ) from error
+    return floors
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:

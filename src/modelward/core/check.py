@@ -35,6 +35,23 @@ Need: TypeAlias = Literal[
 ]
 
 
+class Similarity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How alike a changed text must be to its original; each in [0, 1], larger is stricter.
+
+        Similarity(levenshtein=0.9, cosine=0.8)
+
+    Attributes:
+        levenshtein: smallest normalised similarity, 1 - edits / length of the longer text.
+        trigrams: smallest share of common character trigrams.
+        cosine: smallest cosine between a word and what replaces it (Jin et al. 2020, "TextFooler", arXiv
+            1907.11932v6).
+    """
+
+    levenshtein: float = 0.8
+    trigrams: float = 0.5
+    cosine: float = 0.7
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the user may choose about the checks; part of a run's identity.
 
@@ -44,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             area), each above 0; empty means the default for the kind of data.
         limit: at most this many points are attacked and certified.
         preset: how hard attacks and proofs try.
+        similarity: what a changed text must keep.
         confidence: coverage of every interval, in (0, 1).
     """
 
@@ -51,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     eps: tuple[float, ...] = ()
     limit: int = 200
     preset: Preset = "standard"
+    similarity: Similarity = Similarity()
     confidence: float = 0.95
 
 

@@ -16,7 +16,7 @@ from modelward.adapters.opening import ModelOptions, open_file, open_live
 from modelward.adapters.outputs import OutputOptions
 from modelward.core.budget import Budget, parse_budget
 from modelward.core.catalogue import CLAIMS, check_entry, load_judge
-from modelward.core.check import Settings, Subjects
+from modelward.core.check import Settings, Similarity, Subjects
 from modelward.core.data import Dataset
 from modelward.core.finding import Finding, severity_rank
 from modelward.core.policy import BASELINE, Policy, judge_policy, validate
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _CLASSIFIERS: Final = (
     "train", "label", "text", "vectors", "sensitive", "immutable", "bounds", "constraints", "outputs",
-    "classes", "norm", "eps", "limit",
+    "classes", "norm", "eps", "similarity", "limit",
 )  # fmt: skip
 """Options that no check of recommenders looks at."""
 
@@ -161,12 +161,20 @@ def command_line(model: object, data: object | None, options: AuditOptions) -> s
         ("--norm", ",".join(options.norm)),
         ("--eps", ",".join(repr(e) for e in options.eps)),
         ("--preset", options.preset),
+        ("--similarity", _floors(options.similarity)),
         ("--limit", str(options.limit)),
         ("--budget", options.budget),
         ("--seed", str(options.seed)),
     ):
         words += [flag, value] if value else []
     return shlex.join(words)
+
+
+def _floors(similarity: Similarity) -> str:
+    """What differs from the usual, as the flag has it."""
+    usual = Similarity()
+    stated = [name for name in usual.__struct_fields__ if getattr(similarity, name) != getattr(usual, name)]
+    return ",".join(f"{name}={getattr(similarity, name)!r}" for name in stated)
 
 
 def _asserted(subjects: Subjects) -> bool:
@@ -190,9 +198,13 @@ def _settings(options: AuditOptions) -> tuple[Settings, Budget, Policy]:
         )
     if "patch" in options.norm and any(eps > 1 for eps in options.eps):
         raise ConfigInvalid("an eps of a patch is a share of the image's area, and must be at most 1")
+    for name, floor in msgspec.structs.asdict(options.similarity).items():
+        if not 0 <= floor <= 1:
+            raise ConfigInvalid(f"the similarity {name} is {floor}, and must be from 0 to 1")
     # Said twice, a norm or an eps is still one question.
     norms, eps = tuple(dict.fromkeys(options.norm)), tuple(dict.fromkeys(options.eps))
     settings = Settings(norms=norms, eps=eps, limit=options.limit, preset=options.preset)
+    settings = msgspec.structs.replace(settings, similarity=options.similarity)
     budget = parse_budget(options.budget) if options.budget else Budget()
     policy = options.policy or BASELINE
     validate(policy, [entry.id for entry in CLAIMS])
@@ -246,6 +258,10 @@ def open_subjects(
         raise ConfigInvalid(
             f"word vectors were given, and {opened.data.subject.name} was opened without the texts for them",
             advice="Name the column of texts with --text, or leave --vectors out.",
+        )
+    if options.similarity != Similarity() and opened.data is not None and not opened.data.textual:
+        raise ConfigInvalid(
+            f"a similarity is asked of changed texts, and {opened.data.subject.name} holds none"
         )
     subjects = Subjects(
         artifact=artifact,

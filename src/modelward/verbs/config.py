@@ -13,7 +13,7 @@ import msgspec
 
 from modelward.adapters.data.options import Constraints
 from modelward.adapters.outputs import Statement
-from modelward.core.check import Norm, Preset
+from modelward.core.check import Norm, Preset, Similarity
 from modelward.core.policy import Policy, Threshold
 from modelward.errors import ConfigInvalid, FileMissing, PolicyInvalid
 from modelward.verbs.options import AuditOptions
@@ -55,6 +55,7 @@ class AuditTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     norm: tuple[Norm, ...] = ("linf", "l2")
     eps: tuple[float, ...] = ()
     preset: Preset = "standard"
+    similarity: Similarity = Similarity()
     limit: int = 200
     budget: str | None = None
     seed: int = 0
@@ -112,6 +113,7 @@ def read_config(path: Path) -> Plan:
         norm=audit.norm,
         eps=audit.eps,
         preset=audit.preset,
+        similarity=audit.similarity,
         limit=audit.limit,
         budget=audit.budget,
         seed=audit.seed,

@@ -49,6 +49,11 @@ _TEMPLATE = """\
 # budget = "60s,1e6p,5000q"            # seconds, passes, queries; unlimited
 # seed = 0
 
+# [audit.similarity]                   # what a changed text must keep, from 0 to 1
+# levenshtein = 0.8                    # 1 - edits / length of the longer text
+# trigrams = 0.5                       # share of common character trigrams
+# cosine = 0.7                         # between a word and what replaces it
+
 # What stands here is the built-in baseline, which also applies without this table.
 [policy]
 max-severity = "medium"                # info | low | medium | high | critical

@@ -8,7 +8,7 @@ import msgspec
 
 from modelward.adapters.data.options import Constraints
 from modelward.adapters.outputs import Statement
-from modelward.core.check import Norm, Preset
+from modelward.core.check import Norm, Preset, Similarity
 from modelward.core.choices import explained
 from modelward.core.policy import Policy
 from modelward.errors import ConfigInvalid
@@ -40,6 +40,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
         eps: their radii in the box's unit (l0: pixels or features, patch: share of the area); empty uses
             defaults for the kind of data.
         preset: how hard the evasion checks try.
+        similarity: what a changed text must keep of its original, to count as a witness.
         limit: points that are attacked and certified.
         budget: like ``60s,1e6p,5000q`` (seconds, passes, queries); null is unlimited.
         seed: ``0 <= seed < 2**53``.
@@ -66,6 +67,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     norm: tuple[Norm, ...] = ("linf", "l2")
     eps: tuple[float, ...] = ()
     preset: Preset = "standard"
+    similarity: Similarity = Similarity()
     limit: int = 200
     budget: str | None = None
     seed: int = 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Array: TypeAlias = NDArray[np.generic]
     Floats: TypeAlias = NDArray[np.floating]
 
-Family: TypeAlias = Literal["missing", "infinite", "extreme", "shape", "type", "size"]
+Family: TypeAlias = Literal["missing", "infinite", "extreme", "shape", "type", "size", "text"]
 
 HUGE_ROWS = 100_000
 """Rows of the huge batch, fewer where they would take more than `HUGE_BYTES`."""
@@ -58,16 +58,18 @@ def cases(x: Array, box: Box, *, feature: int) -> Iterator[Case]:
     yield from _extremes(x, box)
     yield from _shapes(x)
     yield from _types(x)
-    yield _allow("no rows", "size", lambda: x[:0], 0)
+    yield allow("no rows", "size", lambda: x[:0], 0)
     huge = max(1, min(HUGE_ROWS, HUGE_BYTES // max(1, x[:1].nbytes)))
-    yield _allow(f"{huge} rows", "size", lambda: x[np.arange(huge) % len(x)], huge)
+    yield allow(f"{huge} rows", "size", lambda: x[np.arange(huge) % len(x)], huge)
 
 
-def _refuse(name: str, family: Family, make: Callable[[], Array], rows: int) -> Case:
+def refuse(name: str, family: Family, make: Callable[[], Array], rows: int) -> Case:
+    """An input that has no sound answer."""
     return Case(name, family, valid=False, make=make, rows=rows)
 
 
-def _allow(name: str, family: Family, make: Callable[[], Array], rows: int) -> Case:
+def allow(name: str, family: Family, make: Callable[[], Array], rows: int) -> Case:
+    """An input that may be answered."""
     return Case(name, family, valid=True, make=make, rows=rows)
 
 
@@ -90,8 +92,8 @@ def _values(x: Array, *, feature: int) -> Iterator[Case]:
     }
     for family, values in families.items():
         for name, value in values.items():
-            yield _refuse(f"{name} in one feature", family, partial(one, value), n)
-            yield _refuse(f"{name} everywhere", family, partial(np.full_like, base, value), n)
+            yield refuse(f"{name} in one feature", family, partial(one, value), n)
+            yield refuse(f"{name} everywhere", family, partial(np.full_like, base, value), n)
 
 
 def _extremes(x: Array, box: Box) -> Iterator[Case]:
@@ -112,28 +114,28 @@ def _extremes(x: Array, box: Box) -> Iterator[Case]:
         "zero": 0.0,
     }
     for name, value in values.items():
-        yield _allow(f"{name} everywhere", "extreme", partial(np.full_like, base, value), n)
-    yield _allow("ten box widths above the box", "extreme", partial(beyond, 1), n)
-    yield _allow("ten box widths below the box", "extreme", partial(beyond, -1), n)
+        yield allow(f"{name} everywhere", "extreme", partial(np.full_like, base, value), n)
+    yield allow("ten box widths above the box", "extreme", partial(beyond, 1), n)
+    yield allow("ten box widths below the box", "extreme", partial(beyond, -1), n)
 
 
 def _shapes(x: Array) -> Iterator[Case]:
     n = len(x)
-    yield _refuse("one feature too many", "shape", lambda: np.concatenate([x, x[..., -1:]], axis=-1), n)
-    yield _refuse("one feature too few", "shape", lambda: x[..., :-1], n)
+    yield refuse("one feature too many", "shape", lambda: np.concatenate([x, x[..., -1:]], axis=-1), n)
+    yield refuse("one feature too few", "shape", lambda: x[..., :-1], n)
     if x.ndim == 2:
-        yield _refuse("rows joined into one vector", "shape", lambda: x.reshape(-1), x.size)
+        yield refuse("rows joined into one vector", "shape", lambda: x.reshape(-1), x.size)
     else:
-        yield _refuse("samples flattened", "shape", lambda: x.reshape(n, -1), n)
-    yield _refuse("one axis too many", "shape", lambda: x[:, None], n)
-    yield _refuse("a single number", "shape", lambda: x.reshape(-1)[0].reshape(()), 1)
+        yield refuse("samples flattened", "shape", lambda: x.reshape(n, -1), n)
+    yield refuse("one axis too many", "shape", lambda: x[:, None], n)
+    yield refuse("a single number", "shape", lambda: x.reshape(-1)[0].reshape(()), 1)
 
 
 def _types(x: Array) -> Iterator[Case]:
     base, n = _floating(x), len(x)
     numbers = np.nan_to_num(base)
-    yield _refuse("words", "type", lambda: np.full(x.shape, "word"), n)
-    yield _refuse("numbers as text", "type", lambda: numbers.astype(np.str_), n)
-    yield _refuse("complex numbers", "type", lambda: numbers.astype(np.complex128) + 1j, n)
-    yield _allow("whole numbers", "type", lambda: numbers.astype(np.int64), n)
-    yield _allow("booleans", "type", lambda: np.asarray(numbers > numbers.mean()), n)
+    yield refuse("words", "type", lambda: np.full(x.shape, "word"), n)
+    yield refuse("numbers as text", "type", lambda: numbers.astype(np.str_), n)
+    yield refuse("complex numbers", "type", lambda: numbers.astype(np.complex128) + 1j, n)
+    yield allow("whole numbers", "type", lambda: numbers.astype(np.int64), n)
+    yield allow("booleans", "type", lambda: np.asarray(numbers > numbers.mean()), n)

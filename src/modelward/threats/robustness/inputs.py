@@ -13,6 +13,7 @@ from modelward.core.model import Probeable
 from modelward.errors import ModelHung, ModelNonFinite, ModelRaised
 from modelward.numeric.sampling import uniform_sample
 from modelward.threats.robustness.cases import Case, cases
+from modelward.threats.robustness.text_cases import text_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ _PATH = re.compile(r"(?<![\w.])(?:/[^\s/:'\"]+){2,}")
 
 @final
 class InputsCheck:
-    """NaN, infinite, extreme, empty, huge, wrong-shape and wrong-type inputs, one question each."""
+    """NaN, infinite, extreme, empty, huge, misshapen and mistyped inputs, or odd texts; a question each."""
 
     id = "robustness.inputs"
     version = 1
@@ -50,8 +51,6 @@ class InputsCheck:
         model, data = subjects.model, subjects.data
         if model is None or data is None or len(data) == 0:
             return "there is no model or no row to start from"
-        if data.textual:
-            return "the data is texts, and this check sends malformed numbers"
         if not isinstance(model, Probeable):
             return "the model offers no probe, so a crash or a hang would take this process with it"
         return None
@@ -68,7 +67,7 @@ class InputsCheck:
         if model is None or data is None or not isinstance(model, Probeable):
             return
         x = data.x[uniform_sample(len(data), ROWS, data.subject.digest)]
-        listed = list(cases(x, data.box, feature=_feature(x, seed)))
+        listed = list(text_cases(x) if data.textual else cases(x, data.box, feature=_feature(x, seed)))
         probes: list[JSON] = []
         with warnings.catch_warnings(), model.probe(SECONDS) as probe:
             # A live model may warn about what it is sent; the answer is what counts.

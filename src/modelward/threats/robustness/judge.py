@@ -48,7 +48,7 @@ _RULES = (
         verdict="crash",
         severity="high",
         worse="critical",
-        worse_for=frozenset({"missing", "infinite", "extreme"}),
+        worse_for=frozenset({"missing", "infinite", "extreme", "text"}),
         title="An input crashes the model's process",
         message="crashed the process",
         remedy=f"{_CHECK_FIRST}; update the runtime library.",
@@ -91,8 +91,8 @@ def judge_inputs(evidence: Sequence[Evidence]) -> Judgement:
     """Share of unusual inputs that led to a crash, a hang, a non-finite answer or silent acceptance.
 
     Findings, each with its cases: ``robustness.crash`` (high; critical when a float input of the right shape
-    does it), ``robustness.hang`` (high), ``robustness.non-finite`` (medium), ``robustness.silent`` (medium
-    for NaN and infinities, else low).
+    or a text does it), ``robustness.hang`` (high), ``robustness.non-finite`` (medium), ``robustness.silent``
+    (medium for NaN and infinities, else low).
 
     Args:
         evidence: of the check ``robustness.inputs``, in any order.

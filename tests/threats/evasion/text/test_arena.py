@@ -10,7 +10,7 @@ from modelward.errors import ModelRaised
 from modelward.threats.evasion.arena import examine
 from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.text.arena import BATCH, Candidate, TextArena, margins
-from modelward.threats.evasion.text.threat import COSINE, TextThreat
+from modelward.threats.evasion.text.threat import TextThreat
 from modelward.threats.evasion.text.words import Neighbours
 
 FREE = "claim your free prize now"
@@ -146,7 +146,7 @@ def test_words_need_neighbours(arena_of, word_vectors):
     plain = arena_of(["a good film"], ["yes"], lambda t: ("good" in t) - 0.5, **given)
     plain.submit(candidates)
     assert plain.broken.tolist() == []
-    near = Neighbours(word_vectors, COSINE)
+    near = Neighbours(word_vectors, 0.7)
     helped = arena_of(["a good film"], ["yes"], lambda t: ("good" in t) - 0.5, neighbours=near, **given)
     helped.submit(candidates)
     assert helped.broken.tolist() == [0]

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from modelward.threats.evasion.text.measure import edits
 from modelward.threats.evasion.text.moves import MAKERS, CharacterMoves, Probe
 from modelward.threats.evasion.text.normalise import normalised
-from modelward.threats.evasion.text.threat import COSINE
 from modelward.threats.evasion.text.words import Neighbours, WordMoves
 
 TEXTS = st.text(st.sampled_from("aZ 3.\u00e9\u200b\ud800\0\n"), min_size=1, max_size=12)
@@ -80,7 +79,7 @@ def test_variety_bounds_the_variants_of_a_kind():
 
 
 def test_neighbours(word_vectors):
-    near = Neighbours(word_vectors, COSINE)
+    near = Neighbours(word_vectors, 0.7)
     assert near.of("film", 5) == ("movie", "picture")
     assert near.of("film", 1) == ("movie",)
     assert near.of("FILM", 5) == ("MOVIE", "PICTURE")
@@ -92,11 +91,11 @@ def test_neighbours(word_vectors):
 
 
 def test_words_are_replaced_one_at_a_time(word_vectors):
-    moves = WordMoves(Neighbours(word_vectors, COSINE), variety=2, places=10)
+    moves = WordMoves(Neighbours(word_vectors, 0.7), variety=2, places=10)
     probes = moves.probes("a good film!")
     assert [(p.text, p.start, p.end) for p in probes] == [("a  film!", 2, 6), ("a good !", 7, 11)]
     found = moves.moves("a good film!", probes[1], np.random.default_rng(0))
     assert [move.text for move in found] == ["a good movie!", "a good picture!"]
-    assert WordMoves(Neighbours(word_vectors, COSINE), variety=2, places=1).probes("good film") == [
+    assert WordMoves(Neighbours(word_vectors, 0.7), variety=2, places=1).probes("good film") == [
         Probe(" film", 0, 4)
     ]

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.core.check import Settings
-from modelward.threats.evasion.text.threat import COSINE, TextThreat, text_scope, text_threats, words_replaced
+from modelward.core.check import Settings, Similarity
+from modelward.threats.evasion.text.threat import TextThreat, text_scope, text_threats, words_replaced
 from modelward.threats.evasion.text.words import Neighbours
 
 LONG = "claim your free prize now"
@@ -48,6 +48,55 @@ def test_room_is_never_less_than_what_is_admitted(text, eps):
     assert not threat.admits(text, inserted)
 
 
+@pytest.mark.parametrize(
+    ("floors", "text", "admitted"),
+    [
+        ({}, "claim your fre prze now", True),
+        ({"levenshtein": 0.95}, "claim your fre prze now", False),  # 2 of 25 characters
+        ({"levenshtein": 0.92}, "claim your fre prze now", True),
+        ({"trigrams": 0.95}, "claim your fre prze now", False),
+        ({"levenshtein": 1.0}, LONG, True),
+        ({"levenshtein": 1.0}, LONG + "!", False),
+        ({}, "cXaim XourXXfreX XXizX noX", False),
+        ({"levenshtein": 0.0, "trigrams": 0.0}, "cXaim XourXXfreX XXizX noX", True),
+    ],
+)
+def test_floors_are_the_users(floors, text, admitted):
+    assert TextThreat("edits", 9, Similarity(**floors)).admits(LONG, text) is admitted
+
+
+def test_a_stricter_floor_leaves_less_room():
+    rooms = [TextThreat("edits", 50, Similarity(levenshtein=f)).room(LONG * 2) for f in (0, 0.5, 0.8, 0.9, 1)]
+    assert rooms == [50, 50, 12, 5, 0]
+
+
+@given(
+    st.text(min_size=1, max_size=40), st.text(max_size=40),
+    st.lists(st.floats(0, 1), min_size=2, max_size=2), st.lists(st.floats(0, 1), min_size=2, max_size=2),
+)  # fmt: skip
+def test_what_a_stricter_floor_admits_a_weaker_one_admits(original, text, edited, shared):
+    (weak, strict), (few, many) = sorted(edited), sorted(shared)
+    hard = TextThreat("edits", 20, Similarity(levenshtein=strict, trigrams=many))
+    easy = TextThreat("edits", 20, Similarity(levenshtein=weak, trigrams=few))
+    assert easy.admits(original, text) or not hard.admits(original, text)
+
+
+def test_floors_of_words(word_vectors):
+    near = Neighbours(word_vectors, 0.0)
+    cosine = near.cosine("good", "fine")
+    for floor, admitted in ((cosine - 1e-6, True), (cosine + 1e-6, False)):
+        threat = TextThreat("words", 2, Similarity(cosine=floor))
+        assert threat.admits("a good film", "a fine film", near) is admitted
+        assert text_scope(threat)["box"] == {"similarity": {"cosine": floor}}
+
+
+def test_floors_are_part_of_every_threat_and_scope():
+    floors = Similarity(levenshtein=0.9, trigrams=0.6, cosine=0.8)
+    found = text_threats(Settings(similarity=floors), words=True)
+    assert {threat.floors for threat in found} == {floors}
+    assert text_scope(found[0])["box"] == {"similarity": {"levenshtein": 0.9, "trigrams": 0.6}}
+
+
 def test_sizes():
     assert TextThreat("edits", 2).size(LONG, "claim your fre prze now") == 2
     assert TextThreat("edits", 0.1).size(LONG, "claim your fre prze now") == 2 / 25
@@ -55,7 +104,7 @@ def test_sizes():
 
 
 def test_words_within_reach(word_vectors):
-    near = Neighbours(word_vectors, COSINE)
+    near = Neighbours(word_vectors, 0.7)
     two = TextThreat("words", 2)
     assert two.admits("a good film!", "a fine movie!", near)
     assert not TextThreat("words", 1).admits("a good film!", "a fine movie!", near)
@@ -90,5 +139,5 @@ def test_scope_names_the_unit():
     assert (words["norm"], words["unit"], words["box"]) == (
         "words",
         "words",
-        {"similarity": {"cosine": COSINE}},
+        {"similarity": {"cosine": 0.7}},
     )

@@ -14,7 +14,7 @@ from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.text.arena import TextArena
 from modelward.threats.evasion.text.moves import CharacterMoves
 from modelward.threats.evasion.text.search import Effort, Hunt
-from modelward.threats.evasion.text.threat import COSINE, text_scope, text_threats
+from modelward.threats.evasion.text.threat import text_scope, text_threats
 from modelward.threats.evasion.text.undo import kept, removed
 from modelward.threats.evasion.text.words import Neighbours, WordMoves
 
@@ -66,7 +66,9 @@ class TextCheck:
         if points is None:
             yield from (self._unexamined(threat, subjects, budget, seed) for threat in planned)
             return
-        neighbours = None if data.vectors is None else Neighbours(data.vectors, COSINE)
+        neighbours = (
+            None if data.vectors is None else Neighbours(data.vectors, self._settings.similarity.cosine)
+        )
         hunts: dict[str, Hunt] = {}
         arenas: list[TextArena] = []
         clean: dict[str, JSON] | None = None
