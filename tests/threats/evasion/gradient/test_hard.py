@@ -1,110 +1,201 @@
+"""Branch and bound leads to witnesses that no slope leads to, and never to one that does not exist."""
+
 from __future__ import annotations
 
-import itertools
+import time
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from modelward.threats.evasion.gradient.hard import Case, descended, gap, least
-from modelward.threats.evasion.gradient.pieces import pieces
+from modelward.core.budget import Budget, Meter
+from modelward.threats.evasion.arena import Arena, Points
+from modelward.threats.evasion.gradient import hard as searched
+from modelward.threats.evasion.gradient.balls import Ball
+from modelward.threats.evasion.gradient.copy import Copy
+from modelward.threats.evasion.gradient.hard import hard
+from modelward.threats.evasion.gradient.pool import Pool
+from modelward.threats.evasion.share import Share
+from modelward.threats.evasion.threat import Threat
+
+SIDE = 12
+EPS = 0.1
 
 
-def dense(seed, inputs=3, width=5):
+def planted(seed, points=3, norm="linf", eps=EPS):
+    """A net that is right everywhere near its points except in one corner of each ball, without any slope there.
+
+    One unit per point is off but in a small part of the ball, where it adds what turns the decision.
+    """
     torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3)
-    ).eval()
+    random = torch.Generator().manual_seed(seed)
+    x = 0.3 + 0.4 * torch.rand((points, SIDE), generator=random)
+    first, last = nn.Linear(SIDE, 8 + points), nn.Linear(8 + points, 2)
+    with torch.no_grad():
+        last.weight[:, :8] *= 0.3
+        last.weight[:, 8:] = 0.0
+        last.bias.copy_(torch.tensor([2.0, 0.0]))
+        for i in range(points):
+            sign = torch.randint(0, 2, (SIDE,), generator=random) * 2.0 - 1
+            if norm == "l1":  # one feature alone, as far as it goes
+                sign[1:] = 0.0
+            most = eps * float(sign.abs().max() if norm == "l1" else sign.abs().sum())
+            height = 50 / (0.1 * most)
+            first.weight[8 + i] = height * sign
+            first.bias[8 + i] = -height * (float(sign @ x[i]) + 0.9 * most)
+            last.weight[1, 8 + i] = 1.0
+    return nn.Sequential(first, nn.ReLU(), last).eval(), x.numpy()
 
 
-NETS = {
-    "dense": (lambda: dense(0), (3,)),
-    "linear": (lambda: nn.Sequential(nn.Linear(3, 2)).eval(), (3,)),
-    "convolution": (
-        lambda: nn.Sequential(
-            nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(8, 3)
-        ).eval(),
-        (1, 6, 6),
-    ),
-}
+def pooled(room, net, x, *, norm="linf", eps=EPS, budget=None, target=None):
+    """A pool on points that the net answers right, with nothing tried yet."""
+    model = room.torch(net, 2)
+    data = room.labelled(model, x)
+    scores = model.scores(data.x)
+    right = np.asarray(data.y if target is None else target, np.int64)
+    points = Points(data=data, model=model, target=right, correct=np.ones(len(x), np.bool_), scores=scores)
+    arena = Arena(points, Threat(norm, eps), share=Share(Meter(budget)), seed=5)
+    copy = Copy(net, arena.reach.shape)
+    return Pool(arena, copy, Ball(arena.reach, copy.device))
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_pieces_compute_what_the_net_computes(name):
-    make, shape = NETS[name]
-    net = make()
-    taken = pieces(net, shape)
-    assert taken is not None
-    for seed in range(5):
-        x = torch.randn((1, *shape), generator=torch.Generator().manual_seed(seed))
-        wanted = net(x).detach().numpy()[0]
-        np.testing.assert_allclose(taken.arguments(x.double().numpy().ravel())[-1], wanted, atol=1e-5)
-        low, high = (x - 0.1).double().numpy().ravel(), (x + 0.1).double().numpy().ravel()
-        for values, (lower, upper) in zip(
-            taken.arguments(x.double().numpy().ravel()), taken.limits(low, high), strict=True
-        ):
-            assert ((lower <= values) & (values <= upper)).all()
+def goals(pool):
+    return (1 - pool.arena.points.target)[:, None]
 
 
-class Residual(nn.Module):
+def searched_all(pool, net):
+    return hard(pool, net, np.arange(len(pool.settled)), goals(pool))
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", EPS), ("l2", 0.3), ("l1", 0.4)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_planted_witness_is_found(room, norm, eps, seed):
+    net, x = planted(seed, norm="l1" if norm == "l1" else "linf", eps=eps if norm == "l1" else EPS)
+    pool = pooled(room, net, x, norm=norm, eps=eps if norm != "l2" else EPS * SIDE**0.5)
+    assert searched_all(pool, net)
+    assert not pool.arena.standing.any()
+    found = pool.arena.witnesses()
+    assert pool.arena.reach.admits(found["x"], pool.arena.broken).all()
+    assert (net(torch.from_numpy(found["x"])).argmax(1).numpy() != found["label"]).all()
+    assert set(pool.record.fell.values()) == {"branch and bound"}
+
+
+def test_slopes_do_not_lead_there(room):
+    """The same points stand under the quick preset, and fall under the thorough one."""
+    net, x = planted(0)
+    broken = {}
+    for preset in ("quick", "thorough"):
+        model = room.torch(net, 2)
+        result = room.run(
+            "gradient", model, room.labelled(model, x), norms=("linf",), eps=(EPS,), preset=preset
+        )
+        broken[preset] = result.first.outcome["broken"]
+        spent = result.first.cost
+        assert model.forward <= spent.forward
+    assert broken == {"quick": [], "thorough": [0, 1, 2]}
+
+
+@pytest.mark.parametrize("whole", [0, 1000])
+@pytest.mark.parametrize("seed", range(3))
+def test_programs_find_what_branch_and_bound_had_no_time_for(room, monkeypatch, seed, whole):
+    """Without branch and bound, from the points themselves: the whole program, or larger and larger parts."""
+    net, x = planted(seed, points=2)
+    monkeypatch.setattr(searched, "_EFFORT", searched.Effort(domains=0))
+    monkeypatch.setattr(searched, "_WHOLE", whole)
+    monkeypatch.setattr(searched, "_FREE", 1)
+    pool = pooled(room, net, x)
+    assert searched_all(pool, net)
+    assert not pool.arena.standing.any()
+    assert set(pool.record.fell.values()) == {"mixed-integer program"}
+
+
+def test_what_has_no_witness_is_never_broken_and_is_settled(room):
+    """The planted corner lies outside a smaller ball: nothing is broken, and nothing more is tried."""
+    net, x = planted(1, points=1)
+    for effort in (16384, 0):
+        pool = pooled(room, net, x, eps=EPS * 0.85)
+        if effort:
+            assert searched_all(pool, net)
+            assert pool.settled.all()
+        else:  # the programs alone: the solver's no settles nothing
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(searched, "_EFFORT", searched.Effort(domains=0))
+                assert searched_all(pool, net)
+        assert pool.arena.standing.all()
+        assert pool.record.fell == {}
+
+
+def wide(seed=0, units=120):
+    torch.manual_seed(seed)
+    layers = [nn.Linear(SIDE, units), nn.ReLU(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, 2)]
+    net = nn.Sequential(*layers).eval()
+    with torch.no_grad():
+        net[0].weight *= 4
+    return net
+
+
+def test_a_budget_of_seconds_ends_every_search(room):
+    net, x = wide(), 0.3 + 0.4 * np.random.default_rng(0).random((6, SIDE)).astype(np.float32)
+    pool = pooled(room, net, x, eps=0.3, budget=Budget(seconds=3.0))
+    begun = time.monotonic()
+    done = searched_all(pool, net)
+    assert time.monotonic() - begun < 30
+    assert done or pool.arena.share.cut == "seconds"
+
+
+@pytest.mark.parametrize("passes", [10, 200, 600])
+def test_a_budget_of_passes_is_never_exceeded(room, passes):
+    net, x = wide(units=30), 0.3 + 0.4 * np.random.default_rng(0).random((6, SIDE)).astype(np.float32)
+    pool = pooled(room, net, x, eps=0.3, budget=Budget(passes=passes))
+    assert not searched_all(pool, net)
+    assert pool.arena.share.cut == "passes"
+    assert pool.arena.share.passes_left() >= 0
+
+
+def test_the_same_seed_finds_the_same(room, monkeypatch):
+    monkeypatch.setattr(searched, "_EFFORT", searched.Effort(domains=0))
+    monkeypatch.setattr(searched, "_WHOLE", 0)
+    monkeypatch.setattr(searched, "_ROUNDS", 4)
+    net, x = wide(units=16), 0.3 + 0.4 * np.random.default_rng(1).random((3, SIDE)).astype(np.float32)
+    pools = [pooled(room, net, x, eps=0.08) for _ in range(2)]
+    for pool in pools:
+        assert searched_all(pool, net)
+    first, second = pools
+    assert (first.arena.standing == second.arena.standing).all()
+    assert (first.record.x == second.record.x).all()
+
+
+def test_other_activations_are_searched_without_programs(room):
+    """Tanh has no encoding, L2 no rows: branch and bound on the relaxation is what remains, without an error."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(SIDE, 6), nn.Tanh(), nn.Linear(6, 2)).eval()
+    x = np.full((2, SIDE), 0.5, np.float32)
+    pool = pooled(room, net, x, eps=1e-4)
+    assert searched_all(pool, net)
+    assert pool.arena.standing.all()
+
+
+class Strange(nn.Module):
     def forward(self, x):
-        return torch.relu(x) + x
+        return torch.fft.rfft(x).real[:, :2]
 
 
-class Squared(nn.Module):
-    def forward(self, x):
-        return (x * x)[:, :2]
+def test_what_cannot_be_bounded_is_left_to_the_other_attacks(room):
+    net = Strange()
+    pool = pooled(room, net, np.full((2, SIDE), 0.5, np.float32))
+    assert searched_all(pool, net)
+    assert pool.arena.standing.all()
+    assert not pool.settled.any()
 
 
-@pytest.mark.parametrize(
-    "net", [Residual(), Squared(), nn.Sequential(nn.Linear(3, 3), nn.Tanh()), nn.Linear(3, 5000)]
-)
-def test_what_is_no_small_chain_is_left_alone(net):
-    if isinstance(net, nn.Linear):
-        net = nn.Sequential(net, nn.ReLU(), nn.Linear(5000, 2))
-    assert pieces(net.eval(), (3,)) is None
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_program_finds_the_least_margin_of_a_piece(seed):
-    """No input of a fine grid with the same signs has a lower margin; the one found has these signs."""
-    network = pieces(dense(seed, inputs=2), (2,))
-    case = Case(np.full(2, -0.8), np.full(2, 0.9), 0, 1)
-    signs = [z > 0 for z in network.arguments(np.array([0.1, 0.2]))[:-1]]
-    x, worth = least(network, signs, case)
-    assert worth.shape == (10,)
-    assert ((x >= case.low) & (x <= case.high)).all()
-    for z, sign in zip(network.arguments(x), signs, strict=False):
-        assert ((z >= -1e-7) == sign)[np.abs(z) > 1e-7].all()
-    for other in itertools.product(np.linspace(-0.8, 0.9, 80), repeat=2):
-        there = network.arguments(np.array(other))
-        if all(((z > 0) == sign).all() for z, sign in zip(there, signs, strict=False)):
-            assert gap(network, np.array(other), case) >= gap(network, x, case) - 1e-9
-
-
-def test_no_input_with_impossible_signs():
-    network = pieces(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).eval(), (2,))
-    far = Case(np.full(2, 0.0), np.full(2, 1e-9), 0, 1)
-    signs = [~(z > 0) for z in network.arguments(np.zeros(2))[:-1]]
-    assert least(network, signs, far) is None
-
-
-def test_the_walk_ends_below_its_start_and_mostly_at_the_least():
-    reached = 0
-    for seed in range(6):
-        network = pieces(dense(seed, inputs=2), (2,))
-        case = Case(np.full(2, -0.8), np.full(2, 0.9), 0, 1)
-        grid = np.array(list(itertools.product(np.linspace(-0.8, 0.9, 40), repeat=2)))
-        lowest = min(gap(network, x, case) for x in grid)
-        ends = []
-        for start in grid[::200]:
-            x, value = descended(network, start, case)
-            assert value <= gap(network, start, case)
-            assert value == pytest.approx(gap(network, x, case))
-            ends.append(value)
-        reached += min(ends) <= max(0.0, lowest) + 1e-6
-    assert reached >= 5  # a walk may end in a piece whose neighbours are all higher
+def test_missing_values_and_no_points_are_no_trouble(room):
+    net, x = planted(0)
+    pool = pooled(room, net, x)
+    assert hard(pool, net, np.zeros(0, np.int64), goals(pool))
+    pool.arena.reach.points[1, 3] = np.nan
+    assert searched_all(pool, net)
+    assert pool.arena.standing.tolist() == [False, True, False]
 
 
 def test_thorough_breaks_what_no_slope_leads_to(room):

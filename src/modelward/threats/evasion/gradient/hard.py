@@ -1,58 +1,58 @@
-"""Points where slopes find nothing although a witness exists: linear programs over the signs of ReLUs.
+"""Points where slopes find nothing although a witness exists: branch and bound leads the search.
 
-While no ReLU changes its sign, a network of ReLUs is affine, so the least margin among all inputs with the
-same signs is the value of a linear program (the encoding of Tjeng, Xiao and Tedrake 2019, arXiv 1711.07356v3,
-section 4.2, with all binaries fixed). Its solution lies where some ReLUs are about to change: the search
-changes the sign of the one that wins most and solves again. Steps are as long as the pieces are, and none
-depends on a step size.
+Three searches, each on what the one before leaves. Branch and bound over the signs of ReLUs (`bounds.branch`)
+closes points that have no witness, and yields the inputs at which its bounds are attained. What it leaves
+open becomes a mixed-integer program (`program`) that HiGHS searches as a whole (Huangfu and Hall 2018,
+Mathematical Programming Computation 10), or, where the program has too many switches, around the best input
+known: switches near to changing are free, all others fixed (large neighbourhood search, as in BaB-Attack:
+Zhang et al. 2022, ICML, "A branch and bound framework for stronger adversarial attacks of ReLU networks",
+section 4). What a solver calls impossible is no proof, since it works with tolerances.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
-from modelward.threats.evasion.gradient.pieces import flat, pieces
+from modelward.core.seeds import child_seed
+from modelward.errors import OperatorUnsupported
+from modelward.threats.evasion.bounds.branch import Effort
+from modelward.threats.evasion.bounds.search import search
+from modelward.threats.evasion.gradient.program import Program, encode, within
+from modelward.threats.evasion.gradient.solver import Puzzle, Work
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from modelward.numeric.types import FloatArray, IntArray
-    from modelward.threats.evasion.gradient.pieces import Pieces
+    from modelward.numeric.types import BoolArray, FloatArray, IntArray
+    from modelward.threats.evasion.bounds.search import Starts
     from modelward.threats.evasion.gradient.pool import Pool
 
-_POINTS: Final = 64
-_GOALS: Final = 2
-_ROUNDS: Final = 25
-_TRIES: Final = 4
-_STARTS: Final = ("best", "centre", "noise", "corner", "noise", "corner")
-_INSIDE: Final = 1e-6
-"""How far inside the ball the programs stay, in input values, for the rounding to the points' type."""
-_TIGHT: Final = 1e-7
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One point and one goal.
-
-    Attributes:
-        low: (features,) box and ball together.
-        high: likewise.
-        target: true column.
-        goal: column to reach.
-    """
-
-    low: FloatArray
-    high: FloatArray
-    target: int
-    goal: int
+_POINTS: Final = 128
+_EFFORT: Final = Effort(domains=16384)
+_GOALS: Final = 3
+_SWITCHES: Final = 4000
+_WHOLE: Final = 100
+"""Switches up to which a program is searched as a whole."""
+_NODES: Final = 5000
+_SECONDS: Final = 60.0
+"""For one program, by the wall clock; nodes end most searches before, so that the same run finds the same."""
+_FREE: Final = 16
+_GROWTH: Final = 1.5
+_ROUNDS: Final = 8
+_NODES_NEARBY: Final = 200
+_SECONDS_NEARBY: Final = 20.0
+_BELOW: Final = 1e-4
+"""How negative a margin is asked for, in units of the largest score: more than what the solver's tolerance
+and float32 are off by."""
+_SHAKE: Final = 0.3
 
 
 def hard(pool: Pool, module: nn.Module, index: IntArray, goals: IntArray) -> bool:
-    """Search for witnesses in Linf on small networks of ReLUs; False when the share refused.
+    """Search for witnesses on networks of ReLUs; False when the share refused.
 
     Args:
         pool: best inputs so far, and where witnesses count.
@@ -60,137 +60,161 @@ def hard(pool: Pool, module: nn.Module, index: IntArray, goals: IntArray) -> boo
         index: positions of points, the most promising first.
         goals: (n, k - 1) other classes of all points, the likeliest first.
     """
-    if pool.ball.norm != "linf":
+    arena = pool.arena
+    values = arena.reach.points.reshape(len(arena.standing), -1).astype(np.float64)
+    index = index[np.isfinite(values[index]).all(axis=1)][:_POINTS]
+    if pool.copy.device.type != "cpu":
+        module = copy.deepcopy(module).cpu()
+    found = search(module, arena.reach, index, arena.points.target, spend=arena.share.take, effort=_EFFORT)
+    try:
+        for number, starts in enumerate(found):
+            arena.tried[starts.point] = True
+            if starts.proved:
+                pool.settled[starts.point] = True
+            elif not _led(pool, starts) or not _solved(pool, starts, goals[starts.point]):
+                return False
+            arena.share.progress(0.9 + 0.1 * (number + 1) / len(index))
+    except OperatorUnsupported:
         return True
-    network = pieces(module, pool.arena.reach.shape)
-    if network is None:
-        return True
-    chosen = index[:_POINTS].tolist()
-    for number, point in enumerate(chosen):
-        position = np.array([point])
-        centre, lower, upper = pool.ball.corners(position)
-        low, high = flat(lower.cpu().numpy()), flat(upper.cpu().numpy())
-        narrow = np.where(high - low > 4 * _INSIDE, _INSIDE, 0.0)
-        for goal in _nearest(pool, point, goals[point]):
-            case = Case(low + narrow, high - narrow, int(pool.arena.points.target[point]), goal)
-            for seed, start in enumerate(_STARTS):
-                if start == "best":
-                    x = flat(pool.record.x[point])
-                else:
-                    x = flat(pool.ball.start(start, [seed], centre, (lower, upper)).cpu().numpy())
-                if not pool.arena.share.take(forward=_ROUNDS):
-                    return False
-                x, value = descended(network, np.clip(x, case.low, case.high), case)
-                if value < 0 and not _ask(pool, x, point):
-                    return False
-                if not pool.arena.standing[point]:
-                    break
-            if not pool.arena.standing[point]:
-                break
-        pool.arena.share.progress(0.9 + 0.1 * (number + 1) / len(chosen))
-    return True
+    return arena.share.cut is None
 
 
-def _nearest(pool: Pool, point: int, goals: IntArray) -> list[int]:
-    """The goals that searches came nearest to."""
-    runs = pool.record.runs
-    least = {int(goal): min(runs.get((point, int(goal)), [np.inf])) for goal in goals}
-    return sorted(least, key=lambda goal: least[goal])[:_GOALS]
+def _led(pool: Pool, starts: Starts) -> bool:
+    """Ask about what branch and bound takes for witnesses, and keep the best; False when refused."""
+    point = starts.point
+    if len(starts.margin) and starts.margin[0] < pool.record.margin[point]:
+        best = pool.arena.reach.project(starts.x[:1], np.array([point]))
+        pool.record.x[point], pool.record.margin[point] = best[0], starts.margin[0]
+    wrong = starts.x[starts.margin <= 0]
+    return not len(wrong) or _asked(pool, wrong, point, "branch and bound")
 
 
-def _ask(pool: Pool, x: FloatArray, point: int) -> bool:
-    answer = pool.arena.submit(x.reshape(1, *pool.arena.reach.shape), np.array([point], np.int64))
+def _asked(pool: Pool, x: FloatArray, point: int, name: str) -> bool:
+    answer = pool.arena.submit(x, np.full(len(x), point, np.int64))
     if answer is None:
         return False
     if answer.broken.any():
-        pool.record.fell.setdefault(point, "sign search")
+        pool.record.fell.setdefault(point, name)
     return True
 
 
-def descended(network: Pieces, x: FloatArray, case: Case) -> tuple[FloatArray, float]:
-    """Go from piece to piece while the margin falls.
-
-    Args:
-        network: the affine maps.
-        x: (features,) where to begin.
-        case: box, target and goal.
-
-    Returns:
-        The input of least margin seen, and that margin.
-    """
-    signs = [z > 0 for z in network.arguments(x)[:-1]]
-    best, value = x, gap(network, x, case)
-    found = least(network, signs, case)
-    visited = {_name(signs)}
-    for _ in range(_ROUNDS):
-        if found is None:
+def _solved(pool: Pool, starts: Starts, goals: IntArray) -> bool:
+    """Search the program of a point that is still open; False when the share refused."""
+    point, share = starts.point, pool.arena.share
+    if not pool.arena.standing[point]:
+        return True
+    program = encoded(pool, starts)
+    if program is None:
+        return share.cut is None
+    for goal in [goal for goal in _nearest(pool, point, goals) if goal in starts.rivals][:_GOALS]:
+        puzzle = Puzzle(program, starts.value, int(pool.arena.points.target[point]), goal)
+        hunt = _Hunt(pool, puzzle, point, child_seed(pool.arena.seed, f"hard {goal}/{point}"))
+        whole = len(program.switches) <= _WHOLE
+        if not (hunt.whole() if whole else hunt.nearby()):
+            return False
+        if not pool.arena.standing[point]:
             break
-        here, worth = found
-        lower = gap(network, here, case)
-        if lower < value:
-            best, value = here, lower
-        if value < 0:
-            break
-        found = None
-        for layer, unit in _tight(network, here, worth, signs):
-            other = [part.copy() for part in signs]
-            other[layer][unit] ^= True
-            ahead = None if _name(other) in visited else least(network, other, case)
-            visited.add(_name(other))
-            # Pieces that only share the border are passed through: the next one may be lower.
-            if ahead is not None and gap(network, ahead[0], case) <= lower + _TIGHT:
-                found, signs = ahead, other
-                break
-    return best, value
+    return True
 
 
-def _name(signs: list[np.ndarray]) -> bytes:
-    return b"".join(part.tobytes() for part in signs)
-
-
-def gap(network: Pieces, x: FloatArray, case: Case) -> float:
-    """Margin to the goal."""
-    scores = network.arguments(x)[-1]
-    return float(scores[case.target] - scores[case.goal])
-
-
-def least(network: Pieces, signs: list[np.ndarray], case: Case) -> tuple[FloatArray, FloatArray] | None:
-    """The input of least margin among those with some signs, and what each sign costs; null where none is.
-
-    Args:
-        network: the affine maps.
-        signs: per layer, (units,) whether a ReLU is open.
-        case: box, target and goal.
-    """
-    from scipy.optimize import linprog
-
-    first = network.maps[0]
-    weight, bias = first.weight, first.bias
-    rows, sides = [], []
-    for sign, affine in zip(signs, network.maps[1:], strict=True):
-        side = np.where(sign, -1.0, 1.0)
-        rows.append(side[:, None] * weight)
-        sides.append(-side * bias)
-        weight, bias = affine.weight @ (sign[:, None] * weight), affine.weight @ (sign * bias) + affine.bias
-    answer = linprog(
-        weight[case.target] - weight[case.goal],
-        A_ub=np.concatenate(rows) if rows else None,
-        b_ub=np.concatenate(sides) if sides else None,
-        bounds=np.stack([case.low, case.high], axis=1),
-        method="highs-ds",
-    )
-    if answer.x is None:
+def encoded(pool: Pool, starts: Starts) -> Program | None:
+    """The program of one point without a goal, or null where it has none or is too large."""
+    _, lower, upper = pool.ball.corners(np.array([starts.point]))
+    low, high = (end.cpu().numpy().astype(np.float64).ravel() for end in (lower, upper))
+    reach = pool.arena.reach
+    program = Program(low, high, np.asarray(reach.whole.ravel() & (low < high)), starts.row)
+    try:
+        if not encode(program, starts.value, _SWITCHES) or not within(program, reach, starts.point):
+            return None
+    except OperatorUnsupported:
         return None
-    costs = -np.asarray(answer.ineqlin.marginals) if rows else np.zeros(0)
-    return np.clip(answer.x, case.low, case.high), costs
+    return program
 
 
-def _tight(
-    network: Pieces, x: FloatArray, worth: FloatArray, signs: list[np.ndarray]
-) -> list[tuple[int, int]]:
-    """The ReLUs at their corner, as (layer, unit), those whose sign costs most first."""
-    places = [(layer, unit) for layer, part in enumerate(signs) for unit in range(len(part))]
-    values = np.concatenate([np.zeros(0), *network.arguments(x)[:-1]])
-    at = np.flatnonzero((np.abs(values) < 1e-6) | (worth > _TIGHT))
-    order = at[np.argsort(-worth[at], kind="stable")][:_TRIES]
-    return [places[i] for i in order.tolist()]
+def _nearest(pool: Pool, point: int, goals: IntArray) -> list[int]:
+    """The goals, those that searches came nearest to first."""
+    runs = pool.record.runs
+    least = {int(goal): min(runs.get((point, int(goal)), [np.inf])) for goal in goals}
+    return sorted(least, key=lambda goal: least[goal])
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Hunt:
+    """One point against one goal.
+
+    Attributes:
+        pool: best inputs so far, and where witnesses count.
+        puzzle: the program.
+        point: which.
+        seed: of its random numbers.
+    """
+
+    pool: Pool
+    puzzle: Puzzle
+    point: int
+    seed: int
+
+    def whole(self) -> bool:
+        """The whole program at once; False when the share refused."""
+        found = self._solved(-self._below, Work(_NODES, _SECONDS))
+        return found is not None and (not len(found) or self._try(found[0]))
+
+    def nearby(self) -> bool:
+        """Around the best input, again and again; a larger part where nothing better is near."""
+        random = np.random.default_rng(self.seed)
+        x = self.pool.record.x[self.point].astype(np.float64)
+        value, free = self.puzzle.margin(x), float(_FREE)
+        for _ in range(_ROUNDS):
+            states, far = self.puzzle.states(x)
+            far = far * np.exp(_SHAKE * random.standard_normal(len(far)))
+            fixed = np.ones(len(far), np.bool_)
+            fixed[np.argsort(far, kind="stable")[: int(free)]] = False
+            work = Work(_NODES_NEARBY, _SECONDS_NEARBY)
+            found = self._solved(value - self._below, work, (fixed, states))
+            if found is None:
+                return False
+            better = self.puzzle.margin(found[0]) if len(found) else np.inf
+            if better >= value:
+                if free >= len(far):
+                    return True
+                free *= _GROWTH
+                continue
+            x, value = found[0], better
+            if value < 0 and not self._try(x):
+                return False
+            if not self.pool.arena.standing[self.point]:
+                return True
+        return True
+
+    @property
+    def _below(self) -> float:
+        return _BELOW * max(1.0, float(np.abs(self.pool.arena.points.scores[self.point]).max()))
+
+    def _solved(
+        self, below: float, work: Work, fixed: tuple[BoolArray, FloatArray] | None = None
+    ) -> FloatArray | None:
+        """(0 or 1, *shape) what the solver finds in what the share still covers; null when it refuses."""
+        share = self.pool.arena.share
+        if not share.take(forward=2):
+            return None
+        seconds, passes = share.seconds_left(), share.passes_left()
+        work = Work(
+            work.nodes if passes is None else min(work.nodes, passes),
+            work.seconds if seconds is None else min(work.seconds, seconds),
+        )
+        before = self.puzzle.nodes
+        x = self.puzzle.solve(below, work, fixed)
+        # How many nodes it takes is known afterwards only: at the end of a budget they go unbooked.
+        booked = share.take(bounds=self.puzzle.nodes - before)
+        if x is not None:
+            return x[None]
+        return np.zeros((0, *self.pool.arena.reach.shape)) if booked else None
+
+    def _try(self, x: FloatArray) -> bool:
+        """Ask about an input; False when the share refused."""
+        x = x[None].astype(np.float32).astype(np.float64)
+        best = self.puzzle.margin(x[0])
+        if best < self.pool.record.margin[self.point]:
+            self.pool.record.x[self.point], self.pool.record.margin[self.point] = x[0], best
+        return _asked(self.pool, x, self.point, "mixed-integer program")
