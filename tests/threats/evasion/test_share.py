@@ -43,10 +43,24 @@ def test_queries_and_seconds_are_shared_too():
     assert last.cut == "seconds"
 
 
+def test_the_seconds_that_are_left_are_those_of_the_share():
+    now = [2.0]
+    meter = Meter(Budget(seconds=12.0), clock=lambda: now[0])
+    first = Share(meter, part=0, of=3)
+    assert first.seconds_left() == 4.0
+    now[0] = 5.0
+    assert first.seconds_left() == 1.0
+    last = Share(meter, part=2, of=3)
+    assert last.seconds_left() == 9.0
+    now[0] = 30.0
+    assert first.seconds_left() == last.seconds_left() == 0.0
+
+
 def test_without_limits_everything_is_granted():
     share = Share(Meter(), part=0, of=4)
     assert share.passes_left() is None
     assert share.queries_left() is None
+    assert share.seconds_left() is None
     assert share.take(forward=10**9, backward=10**9, queries=10**9)
     assert share.cut is None
 

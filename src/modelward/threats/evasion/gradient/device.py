@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 import torch
 from torch import nn
 
-from modelward.threats.evasion.gradient.steps import RUNS, Plain, Question, agree
+from modelward.threats.evasion.gradient.steps import BEFORE, Plain, Question, agree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,14 +185,13 @@ def convolutions(module: nn.Module) -> int:
 def _graph(work: Callable[[], Seen]) -> Callable[[], Seen]:
     """A CUDA graph of some work on fixed tensors, on the current device.
 
-    All runs are on a stream of their own, the first ones to let libraries prepare themselves (torch 2.13,
-    "CUDA semantics", section "Whole-network capture"). The stream that torch would choose belongs to the device
-    of the first graph ever recorded.
+    All runs are on a stream of their own (torch 2.13, "CUDA semantics", section "Whole-network capture"); the
+    one that torch would choose belongs to the device of the first graph ever recorded.
     """
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no types
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
-        for _ in range(RUNS - 1):
+        for _ in range(BEFORE):
             work()
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, final
 
 import torch
 from torch import Tensor
@@ -32,8 +32,10 @@ _KINKS: Final = 1 / 16
 _OFTEN: Final = 4
 """A step is recorded when it is asked for this often with a batch of about the same size."""
 _LEAST: Final = 8
-RUNS: Final = 4
-"""How often recording runs a step: three times before, as CUDA graphs want it, and once for the record."""
+BEFORE: Final = 3
+"""How often a step runs before it is recorded, so that libraries have prepared what a recording may not."""
+_RUNS: Final = BEFORE + 2
+"""And once for the record, and once to be compared with it."""
 
 
 class Question(NamedTuple):
@@ -182,11 +184,16 @@ def bucket(rows: int) -> int:
     return max(_LEAST, 1 << (rows - 1).bit_length())
 
 
+_Tape: TypeAlias = tuple[Question, "Callable[[], Seen]"]
+"""What a recording reads, and what plays it."""
+
+
 @final
 class Recorded:
     """Another way, recorded per loss and size of batch, and played from then on.
 
-    Batches are filled up with their own first row to a power of two.
+    Batches are filled up with their own first row to a power of two. Every recording is compared with what it
+    is of, at once; the call raises `RuntimeError` where they differ.
 
     Args:
         way: what is recorded.
@@ -205,7 +212,7 @@ class Recorded:
         affords: Callable[[int, int], bool],
     ) -> None:
         self._way, self._record, self._affords = way, record, affords
-        self._tapes: dict[tuple[int, Loss | None], tuple[Question, Callable[[], Seen]]] = {}
+        self._tapes: dict[tuple[int, Loss | None], _Tape] = {}
         self._asked: Counter[tuple[int, Loss | None]] = Counter()
         self.filled = 0
 
@@ -215,26 +222,33 @@ class Recorded:
         size = bucket(rows)
         self._asked[size, kind] += 1
         if (size, kind) not in self._tapes:
-            runs = RUNS * size
+            runs = _RUNS * size
             if self._asked[size, kind] < _OFTEN or not self._affords(runs, 0 if kind is None else runs):
                 return self._way(asked, kind)
             self._tapes[size, kind] = self._taped(asked, size, kind)
-        given, play = self._tapes[size, kind]
-        _fill(given, asked)
         self.filled += size - rows
-        # The next play writes to the same memory.
-        return play().each(lambda values: values[:rows].clone())
+        return _played(self._tapes[size, kind], asked)
 
-    def _taped(self, asked: Question, size: int, kind: Loss | None) -> tuple[Question, Callable[[], Seen]]:
+    def _taped(self, asked: Question, size: int, kind: Loss | None) -> _Tape:
         given = asked.each(lambda values: values.new_empty((size, *values.shape[1:])))
         _fill(given, asked)
-        return given, self._record(lambda: self._way(given, kind))
+        tape = (given, self._record(lambda: self._way(given, kind)))
+        if not agree(_played(tape, asked), self._way(asked, kind)):
+            raise RuntimeError(f"a recording of {size} samples answers otherwise than what it is of")
+        return tape
 
 
 def _fill(given: Question, asked: Question) -> None:
     for place, values in zip(given, asked, strict=True):
         place[: len(values)].copy_(values.detach())
         place[len(values) :].copy_(values[:1].detach())
+
+
+def _played(tape: _Tape, asked: Question) -> Seen:
+    given, play = tape
+    _fill(given, asked)
+    rows = len(asked.x)
+    return play().each(lambda values: values[:rows].clone())  # the next play writes to the same memory
 
 
 @final
