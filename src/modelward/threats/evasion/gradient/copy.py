@@ -82,7 +82,7 @@ class Copy:
         self._image = len(shape) == 3 and convolutions(module) > 0
         self._recorded: list[Recorded] = []
         self._notes = [*notes]
-        self._done, self._each = 0.0, 0.0
+        self._done, self._each, self._most = 0.0, 0.0, 1
         self._ready = self._offer is None
         ways: list[tuple[str, Way]] = []
         if self._offer is None:
@@ -142,6 +142,7 @@ class Copy:
         """
         if self._offer is None:
             return self._step(Question(x, target, goal), kind)
+        self._most = max(self._most, min(len(x), self._part))
         self._translate(self._offer, len(x) * (1 if kind is None else 3))
         while True:
             try:
@@ -192,10 +193,10 @@ class Copy:
         self._step.prefer(name, recorded)
 
     def _translate(self, offer: Machine, samples: int) -> None:
-        """Translate the module for full batches once that is worth the time that it takes."""
+        """Translate the module for the fullest batches once that is worth the time that it takes."""
         before = self._done
         self._done += samples * self._each
         hurry = self.share is not None and self.share.seconds_left() is not None
         if before < _WORTH <= self._done and not hurry:
-            way = Full(Plain(offer.translate(self.module)), self._plain, bucket(self._part))
+            way = Full(Plain(offer.translate(self.module)), self._plain, bucket(self._most))
             self._record(offer, "recorded, translated", way)

@@ -168,7 +168,7 @@ def fullest(rate: Callable[[int], float | None], first: int, last: int) -> int:
         first: size to begin with.
         last: largest size.
     """
-    size, best = first, rate(first)
+    size, best = first, rate(first) if first * 2 <= last else None
     while best is not None and size * 2 <= last:
         more = rate(size * 2)
         if more is None or more < _FASTER * best:
