@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import modelward
 from modelward.cli.harden import command
-from modelward.errors import ConfigInvalid, FileDamaged, ShapeMismatch
+from modelward.errors import ConfigInvalid, ExtraMissing, FileDamaged, ShapeMismatch
 from modelward.threats.evasion.harden.text import read, written
 
 xgboost = pytest.importorskip("xgboost")
@@ -46,7 +46,7 @@ def row(found, name):
 
 def options(folder, *, training=None, audit=None, **changes):
     return modelward.HardenOptions(
-        training=modelward.Training(**({"method": "trees", "eps": 0.1, "rounds": 2} | (training or {}))),
+        training=modelward.Training(**({"method": "trees", "eps": 0.1, "trees": 9, "depth": 3} | (training or {}))),
         audit=modelward.AuditOptions(
             **{"bounds": (0.0, 1.0), "limit": 40, "preset": "quick", "checks": ("quality", "evasion.trees"),
                "store": folder / "store", "train": clouds(300, 1)} | (audit or {})
@@ -85,11 +85,11 @@ def test_the_file_that_is_written_is_the_model_that_was_audited(tmp_path):
     found = modelward.harden(path, clouds(100, 2), options(tmp_path))
     assert path.read_bytes() == before
     made = xgboost.Booster()
-    made.load_model(tmp_path / "made" / "model.ubj")
+    made.load_model(tmp_path / "made" / "model.json")
     x, y = clouds(100, 2)
-    right = ((made.predict(xgboost.DMatrix(x)) > 0.5) == y).mean()
+    right = ((made.predict(xgboost.DMatrix(x, feature_names=made.feature_names)) > 0.5) == y).mean()
     assert right == pytest.approx(row(found, "clean accuracy").after)
-    assert found.files["trees"].endswith("model.ubj")
+    assert found.files["trees"].endswith("model.json")
 
 
 def test_trees_from_the_command_line(tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_trees_from_the_command_line(tmp_path, monkeypatch):
     for name, seed in (("train", 1), ("test", 2)):
         x, y = clouds(200, seed)
         np.savez(f"{name}.npz", x=x, y=y)
-    words = "given.json --method trees --rounds 1 --train train.npz --data test.npz --eps 0.1 --bounds 0,1"
+    words = "given.json --method trees --trees 9 --depth 3 --train train.npz --data test.npz --eps 0.1 --bounds 0,1"
     words += " --checks quality,evasion.trees --preset quick --limit 20 --output made --format json"
     result = CliRunner().invoke(command, words.split(), standalone_mode=False)
     assert result.exception is None
@@ -106,7 +106,62 @@ def test_trees_from_the_command_line(tmp_path, monkeypatch):
     by_name = {line["name"]: line for line in content["rows"]}
     assert content["method"] == "trees"
     assert by_name["certified"]["before"] < by_name["certified"]["after"]
-    assert [line["round"] for line in content["defence"]["outcome"]["history"] if "round" in line] == [0, 1]
+    assert content["defence"]["outcome"]["trees"] == 9
+
+
+def catboost_file(folder, x, y):
+    library = pytest.importorskip("catboost", reason="catboost is not installed")
+    stated = {"iterations": 8, "depth": 3, "verbose": 0, "allow_writing_files": False, "thread_count": 1}
+    model = library.CatBoostClassifier(**stated).fit(x, y)
+    model.save_model(str(folder / "model.json"), format="json")
+    return folder / "model.json"
+
+
+def lightgbm_file(folder, x, y):
+    library = pytest.importorskip("lightgbm", reason="lightgbm is not installed")
+    stated = {"objective": "binary", "verbose": -1, "num_threads": 1, "num_leaves": 5}
+    library.train(stated, library.Dataset(x, label=y == "yes"), 8).save_model(folder / "model.txt")
+    return folder / "model.txt"
+
+
+def skops_file(folder, x, y):
+    ensembles, skops = pytest.importorskip("sklearn.ensemble"), pytest.importorskip("skops.io")
+    model = ensembles.RandomForestClassifier(8, max_depth=4, random_state=0).fit(x, y)
+    skops.dump(model, folder / "model.skops")
+    return folder / "model.skops"
+
+
+@pytest.mark.parametrize("write", [catboost_file, lightgbm_file, skops_file])
+def test_files_of_every_library_are_replaced_and_classes_keep_their_names(tmp_path, write):
+    """The table has texts as labels; the file that is written numbers them in the given model's order."""
+    for name, seed in (("train", 1), ("test", 2)):
+        x, y = clouds(200, seed)
+        label = np.array(["no", "yes"])[y]
+        rows = [f"{a:.6f},{b:.6f},{text}" for (a, b), text in zip(x.tolist(), label, strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["first,second,label", *rows]))
+    x, y = clouds(200, 1)
+    path = write(tmp_path, x, np.array(["no", "yes"])[y])
+    audit = {"train": tmp_path / "train.csv", "label": "label"}
+    found = modelward.harden(path, tmp_path / "test.csv", options(tmp_path, audit=audit))
+    proved = row(found, "certified")
+    assert proved.before < 0.3
+    assert proved.after > 0.7
+    assert row(found, "clean accuracy").after > 0.8
+    again = modelward.audit(
+        tmp_path / "made" / "model.json",
+        tmp_path / "test.csv",
+        modelward.AuditOptions(
+            checks=("quality",), label="label", classes=("no", "yes"), store=tmp_path / "again"
+        ),
+    )
+    accuracy = next(claim for claim in again.claims if claim.id == "accuracy")
+    assert accuracy.value > 0.8
+
+
+def test_trees_without_their_runtime_are_refused_before_they_are_grown(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelward.verbs.harden.find_spec", lambda name: None)
+    with pytest.raises(ExtraMissing, match="xgboost is not installed"):
+        modelward.harden(booster(), clouds(50, 2), options(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +170,7 @@ def test_trees_from_the_command_line(tmp_path, monkeypatch):
         ({"onnx": True}, ConfigInvalid, "no torch module"),
         ({"detectors": ("squeezing",)}, ConfigInvalid, "no torch module"),
         ({"audit": {"train": None}}, ConfigInvalid, "no training data"),
-        ({"training": {"rounds": -1}}, ConfigInvalid, "rounds is -1"),
+        ({"training": {"trees": 0}}, ConfigInvalid, "trees is 0"),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, change, error, sentence):

@@ -41,7 +41,8 @@ class Flags(TypedDict):
     kappa: float | None
     small: float | None
     ramp: float | None
-    rounds: int | None
+    trees: int | None
+    depth: int | None
     held_out: int | None
     minutes: float | None
     seed: int
@@ -62,14 +63,15 @@ Examples:
   modelward harden spam.skops --method normalise --data test.csv --text message --label kind --eps 2
 """
 _CHOICES = (
-    "epochs", "batch", "rate", "steps", "beta", "gamma", "kappa", "small", "ramp", "rounds", "held_out",
+    "epochs", "batch", "rate", "steps", "beta", "gamma", "kappa", "small", "ramp", "trees", "depth",
+    "held_out",
 )  # fmt: skip
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, help="Samples to audit on, before and after; never trained on.")
-@click.option("--train", help="Samples to learn from; a part is held out to choose the epoch or round.")
+@click.option("--train", help="Samples to learn from; a part is held out to choose the epoch.")
 @click.option(
     "--against", type=click.Choice(["evasion"]), default="evasion", show_default=True, help="Threat."
 )
@@ -101,8 +103,9 @@ _CHOICES = (
 @click.option("--kappa", type=float, help="ibp, crown-ibp: share of the clean loss.  [default: 0.5]")
 @click.option("--small", type=float, help="sabr: width of the box relative to eps.  [default: 0.4]")
 @click.option("--ramp", type=float, help="Share of the training over which eps grows.  [default: 0.4]")
-@click.option("--rounds", type=int, help="trees: rounds of attacking and growing again.  [default: 8]")
-@click.option("--held-out", type=int, help="Training samples that choose the epoch or round.  [default: 500]")
+@click.option("--trees", type=int, help="trees: how many.  [default: 100]")
+@click.option("--depth", type=int, help="trees: most questions on a path.  [default: 8]")
+@click.option("--held-out", type=int, help="Training samples that choose the epoch.  [default: 500]")
 @click.option("--minutes", type=float, help="CPU minutes the defence may take.  [default: unlimited]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The only source of randomness.")
 @click.option(
@@ -124,7 +127,7 @@ _CHOICES = (
 def command(model: Path, **flags: Unpack[Flags]) -> int:
     """Train MODEL to withstand more, and show what that changed.
 
-    The model is audited, a copy is trained, grown again (trees) or shielded (texts), and audited on the same
+    The model is audited, a copy is trained, grown anew (trees) or shielded (texts), and audited on the same
     points. A killed training continues after its last epoch. MODEL itself stays as it is.
     """
     import shutil

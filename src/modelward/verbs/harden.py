@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +21,6 @@ from modelward.threats.evasion.harden.detectors.control import Detecting, Detect
 from modelward.threats.evasion.harden.methods import METHODS, Training
 from modelward.threats.evasion.harden.methods import settled as settled_training
 from modelward.threats.evasion.harden.text import NormalisationControl, Normalised, written
-from modelward.threats.evasion.trees.check import ensemble
 from modelward.verbs.audit import audit, open_subjects
 from modelward.verbs.options import AuditOptions, settled
 from modelward.verbs.quiet import Quiet
@@ -40,7 +40,7 @@ CHECKPOINT = "training.checkpoint"
 _CHECKS = ("quality", "evasion")
 _NO_MODULE = ("trees", "normalise")
 _WANTED = {
-    "trees": "Give an XGBoost or LightGBM file, or a live classifier of trees, with --train.",
+    "trees": "Give a classifier of trees, as a file or live, with --train.",
     "normalise": "Give a model of texts, and --text with the column of the texts.",
 }
 _SHIELDED = "A model of texts is hardened by --method normalise."
@@ -90,8 +90,8 @@ def harden(
     sees; it looks at the training data alone.
 
     Args:
-        model: weights file with a factory, or a live torch module; for ``trees`` an XGBoost or LightGBM file
-            or a live classifier of trees; for ``normalise`` any model of texts that `audit` takes.
+        model: weights file with a factory, or a live torch module; for ``trees`` any
+            classifier of trees and for ``normalise`` any model of texts that `audit` takes.
         data: samples to audit on, as for `audit`.
         options: everything else.
         observer: told about progress.
@@ -114,8 +114,8 @@ def harden(
     folder = _folder(options.output)
     before = audit(model, data, chosen, observer=watcher)
     settled = msgspec.structs.replace(options, audit=chosen, training=training)
-    made, control = _apply(model, data, settled, watcher)
-    files, subject, again = _kept(model, (made, control), folder, chosen)
+    made = _apply(model, data, settled, watcher)
+    files, subject, again = _kept(model, made, folder, chosen)
     if options.onnx:
         files["onnx"] = str(_exported(made, folder, chosen, data))
     after = audit(subject, data, again, observer=watcher)
@@ -144,12 +144,10 @@ def _audited(options: AuditOptions, training: Training) -> AuditOptions:
     return settled(chosen)
 
 
-def _apply(
-    model: object, data: object, options: HardenOptions, watcher: Observer
-) -> tuple[Hardened, Control]:
+def _apply(model: object, data: object, options: HardenOptions, watcher: Observer) -> Hardened:
     opening = options.audit if options.training.method in _NO_MODULE else _with_gradients(options.audit)
     subjects, absent = open_subjects(model, data, opening, seconds=None, watcher=watcher)
-    control = _control(model, subjects, options)
+    control = _control(subjects, options)
     reason = control.declines(subjects)
     if reason is not None:
         need: Need = "trees" if options.training.method == "trees" else "gradients"
@@ -174,24 +172,23 @@ def _apply(
             evidence=(made.evidence,),
         )
     )
-    return made, control
+    return made
 
 
 def _textual(subjects: Subjects) -> bool:
     return subjects.data is not None and subjects.data.textual
 
 
-def _control(model: object, subjects: Subjects, options: HardenOptions) -> Control:
+def _control(subjects: Subjects, options: HardenOptions) -> Control:
     """The defence that the method names."""
     if options.training.method == "normalise":
         return NormalisationControl()
     if options.training.method == "trees":
         from modelward.threats.evasion.harden.trees.control import TreeControl
-        from modelward.threats.evasion.harden.trees.growers import grower
 
-        given = subjects.model
-        known = given is not None and ensemble(given) is not None
-        return TreeControl(options.training, grower(model, given.subject.format) if given and known else None)
+        if find_spec("xgboost") is None:  # runs what is grown
+            raise ExtraMissing("xgboost", "trees")
+        return TreeControl(options.training)
     from modelward.threats.evasion.harden.training import TrainingControl
 
     _require_weights(subjects)
@@ -199,12 +196,11 @@ def _control(model: object, subjects: Subjects, options: HardenOptions) -> Contr
 
 
 def _kept(
-    model: object, made: tuple[Hardened, Control], folder: Path, chosen: AuditOptions
+    model: object, hardened: Hardened, folder: Path, chosen: AuditOptions
 ) -> tuple[dict[str, str], object, AuditOptions]:
     """Write what was made; give the files, what the audit afterwards looks at, and its options."""
-    from modelward.threats.evasion.harden.trees.control import TreeControl
+    from modelward.threats.evasion.harden.trees.control import RobustTrees
 
-    hardened, control = made
     if isinstance(hardened.model, Normalised):
         path = folder / "normaliser.json"
         _write(path, written(hardened.model.defences))
@@ -215,15 +211,14 @@ def _kept(
             chosen, classes=outputs.classes, outputs=None if labels else outputs.kind, factory=None
         )
         return {"normaliser": str(path)}, subject, again
-    if isinstance(control, TreeControl):
-        suffix, document = control.file(hardened.model)
-        path = folder / f"model.{suffix}"
-        _write(path, document)
-        files = {"trees": str(path)}
-    else:
-        path = _written(hardened, folder)
-        files = {"weights": str(path)}
-    return files, path if isinstance(model, str | Path) else hardened.model, chosen
+    if isinstance(hardened.model, RobustTrees):
+        path = folder / "model.json"
+        _write(path, hardened.model.document)
+        # The file numbers its classes; their names are those of the model that was given.
+        again = msgspec.structs.replace(chosen, classes=hardened.model.classes, outputs=None, factory=None)
+        return {"trees": str(path)}, path, again
+    path = _written(hardened, folder)
+    return {"weights": str(path)}, path if isinstance(model, str | Path) else hardened.model, chosen
 
 
 def _with_gradients(options: AuditOptions) -> AuditOptions:

@@ -1,1 +1,1 @@
-"""Robust trees: the given library grows them again on training data that has been attacked."""
+"""Robust trees: a forest whose splits count what an attacker can move across them."""
