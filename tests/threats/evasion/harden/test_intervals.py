@@ -150,6 +150,51 @@ def test_one_linear_layer_is_exact():
         assert bound(traced(net), box, torch.tensor([0])).tolist()[0] == pytest.approx([0.0, -4.6], abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("ends", "y", "wanted"),
+    [
+        ((-1.0, 2.0), 0, -2.0),  # under the line through (-1, -0.1) and (2, 2)
+        ((-1.0, 2.0), 1, -1.0),  # over the identity, the smaller area
+        ((-2.0, 1.0), 1, -0.2),  # over 0.1 x
+        ((1.0, 2.0), 1, 1.0),
+        ((-2.0, -1.0), 0, 0.1),
+    ],
+)
+def test_lines_around_a_leak_are_those_of_its_bend(ends, y, wanted):
+    """Scores 0 and leaky(x), slope 0.1: 0.1 x and 0.9 of a ReLU."""
+    net = nn.Sequential(nn.Linear(1, 1), nn.LeakyReLU(0.1), nn.Linear(1, 2))
+    with torch.no_grad():
+        for weight, value in zip(net.parameters(), ([[1.0]], [0.0], [[0.0], [1.0]], [0.0, 0.0]), strict=True):
+            weight.copy_(torch.tensor(value))
+    low, high = (torch.tensor([[end]]) for end in ends)
+    found = relaxed_margins(traced(net), Interval.between(low, high), torch.tensor([y]))
+    assert found[0, 1 - y].item() == pytest.approx(wanted)
+
+
+def test_no_sampled_margin_is_below_its_relaxed_bound_through_leaks(inputs):
+    torch.manual_seed(11)
+    layers = (
+        nn.Conv2d(1, 4, 3),
+        nn.LeakyReLU(0.3),
+        nn.Flatten(),
+        nn.Linear(16, 8),
+        nn.LeakyReLU(),
+        nn.Linear(8, 4),
+    )
+    net, (box, y) = nn.Sequential(*layers).eval(), inputs
+    found = relaxed_margins(traced(net), box, y)
+    assert (margins_of(sampled(net, box), y) >= found - 1e-5).all()
+    assert (found >= interval_margins(traced(net), box, y) - 1e-5).float().mean() > 0.5  # and it is worth it
+
+
+def test_a_slope_that_turns_round_has_no_rule(inputs):
+    """Ends of an interval are no ends behind a function that falls and rises."""
+    box, y = inputs
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.LeakyReLU(-0.5))
+    with pytest.raises(OperatorUnsupported, match="no rule for LeakyReLU with a negative slope"):
+        interval_margins(traced(net), box, y)
+
+
 def test_relaxation_beats_intervals_where_branches_cancel():
     """x - x through a hidden layer: intervals lose what the backward pass keeps."""
     net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 2))

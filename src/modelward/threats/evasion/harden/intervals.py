@@ -152,6 +152,8 @@ def _through(layer: nn.Module, x: Interval) -> Interval:
         return x
     if isinstance(layer, MOVED):
         return Interval(layer(x.centre), layer(x.radius))
+    if isinstance(layer, nn.LeakyReLU) and layer.negative_slope < 0:
+        raise refused("LeakyReLU with a negative slope")
     if isinstance(layer, _RISING):
         # In place, a layer would overwrite what its neighbours still need.
         return _ends(lambda end: layer(end.clone()), x)

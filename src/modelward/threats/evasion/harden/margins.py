@@ -107,6 +107,9 @@ def _pulled(
     if what in RECTIFIED:
         return [(parent, *_rectified(a, before))]
     layer = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+    if isinstance(layer, nn.LeakyReLU):  # slope x + (1 - slope) max(x, 0)
+        bent, offset = _rectified((1 - layer.negative_slope) * a, before)
+        return [(parent, layer.negative_slope * a + bent, offset)]
     if isinstance(layer, STILL):
         return [(parent, a, 0.0)]
     if what in MOVING:
