@@ -153,6 +153,7 @@ def test_how_a_process_ends_is_an_answer(error, raised, why, lying):
         b"[]",
         b"{",
         b"\xff",
+        b'{"features": ["\xff"]}',
         b'{"features": 3}',
         b'{"n_features": "many"}',
         b'{"classes": [1]}',

@@ -80,6 +80,13 @@ def test_what_is_no_baseline(tmp_path, content):
         read_baseline(tmp_path / "absent.json")
 
 
+def test_a_baseline_without_end_and_one_that_is_no_text(tmp_path):
+    for content in (b'{"schema": ' + b"[" * 100_000, b'{"findings\xff": 1}', b"\xff"):
+        (tmp_path / "b.json").write_bytes(content)
+        with pytest.raises(ConfigInvalid, match="is no baseline"):
+            read_baseline(tmp_path / "b.json")
+
+
 def test_what_fails_a_scan():
     from modelward.artifact.verdict import ArtifactReport, Coverage
 

@@ -239,6 +239,6 @@ def _open_box(spec: RuntimeSpec, limits: Limits) -> tuple[Sandbox, Facts]:
         raise FileDamaged(f"{spec.path}: cannot be loaded ({error.name}: {error.message[:200]})") from error
     except (SandboxTimeout, SandboxDied) as error:
         raise FileDamaged(f"{spec.path}: cannot be loaded ({error})") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         box.close()
         raise FileDamaged(f"{spec.path}: the sandboxed loader described no model") from error

@@ -64,7 +64,7 @@ def read_baseline(path: Path) -> Baseline:
         return msgspec.json.decode(path.read_bytes(), type=Baseline)
     except OSError as error:
         raise FileMissing(f"{path}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigInvalid(
             f"{path}: is no baseline: {error}",
             advice="`modelward scan PATH --write-baseline FILE` writes one.",

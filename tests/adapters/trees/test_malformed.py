@@ -171,6 +171,16 @@ def forest():
     return lightgbm_trees.read(LIGHT)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [b'{"\x80": 1}', b'{"learner": {"\xff": 1}}', b'{"learner": "\xff"}', b'{"x": ' + b"[" * 50_000],
+)
+def test_bytes_that_are_no_text_and_depths_without_end(document):
+    for read in (xgboost_trees.read, catboost_trees.read):
+        with pytest.raises((FileDamaged, OperatorUnsupported)):
+            read(document)
+
+
 def test_messages_come_back_as_they_went(forest):
     back = message.unpacked(message.packed(forest))
     for name in ("feature", "threshold", "left", "right", "value", "base", "codes"):

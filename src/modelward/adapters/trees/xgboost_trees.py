@@ -73,7 +73,7 @@ def read(document: bytes) -> Forest:
     """
     try:
         learner = msgspec.json.decode(document, type=_Document).learner
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileDamaged(f"the XGBoost document cannot be read ({str(error)[:200]})") from error
     booster = learner.gradient_booster
     model = booster.model or (booster.gbtree.model if booster.gbtree is not None else None)

@@ -109,7 +109,7 @@ def listing(client: Client, repository: Repository) -> Listing:
         )
     try:
         found = msgspec.json.decode(client.body(answer, _LISTING), type=Listing)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RemoteRefused(f"hf://{repository.name}: the hub's answer cannot be read: {error}") from error
     if not re.fullmatch(r"[0-9a-f]{6,64}", found.sha) or len(found.siblings) > FILES:
         raise RemoteRefused(f"hf://{repository.name}: the hub's answer has no commit, or over {FILES} files")

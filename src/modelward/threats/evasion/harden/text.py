@@ -56,7 +56,7 @@ def read(document: bytes) -> tuple[str, ...]:
     """
     try:
         steps = msgspec.json.decode(document, type=Steps)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileDamaged(f"the file of a normaliser cannot be read ({str(error)[:200]})") from error
     unknown = [name for name in steps.defences if name not in DEFENCES]
     if steps.schema != _SCHEMA or unknown or not steps.defences:
