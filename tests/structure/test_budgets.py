@@ -33,7 +33,7 @@ BROAD = {
 }
 
 
-SHARE = 0.965
+SHARE = 0.98
 
 
 def functions(tree):
@@ -123,11 +123,7 @@ def test_no_broad_handler_in_a_detection_path(trees):
 
 
 def test_tests_are_as_long_as_the_source(root):
-    """The design asks for a share of 1; the floor is what was reached.
-
-    It rose to 0.98 and fell once, when attacks and proofs came with docstrings longer than their code, of which
-    the next test asks more. It is to rise again.
-    """
+    """The design asks for a share of 1; the floor is below what was reached, and only ever rises."""
     source = sum(lines_of((root / "src").rglob("*.py")).values())
     tests = sum(lines_of([*(root / "tests").rglob("*.py"), *(root / "tests").rglob("*.txt")]).values())
     assert tests >= SHARE * source, f"{tests} lines of tests for {source} lines of source"
