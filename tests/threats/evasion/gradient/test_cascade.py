@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from modelward.core.budget import Budget, Meter
 from modelward.threats.evasion.arena import Arena, Points
+from modelward.threats.evasion.gradient import schedule
 from modelward.threats.evasion.gradient.balls import Ball
 from modelward.threats.evasion.gradient.cascade import Cascade
 from modelward.threats.evasion.gradient.copy import Copy
@@ -19,10 +22,13 @@ from modelward.threats.evasion.gradient.surrogate import Borrowed, fitted
 from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.threat import Threat
 
-FIRST = ["margin"]
-QUICK = [*FIRST, "targeted margin"]
-RESTARTS = [f"restart from {start}" for start in ("stripes", "blocks", "corner", "noise")]
-STANDARD = [*QUICK, *RESTARTS, "APGD-CE", "APGD-T", "APGD-T", "FAB-T", "FAB-T"]
+QUICK = ["margin", "probe", "targeted margin"]
+LATE = [turn.name for turn in schedule.LATE[:-1]]
+BLIND = ["APGD-CE", "APGD-T", "FAB-T"]
+RESTARTS = ["restart"] * 4
+MANY = ["many restarts"] * 6
+HONEST = Slopes(n=32, flat=0.0, random=0, false=0, judged=32, kept=(1, 1, 1, 1), unbounded=1)
+FLAT = replace(HONEST, flat=0.9)
 
 
 def pool_of(room, net, x, norm="linf", eps=0.1, *, budget=None, kind="logits"):
@@ -61,13 +67,18 @@ class Recorded:
         return len(self.names) != self.refuses
 
 
-def recorded(room, monkeypatch, *, norm="linf", eps=0.1, preset="standard", shape=(5,), refuses=None):
+def recorded(room, monkeypatch, *, norm="linf", eps=0.1, shape=(5,), refuses=None, seen=HONEST, classes=3):
+    """A pool that searches nothing, of a linear model whose margins are large, and what it was asked."""
     torch.manual_seed(8)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 3))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), classes))
+    with torch.no_grad():
+        net[1].weight *= 1e3
     x = np.random.default_rng(1).random((6, *shape)).astype(np.float32)
     pool = pool_of(room, net, x, norm, eps)
     run = Recorded(pool, refuses)
     monkeypatch.setattr(Pool, "run", lambda _, *parts: run(*parts))
+    monkeypatch.setattr("modelward.threats.evasion.gradient.cascade.slopes", lambda _: seen)
+    monkeypatch.setattr("modelward.threats.evasion.gradient.cascade.hard", lambda *_: True)
     return pool, run
 
 
@@ -75,31 +86,59 @@ def recorded(room, monkeypatch, *, norm="linf", eps=0.1, preset="standard", shap
     ("norm", "preset", "names"),
     [
         ("linf", "quick", QUICK),
-        ("linf", "standard", [*STANDARD, "Square"]),
-        ("l2", "standard", STANDARD),
-        ("l1", "standard", STANDARD),
-        ("l2", "thorough", [*STANDARD, "transfer", *["many restarts"] * 6]),
-        ("linf", "thorough", [*STANDARD, "transfer", "Square", *["many restarts"] * 6]),
-        ("l0", "quick", QUICK),
-        ("l0", "standard", [*QUICK, *RESTARTS]),
-        ("l0", "thorough", [*QUICK, *RESTARTS]),
+        ("linf", "standard", [*QUICK, *LATE, "Square"]),
+        ("l2", "standard", [*QUICK, *LATE]),
+        ("l1", "standard", [*QUICK, *LATE]),
+        ("l2", "thorough", [*QUICK, *LATE, "transfer", *MANY]),
+        ("linf", "thorough", [*QUICK, *LATE, "Square", "transfer", *MANY]),
+        ("l0", "quick", ["margin", "targeted margin"]),
+        ("l0", "standard", ["margin", "targeted margin", *RESTARTS]),
+        ("l0", "thorough", ["margin", "targeted margin", *RESTARTS]),
     ],
 )
 def test_the_order_of_the_attacks(room, monkeypatch, norm, preset, names):
-    pool, run = recorded(room, monkeypatch, norm=norm, eps=2.0 if norm == "l0" else 0.05, preset=preset)
+    pool, run = recorded(room, monkeypatch, norm=norm, eps=2.0 if norm == "l0" else 0.05)
     assert Cascade(pool, preset, lambda: True).run()
     assert run.names == names
 
 
-@pytest.mark.parametrize("refuses", range(1, len(STANDARD) + 2))
+@pytest.mark.parametrize(("norm", "last"), [("linf", ["Square"]), ("l2", [])])
+def test_where_slopes_mislead_every_point_meets_all_that_autoattack_does(room, monkeypatch, norm, last):
+    pool, run = recorded(room, monkeypatch, norm=norm, eps=0.05, seen=FLAT)
+    assert Cascade(pool, "standard", lambda: True).run()
+    assert run.names == [*QUICK, *BLIND, *last, "transfer"]
+    for tasks in run.tasks:  # whatever was left of the margins
+        assert {task.point for task in tasks} == set(range(6))
+
+
+@pytest.mark.parametrize("refuses", range(1, len([*QUICK, *LATE]) + 2))
 def test_a_refusal_at_any_attack_ends_the_cascade_there(room, monkeypatch, refuses):
     pool, run = recorded(room, monkeypatch, refuses=refuses)
     assert not Cascade(pool, "standard", lambda: True).run()
-    assert run.names == [*STANDARD, "Square"][:refuses]
+    assert run.names == [*QUICK, *LATE, "Square"][:refuses]
+
+
+def test_a_refusal_while_slopes_are_examined_ends_the_cascade(room, monkeypatch):
+    pool, run = recorded(room, monkeypatch, seen=None)
+    assert Cascade(pool, "quick", lambda: True).run()  # nothing known, and nothing refused
+    assert not pool.arena.share.take(queries=1) or pool.arena.share.cut is None
+    pool.arena.share.cut = "passes"
+    assert not Cascade(pool, "standard", lambda: True).run()
+    assert run.names[len(QUICK) :] == ["margin"]
+
+
+def test_two_classes_have_one_goal_and_no_probes(room, monkeypatch):
+    pool, run = recorded(room, monkeypatch, classes=2)
+    assert Cascade(pool, "standard", lambda: True).run()
+    assert run.names == ["margin", "targeted margin", *LATE, "Square"]
+    others = 1 - pool.arena.points.target
+    for name, tasks in zip(run.names, run.tasks, strict=True):
+        free = name in {"margin", "APGD-CE", "Square"}
+        assert all(task.goal == (-1 if free else others[task.point]) for task in tasks)
 
 
 def test_what_is_proved_is_left_alone_from_then_on(room, monkeypatch):
-    pool, run = recorded(room, monkeypatch, preset="thorough")
+    pool, run = recorded(room, monkeypatch)
 
     def prove():
         pool.settled[[1, 4]] = True
@@ -113,38 +152,94 @@ def test_what_is_proved_is_left_alone_from_then_on(room, monkeypatch):
     assert run.names[-1] == "margin"
 
 
-def test_points_whose_margin_stays_high_are_not_tried_again(room, monkeypatch):
-    """Open: margin within three times the spread of repeated searches, or 5 % of the unmodified margin."""
-    pool, _ = recorded(room, monkeypatch)
+@pytest.fixture
+def ranked(room):
+    """A cascade over 40 points of which point i has lost all but i percent of its margin."""
+    w = np.array([[2.0, 1.0], [-2.0, 1.0], [0.0, -3.0]])
+    x = np.random.default_rng(0).random((40, 2)).astype(np.float32)
+    pool = pool_of(room, room.linear(w, [0.0, 0.0, 0.0]).eval(), x)
     cascade = Cascade(pool, "standard", lambda: True)
-    goals = np.argsort(-pool.arena.points.scores, axis=1)[:, 1:]
-    for point, (margin, again) in enumerate(
-        [(9.0, 11.9), (9.0, 6.0), (0.3, 0.2), (1e-4, 1e-4), (5.0, 5.0), (2.0, 1.0)]
-    ):
-        pool.record.margin[point] = min(margin, again)
-        pool.record.runs[point, -1] = [margin]
-        pool.record.runs[point, int(goals[point, 0])] = [again]
-        pool.record.runs[point, int(goals[point, 1])] = [again + 1]
-    assert cascade.open().tolist() == [3, 2, 5, 1]
-    pool.settled[5] = True
-    assert cascade.open().tolist() == [3, 2, 1]
-    cascade.slopes = Slopes(n=32, flat=0.9, random=0, false=0, judged=32, kept=(1, 1, 1, 1), unbounded=1)
-    assert cascade.open().tolist() == [3, 2, 4, 1, 0]  # where slopes mislead, margins say nothing
+    scores = np.sort(pool.arena.points.scores, axis=1)
+    pool.record.margin[:] = (scores[:, -1] - scores[:, -2]) * np.arange(40) / 100
+    return pool, cascade
 
 
-def test_goals_come_in_the_order_of_the_scores_and_seeds_differ(room, monkeypatch):
+@pytest.mark.parametrize(
+    ("part", "within", "count"),
+    [(1.0, np.inf, 40), (1.0, 0.2, 21), (1.0, 0.005, 1), (0.5, np.inf, 20), (0.5, 0.05, 6), (0.01, 1.0, 8)],
+)
+def test_a_round_is_for_the_points_that_are_nearest(ranked, part, within, count):
+    """Share of those that stand, at least eight, and none with more of its margin than the round allows."""
+    _, cascade = ranked
+    turn = schedule.Round(name="any", kind="descent", steps=1, part=part, within=within * (1 + 1e-9))
+    assert cascade.near(turn) == list(range(count))
+
+
+def test_what_fell_or_is_proved_takes_no_part_and_what_was_never_seen_does(ranked):
+    pool, cascade = ranked
+    turn = schedule.Round(name="any", kind="descent", steps=1, within=0.055)
+    pool.settled[[0, 3]] = True
+    pool.arena.standing[4] = False
+    assert cascade.near(turn) == [1, 2, 5]
+    pool.record.margin[30] = np.inf  # a search that counts nothing says nothing of the margin either
+    assert cascade.near(turn) == [1, 2, 5, 30]
+    cascade.slopes = FLAT
+    assert sorted(cascade.near(turn)) == [i for i in range(40) if i not in {0, 3, 4}]
+
+
+def test_probes_go_for_every_goal_and_later_searches_for_the_nearest(room, monkeypatch):
+    pool, run = recorded(room, monkeypatch, classes=7)
+    cascade = Cascade(pool, "standard", lambda: True)
+    near = {}
+
+    def search(method, tasks, name=""):
+        tasks = list(tasks)
+        goes = run(method, tasks, name)
+        if name == "probe":  # the goal that no score favours comes nearest, by a hair
+            for point in range(6):
+                near[point] = [int(g) for g in np.argsort(pool.arena.points.scores[point])[:2]]
+                for place, goal in enumerate(near[point]):
+                    pool.record.runs[point, goal].append(0.001 * (place + 1))
+        return goes
+
+    monkeypatch.setattr(Pool, "run", lambda _, *parts: search(*parts))
+    assert cascade.run()
+    probes, aimed, late = run.tasks[1:4]
+    order = np.argsort(-pool.arena.points.scores, axis=1, kind="stable")
+    for rank in range(6):
+        part = {task.point: task.goal for task in probes[6 * rank : 6 * rank + 6]}
+        assert [part[point] for point in range(6)] == order[:, rank + 1].tolist()
+    for tasks in (aimed, late):
+        for point in range(6):
+            goals = [task.goal for task in tasks if task.point == point]
+            assert list(dict.fromkeys(goals)) == near[point]
+    assert {task.start for task in late} == {"corner", "blocks"}
+    assert run.names[3] == "APGD-T"
+
+
+def test_every_search_has_a_seed_of_its_own_and_the_same_again(room, monkeypatch):
     pool, run = recorded(room, monkeypatch)
-    assert Cascade(pool, "quick", lambda: True).run()
-    scores = pool.arena.points.scores
-    order = np.argsort(-scores, axis=1, kind="stable")
-    targeted = run.tasks[1]
-    for rank in range(2):
-        part = targeted[6 * rank : 6 * rank + 6]
-        assert [task.goal for task in part] == order[:, rank + 1].tolist()
-    assert len({task.seed for tasks in run.tasks for task in tasks}) == 18
+    assert Cascade(pool, "thorough", lambda: True).run()
+    seeds = [task.seed for tasks in run.tasks for task in tasks]
+    assert len(set(seeds)) == len(seeds) > 300
     _, again = recorded(room, monkeypatch)
-    assert Cascade(again.pool, "quick", lambda: True).run()
+    assert Cascade(again.pool, "thorough", lambda: True).run()
     assert again.tasks == run.tasks
+
+
+def test_a_class_that_no_score_hints_at_is_found_by_probes(room):
+    """The likeliest rivals hardly move; the unlikeliest class rises above all of them within the ball."""
+    w = np.zeros((5, 3))
+    w[1, 1], w[2, 2], w[4, 0] = 0.1, 0.1, 200.0
+    net = room.linear(w, [10.0, 9.0, 8.0, 7.0, -105.0]).eval()
+    pool = pool_of(room, net, np.full((3, 3), 0.5, np.float32), "linf", 0.1)
+    assert Cascade(pool, "quick", lambda: True).run()
+    assert pool.arena.broken.tolist() == [0, 1, 2]
+    assert set(pool.record.fell.values()) == {"probe"}
+    assert set(pool.arena.decisions(np.arange(3)).tolist()) == {4}
+    small = pool_of(room, net, np.full((3, 3), 0.5, np.float32), "linf", 0.05)  # -5 + 200 * 0.05 = 5 < 10
+    assert Cascade(small, "quick", lambda: True).run()
+    assert small.arena.broken.tolist() == []
 
 
 def exact_linear(room, eps):
@@ -211,23 +306,44 @@ def test_no_proof_where_the_net_cannot_be_read_or_the_copy_is_far_off(room):
     assert Proofs(np.zeros(0, np.int64), {}).certified.tolist() == []
 
 
-def test_slopes_book_exactly_what_they_ask(room):
-    net = net_of(3)
-    x = points_of(50)
+def many(room, net, x, budget=None):
     model = room.torch(net, 3)
     data = room.labelled(model, x)
-    every = Points(
-        data=data, model=model, target=data.y, correct=np.ones(50, np.bool_), scores=model.scores(x)
-    )
-    meter = Meter(Budget())
-    arena = Arena(every, Threat("l2", 0.2), share=Share(meter), seed=1)
-    copy = Copy(model.module(), (5,))
-    seen = slopes(Pool(arena, copy, Ball(arena.reach, copy.device)))
+    right = np.ones(len(x), np.bool_)
+    points = Points(data=data, model=model, target=data.y, correct=right, scores=model.scores(x))
+    meter = Meter(budget or Budget())
+    arena = Arena(points, Threat("l2", 0.2), share=Share(meter), seed=1)
+    copy = Copy(model.module(), x.shape[1:])
+    return model, meter, Pool(arena, copy, Ball(arena.reach, copy.device))
+
+
+def test_slopes_book_exactly_what_they_ask(room):
+    model, meter, pool = many(room, net_of(3), points_of(50))
+    seen = slopes(pool)
     assert seen.n == 32
-    assert model.forward <= meter.cost.forward == (2 + 30 + 4 + 1) * 32
-    assert model.backward <= meter.cost.backward == (2 + 30) * 32
-    short = Arena(every, Threat("l2", 0.2), share=Share(Meter(Budget(passes=100))), seed=1)
-    assert slopes(Pool(short, copy, Ball(short.reach, copy.device))) is None
+    assert model.forward == meter.cost.forward
+    assert model.backward == meter.cost.backward
+    # Two looks at 32 slopes, four steps and one answer; then 16 descents, each until it succeeds.
+    assert 2 * 32 < meter.cost.backward <= (2 + 30 / 2) * 32
+    assert meter.cost.forward == meter.cost.backward + (len(seen.kept) + 1) * 32
+
+
+@pytest.mark.parametrize("limit", [0, 100, 9 * 32 - 1, 9 * 32, 9 * 32 + 31, 9 * 32 + 33])
+def test_slopes_without_a_budget_for_them_say_nothing(room, limit):
+    """Nine passes for each of 32 points come first, then 16 forward and backward at a time."""
+    _, meter, pool = many(room, net_of(3), points_of(50), Budget(passes=limit))
+    assert slopes(pool) is None
+    assert pool.arena.share.cut == "passes"
+    assert meter.cost.forward + meter.cost.backward <= limit
+
+
+def test_descents_without_bound_end_as_they_succeed(room):
+    steep = nn.Sequential(room.linear([[9.0, 0.0], [-9.0, 0.0], [0.0, 0.0]], [-4.5, 4.5, -99.0]))
+    x = np.random.default_rng(4).random((20, 2)).astype(np.float32)
+    _, meter, pool = many(room, steep, x)
+    seen = slopes(pool)
+    assert seen.unbounded == 1.0
+    assert meter.cost.backward < (2 + 4) * 20
 
 
 class Bent(nn.Module):

@@ -8,45 +8,39 @@ import numpy as np
 import torch
 
 from modelward.core.seeds import child_seed
-from modelward.threats.evasion.gradient.apgd import Apgd
-from modelward.threats.evasion.gradient.descent import Descent
-from modelward.threats.evasion.gradient.fab import Fab
 from modelward.threats.evasion.gradient.hard import hard
 from modelward.threats.evasion.gradient.losses import logarithms, margin
 from modelward.threats.evasion.gradient.masking import slopes
 from modelward.threats.evasion.gradient.pool import Task
-from modelward.threats.evasion.gradient.sparse import Swaps, Windows
-from modelward.threats.evasion.gradient.squares import SquareSearch
+from modelward.threats.evasion.gradient.schedule import (
+    BLIND,
+    FIRST,
+    LATE,
+    MANY,
+    NEXT,
+    PROBES,
+    UNGRADED,
+    method,
+)
 from modelward.threats.evasion.gradient.surrogate import Borrowed, fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
     from modelward.core.check import Preset
     from modelward.numeric.types import FloatArray, IntArray
-    from modelward.threats.evasion.gradient.losses import Loss
     from modelward.threats.evasion.gradient.masking import Slopes
-    from modelward.threats.evasion.gradient.pool import Method, Pool
+    from modelward.threats.evasion.gradient.pool import Pool
+    from modelward.threats.evasion.gradient.schedule import Round
 
-TARGETS: Final = 9
-"""Goals per point at most, as in AutoAttack (arXiv 2003.01690v2, section 5.1)."""
-_FIRST_TARGETS: Final = 3
-_STARTS: Final = ("stripes", "blocks", "corner", "noise")
-_ROUNDS: Final = 4
-_SPREAD: Final = 3.0
-_NEAR: Final = 0.05
-"""A point stays open while its least margin is within so many times the spread of repeated searches, or
-within this part of its margin when unmodified."""
-_MANY_ROUNDS: Final = 6
-_KINDS: Final[tuple[Loss, ...]] = ("margin", "ratio", "entropy")
-_QUERIES: Final = 5000
-_QUERIES_PER_FEATURE: Final = 10
-"""Of the Square attack; 5000 are AutoAttack's, more than a table of few features can use."""
+_AT_LEAST: Final = 8
+"""Points that no share of a round excludes."""
+_TINY: Final = 1e-30
 
 
 @final
 class Cascade:
-    """All attacks in Linf, L2 and L1 on the standing points of one arena.
+    """All attacks on the standing points of one arena.
 
     Args:
         pool: runs searches.
@@ -59,46 +53,50 @@ class Cascade:
 
     def __init__(self, pool: Pool, preset: Preset, prove: Callable[[], bool]) -> None:
         self._pool, self._preset, self._prove = pool, preset, prove
-        self._arena, self._copy, self._ball = pool.arena, pool.copy, pool.ball
+        self._arena, self._graded = pool.arena, pool.ball.graded
         self._goals = self._ranked()
         self._plain = self._unmodified()
+        self._rounds_done = 0
         self.slopes: Slopes | None = None
 
     def run(self) -> bool:
         """Everything that the preset asks for; False when the share refused."""
-        for done, (phase, of) in enumerate(self._phases(), start=1):
+        phases = [self._nearest, self._doubt, self._prove, self._aimed]
+        if self._preset != "quick":
+            phases += [self._late, self._transfer]
+        if self._preset == "thorough":
+            phases += [self._signs, self._many]
+        for done, phase in enumerate(phases, start=1):
             if not phase():
                 return False
-            self._arena.share.progress(done / of)
+            self._arena.share.progress(done / len(phases))
         return True
 
-    def _phases(self) -> Iterator[tuple[Callable[[], bool], int]]:
-        quick = [self._nearest, self._doubt, self._prove, self._likeliest]
-        standard = [
-            self._restarts, self._entropy, self._targeted, self._border, self._transfer, self._queries,
-        ]  # fmt: skip
-        if not self._ball.graded:
-            quick, standard = [self._nearest, self._prove, self._likeliest], [self._restarts]
-        chosen = quick if self._preset == "quick" else [*quick, *standard]
-        if self._preset == "thorough":
-            chosen = [*chosen, self._signs, *([self._many] if self._ball.graded else [])]
-        for phase in chosen:
-            yield phase, len(chosen)
-
     def _nearest(self) -> bool:
-        """Untargeted, from the point itself."""
-        tasks = [Task(int(i), seed=self._seed("nearest", i)) for i in self._standing()]
-        return self._pool.run(self._descent(20), tasks, "margin")
+        return self._round(FIRST)
 
     def _doubt(self) -> bool:
         """Ask whether slopes mislead; if they do, no point is given up for its margin."""
+        if not self._graded:
+            return True
         self.slopes = slopes(self._pool)
         return self._arena.share.cut is None
+
+    def _aimed(self) -> bool:
+        """Towards every goal for a few steps, then towards the goals that came nearest."""
+        if self._graded and self._goals.shape[1] > 1 and not self._round(PROBES):
+            return False
+        return self._round(NEXT)
+
+    def _late(self) -> bool:
+        if not self._graded:
+            return self._all(UNGRADED)
+        return self._all(BLIND if self._misled else LATE)
 
     def _transfer(self) -> bool:
         """Where slopes mislead: those of a net fitted to the answers."""
         index = self._standing()
-        if len(index) == 0 or not (self._misled or self._preset == "thorough"):
+        if len(index) == 0 or not self._graded or not (self._misled or self._preset == "thorough"):
             return True
         net = fitted(self._pool, index, self._seed("surrogate", -1))
         if net is None:
@@ -108,105 +106,57 @@ class Cascade:
 
     def _many(self) -> bool:
         """All standing points again, from many places, with other losses."""
-        for number in range(_MANY_ROUNDS):
-            start, kind = _STARTS[number % len(_STARTS)], _KINDS[number % len(_KINDS)]
-            method = Apgd(self._copy, self._ball, steps=60, kind=kind)
-            ranks = range(min(_FIRST_TARGETS, self._goals.shape[1]))
-            tasks = [self._task(f"many {number}", i, rank, start) for rank in ranks for i in self._standing()]
-            if not self._pool.run(method, tasks, "many restarts"):
-                return False
-        return True
+        return self._all(MANY) if self._graded else True
 
     def _signs(self) -> bool:
         """Where a witness hides behind the corners of ReLUs."""
         index = self._standing()
         index = index[np.argsort(self._pool.record.margin[index], kind="stable")]
-        return hard(self._pool, self._copy.module, index, self._goals)
+        return hard(self._pool, self._pool.copy.module, index, self._goals)
 
     @property
     def _misled(self) -> bool:
         return self.slopes is not None and bool(self.slopes.reasons)
 
-    def _likeliest(self) -> bool:
-        """Towards each of the likeliest classes, from a random place."""
-        ranks = range(min(_FIRST_TARGETS, self._goals.shape[1]))
-        tasks = [self._task("likeliest", i, rank, "noise") for rank in ranks for i in self._standing()]
-        return self._pool.run(self._descent(40), tasks, "targeted margin")
+    def _all(self, turns: Iterable[Round]) -> bool:
+        return all(self._round(turn) for turn in turns)
 
-    def _restarts(self) -> bool:
-        """Again and again from other places, towards the goal that came nearest; open points only."""
-        method = self._descent(40, patient=True)
-        for number in range(_ROUNDS):
-            start = _STARTS[number % len(_STARTS)]
-            tasks = [self._again(f"restart {number}", i, start) for i in self.open()]
-            if not self._pool.run(method, tasks, f"restart from {start}"):
-                return False
-        return True
-
-    def _entropy(self) -> bool:
-        tasks = [Task(int(i), -1, "noise", self._seed("entropy", i)) for i in self.open()]
-        method = Apgd(self._copy, self._ball, steps=100, kind="entropy", patient=self._misled)
-        return self._pool.run(method, tasks, "APGD-CE")
-
-    def _targeted(self) -> bool:
-        method = Apgd(self._copy, self._ball, steps=100, kind="ratio", patient=self._misled)
-        for rank in range(min(TARGETS, self._goals.shape[1])):
-            tasks = [self._task("targeted", i, rank, "noise") for i in self.open()]
-            if not self._pool.run(method, tasks, "APGD-T"):
-                return False
-        return True
-
-    def _border(self) -> bool:
-        method = Fab(self._copy, self._ball, steps=100)
-        for rank in range(min(TARGETS, self._goals.shape[1])):
-            tasks = [self._task("border", i, rank, "centre") for i in self.open()]
-            if not self._pool.run(method, tasks, "FAB-T"):
-                return False
-        return True
-
-    def _queries(self) -> bool:
-        if self._ball.norm != "linf":
+    def _round(self, turn: Round) -> bool:
+        """Search from every point that a round is for, the nearest goals of all points first."""
+        self._rounds_done += 1
+        if turn.kind == "square" and self._pool.ball.norm != "linf":
             return True
-        tasks = [Task(int(i), -1, "stripes", self._seed("queries", i)) for i in self.open()]
-        steps = min(_QUERIES, _QUERIES_PER_FEATURE * int(self._arena.reach.numeric.sum()))
-        return self._pool.run(SquareSearch(self._copy, self._ball, steps=steps), tasks, "Square")
+        points = self.near(turn)
+        goals = {i: self._nearest_goals(i)[: turn.goals] if turn.goals else [-1] for i in points}
+        tasks = [
+            Task(i, goals[i][rank], start, self._seed(f"round {self._rounds_done} {rank} {number}", i))
+            for rank in range(max(1, turn.goals))
+            for number, start in enumerate(turn.starts)
+            for i in points
+            if rank < len(goals[i])
+        ]
+        return self._pool.run(method(turn, self._pool), tasks, turn.name)
 
-    def _descent(self, steps: int, *, patient: bool = False) -> Method:
-        reach = self._arena.reach
-        if self._ball.norm == "l0":
-            return Swaps(self._copy, self._ball, reach, steps=steps)
-        if self._ball.norm == "patch":
-            return Windows(self._copy, self._ball, reach, steps=steps)
-        return Descent(self._copy, self._ball, steps=steps, patient=patient)
-
-    def open(self) -> IntArray:
-        """Standing points where repeated searches differ by as much as what is missing, nearest first."""
+    def near(self, turn: Round) -> list[int]:
+        """Standing points that a round is for, by what is left of their margins."""
         standing = self._standing()
-        margins = self._pool.record.margin[standing]
-        spread = np.array([self._spread(int(i)) for i in standing], np.float64)
-        near = np.maximum(_SPREAD * spread, _NEAR * self._plain[standing])
-        chosen = standing if self._misled else standing[margins <= near]
-        return chosen[np.argsort(self._pool.record.margin[chosen], kind="stable")]
+        left = self._pool.record.margin[standing] / np.maximum(self._plain[standing], _TINY)
+        if self._misled:
+            return [int(i) for i in standing]
+        order = np.argsort(left, kind="stable")
+        count = max(_AT_LEAST, int(np.ceil(turn.part * len(standing))))
+        return [int(i) for i in standing[order[:count]] if not self._beyond(turn, int(i))]
 
-    def _spread(self, point: int) -> float:
-        """How far apart the searches towards the nearest goal ended, and the first, which had none."""
+    def _beyond(self, turn: Round, point: int) -> bool:
+        least = self._pool.record.margin[point]
+        return bool(np.isfinite(least) and least > turn.within * self._plain[point])
+
+    def _nearest_goals(self, point: int) -> list[int]:
+        """Other classes, those that searches came nearest to first, then the likeliest."""
         runs = self._pool.record.runs
-        ended = [*runs.get((point, -1), [])[:1], *runs.get((point, self._nearest_goal(point)), [])]
-        return max(ended) - min(ended) if len(ended) > 1 else np.inf
-
-    def _nearest_goal(self, point: int) -> int:
-        least = {
-            int(goal): min(self._pool.record.runs.get((point, int(goal)), [np.inf]))
-            for goal in self._goals[point]
-        }
-        return min(least, key=lambda goal: least[goal])
-
-    def _again(self, name: str, point: int, start: str) -> Task:
-        return Task(int(point), self._nearest_goal(int(point)), start, self._seed(name, point))
-
-    def _task(self, name: str, point: int, rank: int, start: str) -> Task:
-        goal = int(self._goals[point, rank])
-        return Task(int(point), goal, start, self._seed(f"{name} {rank}", point))
+        goals = [int(goal) for goal in self._goals[point]]
+        least = {goal: min(runs.get((point, goal), [np.inf])) for goal in goals}
+        return sorted(goals, key=lambda goal: least[goal])
 
     def _seed(self, name: str, point: int) -> int:
         return child_seed(self._arena.seed, f"{name}/{point}")

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.gradient.proofs import Proofs
 
 _METHOD: Final[dict[Preset, str]] = {
-    "quick": "margin descent, targeted margin descent",
-    "standard": "margin descent, targeted, restarts, APGD-CE, APGD-T, FAB-T, transfer, Square",
+    "quick": "margin descent, probes of every goal, targeted margin descent",
+    "standard": "margin descent, probes, targeted, APGD-CE, APGD-T, restarts, FAB-T, Square, transfer",
     "thorough": (
-        "margin descent, targeted, restarts, APGD-CE, APGD-T, FAB-T, transfer, Square, branch and bound, "
-        "mixed-integer programs, many restarts"
+        "margin descent, probes, targeted, APGD-CE, APGD-T, restarts, FAB-T, Square, transfer, "
+        "branch and bound, mixed-integer programs, many restarts"
     ),
 }
 
@@ -41,7 +41,7 @@ class GradientCheck:
     """A cascade of gradient attacks: each on what the cheaper ones left standing and no proof secured."""
 
     id = "evasion.gradient"
-    version = 2
+    version = 3
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

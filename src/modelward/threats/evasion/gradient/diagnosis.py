@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from modelward.core.canonical import JSON
     from modelward.threats.evasion.gradient.masking import Slopes
 
-_FIRST: Final = ("margin", "targeted margin")
+_FIRST: Final = ("margin", "probe", "targeted margin")
 _WITHOUT: Final = {
     "Square": "random search on the copy breaks {count} points that every gradient attack left",
     "transfer": "the slopes of a net fitted to the answers break {count} points that the model's own left",

@@ -102,8 +102,7 @@ def slopes(pool: Pool) -> Slopes | None:
         else right
     )
     n = len(point)
-    cost = 2 + _STEPS
-    if n == 0 or not arena.share.take(forward=(cost + len(_LENGTHS) + 1) * n, backward=cost * n):
+    if n == 0 or not arena.share.take(forward=(2 + len(_LENGTHS) + 1) * n, backward=2 * n):
         return None
     target = torch.from_numpy(arena.points.target[point]).to(copy.device)
     anything = torch.full_like(target, -1)
@@ -128,6 +127,9 @@ def slopes(pool: Pool) -> Slopes | None:
     judged = int(telling.sum())
     false = float((ratios[0][telling] < _FALSE).float().mean()) if judged else 0.0
     kept = [float(row[telling].median()) if judged else 0.0 for row in ratios]
+    unbounded = _unbounded(pool, point[::2], target[::2])
+    if unbounded is None:
+        return None
     return Slopes(
         n=n,
         flat=float(flat.float().mean()),
@@ -135,31 +137,30 @@ def slopes(pool: Pool) -> Slopes | None:
         false=false,
         judged=judged,
         kept=tuple(round(value, 6) for value in kept),
-        unbounded=float(_unbounded(pool, point, target).float().mean()),
+        unbounded=unbounded,
     )
 
 
-def _unbounded(pool: Pool, point: np.ndarray, target: Tensor) -> Tensor:
-    """(m,) which points a descent through the whole box takes to another class; true where there is none."""
+def _unbounded(pool: Pool, point: np.ndarray, target: Tensor) -> float | None:
+    """Share of points that a descent through the whole box takes to another class; 1 where there is none."""
     reach = pool.arena.reach
     if len(np.unique(pool.arena.points.scores.argmax(axis=1))) < 2:
-        return torch.ones(len(point), dtype=torch.bool)
+        return 1.0
     span = float(((reach.upper - reach.lower) / reach.scale).max())
     ball = Ball(replace(reach, threat=Threat("linf", max(span, reach.threat.eps))), pool.copy.device)
     centre, low, high = ball.corners(point)
-    x, drift, fell = (
-        centre,
-        torch.zeros_like(centre),
-        torch.zeros(len(point), dtype=torch.bool, device=centre.device),
-    )
-    anything = torch.full_like(target, -1)
+    x, drift = centre, torch.zeros_like(centre)
     for step in range(_STEPS):
-        seen = pool.copy.look(x, target, anything, "margin")
-        fell |= seen.wrong
-        slope = seen.slope * ball.units if seen.slope is not None else torch.zeros_like(x)
-        drift = 0.5 * drift + slope / slope.flatten(1).abs().mean(dim=1).clamp_min(1e-30).reshape(
-            -1, *[1] * (x.dim() - 1)
-        )
+        if not pool.arena.share.take(forward=len(x), backward=len(x)):
+            return None
+        seen = pool.copy.look(x, target, torch.full_like(target, -1), "margin")
+        left = ~seen.wrong
+        if not bool(left.any()):
+            return 1.0
+        x, drift, target, low, high = (part[left] for part in (x, drift, target, low, high))
+        slope = seen.slope[left] * ball.units if seen.slope is not None else torch.zeros_like(x)
+        size = slope.flatten(1).abs().mean(dim=1).clamp_min(1e-30)
+        drift = 0.5 * drift + slope / size.reshape(-1, *[1] * (x.dim() - 1))
         length = span * 0.25 * (1 - step / _STEPS)
         x = torch.minimum(torch.maximum(x - length * drift.sign() * ball.units, low), high)
-    return fell.cpu()
+    return 1 - len(x) / len(point)

@@ -46,6 +46,7 @@ class Batch:
         target: (b,) int64 true columns.
         goal: (b,) int64 columns, -1 for none.
         state: tensors with b rows: ``x``, ``centre``, ``low``, ``high`` and what the method adds.
+        point: (b,) positions of points, from the tasks.
     """
 
     tasks: list[Task]
@@ -53,11 +54,10 @@ class Batch:
     target: Tensor
     goal: Tensor
     state: dict[str, Tensor]
+    point: IntArray = field(init=False)
 
-    @property
-    def point(self) -> IntArray:
-        """(b,) positions of points."""
-        return np.array([task.point for task in self.tasks], np.int64)
+    def __post_init__(self) -> None:
+        self.point = np.array([task.point for task in self.tasks], np.int64)
 
     @property
     def limits(self) -> tuple[Tensor, Tensor]:
@@ -210,8 +210,9 @@ class Pool:
             if not self._submit(batch, found, name):
                 return False
             over = (batch.step >= method.steps) | found.ended.cpu().numpy()
-            self.record.close(batch.keep(over & self.arena.standing[batch.point]))
-            batch = batch.keep(~over)
+            if over.any():
+                self.record.close(batch.keep(over & self.arena.standing[batch.point]))
+                batch = batch.keep(~over)
 
     def _submit(self, batch: Batch, found: Found, name: str) -> bool:
         wrong = found.wrong.cpu().numpy()
