@@ -25,6 +25,9 @@ import torch
 import modelward
 from modelward.numeric.proportion import wilson
 from modelward.reporting.comparison import to_text
+from modelward.threats.evasion.harden.ascent import climb
+from modelward.threats.evasion.harden.ball import Ball
+from modelward.threats.evasion.harden.front import target
 from modelward.threats.evasion.harden.methods import Trained
 
 HERE = Path(__file__).parent
@@ -72,6 +75,37 @@ def mnist(arguments: argparse.Namespace) -> None:
         ),
     )  # fmt: skip
     print(to_text(found, width=110))
+    module = trained_again(build(), Path(found.files["weights"]))
+    stood = behind(module, (torch.from_numpy(test[0][:1000]), torch.from_numpy(test[1][:1000])))
+    low, high = wilson(stood, 1000, 0.95)
+    print(f"Right after attacks behind the threshold: {stood / 10:.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
+
+
+def behind(module: torch.nn.Module, samples: tuple[torch.Tensor, torch.Tensor]) -> int:
+    """Samples that stay right when what comes out of the first layers is attacked, by no part of an audit.
+
+    There slopes are whole. Five starts of 50 steps raise the cross-entropy, then 40 steps each lower the
+    margin to one of the other classes.
+    """
+    x, y = samples
+    one = torch.ones(x.shape[1:])
+    around = Ball(norm="linf", eps=0.3, lower=0 * one, upper=one, unit=one)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        alive = (module(x).argmax(dim=1) == y).nonzero()[:, 0]
+    for goal in (*[0] * 5, *range(1, 10)):
+        aim, label = target(module, x[alive], around), y[alive]
+
+        def wrong(scores: torch.Tensor, goal: int = goal, label: torch.Tensor = label) -> torch.Tensor:
+            rival = scores.gather(1, (label[:, None] + goal) % 10)[:, 0]
+            own = scores.gather(1, label[:, None])[:, 0]
+            return scores.logsumexp(dim=1) - own if goal == 0 else rival - own
+
+        start = aim.ball.random(aim.x)
+        moved = climb(aim.net, wrong, (aim.x, start), aim.ball, 50 if goal == 0 else 40)
+        with torch.no_grad():
+            alive = alive[aim.scores(moved).argmax(dim=1) == label]
+    return len(alive)
 
 
 def side_by_side(arguments: argparse.Namespace) -> None:
