@@ -163,9 +163,13 @@ def witnesses(result, folder):
     expected = sum(len(outcome["broken"]) for outcome in sized)
     assert count == expected > 0
     names = ("index", "x", "original", "label", "prediction", "norm", "eps", "check")
-    listed = [dict(zip(names, one, strict=True)) for one in zip(*(stored[n] for n in names), strict=True)]
-    damaged = [one for one in listed if one["check"] == "evasion.corruption"]
-    return [one for one in listed if one["check"] != "evasion.corruption"], damaged
+    found, damaged = (
+        [dict(zip(names, one, strict=True)) for one in zip(*(stored[prefix + n] for n in names), strict=True)]
+        for prefix in ("", "evasion.corruption/")
+    )
+    assert len(found) + len(damaged) == count
+    assert {str(one["check"]) for one in damaged} == {"evasion.corruption"}
+    return found, damaged
 
 
 def require_wrong(one, asked, x, y):

@@ -182,12 +182,37 @@ def test_every_point_has_one_line_per_norm_and_eps(pictured, tmp_path):
         assert left.count("undecided") / 12 == pytest.approx(share)
 
 
+def test_where_only_corruptions_ran_the_arrays_of_attacks_are_empty(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.2, 0.8, (20, 1, 6, 6)).astype(np.float32)
+    options = modelward.AuditOptions(
+        checks=("evasion.corruption",), preset="quick", store=tmp_path / "store", limit=10, bounds=(0.0, 1.0)
+    )
+    result = modelward.audit(bright, (x, bright(x).argmax(axis=1)), options)
+    count = save_witnesses(result, tmp_path / "store", tmp_path / "w.npz")
+    stored = np.load(tmp_path / "w.npz", allow_pickle=False)
+    assert [len(stored[name]) for name in ("index", "x", "norm", "eps")] == [0, 0, 0, 0]
+    assert len(stored["evasion.corruption/index"]) == count > 0
+    wrong = bright(stored["evasion.corruption/x"]).argmax(axis=1)
+    assert (wrong == stored["evasion.corruption/prediction"]).all()
+    assert (wrong != stored["evasion.corruption/label"]).all()
+
+
 @pytest.mark.parametrize("kind", ["pictured", "tabled", "spoken"])
 def test_saved_witnesses_of_every_kind_can_be_read_back(request, tmp_path, kind):
     folder, _, result = request.getfixturevalue(kind)
     count = save_witnesses(result, folder / "store", tmp_path / "w.npz")
     stored = np.load(tmp_path / "w.npz", allow_pickle=False)
-    assert count == len(stored["index"]) == len(stored["x"]) == len(stored["norm"]) > 0
+    assert len(stored["index"]) == len(stored["x"]) == len(stored["norm"]) > 0
+    damaged = {name.rpartition("/")[2]: stored[name] for name in stored.files if "/" in name}
+    assert count == len(stored["index"]) + len(damaged.get("index", ()))
+    assert (damaged == {}) == (kind == "spoken")
+    assert set(stored["norm"]) <= {"linf", "l2", "edits"}  # what stands at the top lies within its ball
+    if damaged:
+        assert set(damaged["check"]) == {"evasion.corruption"}
+        assert (
+            len({len(damaged[name]) for name in ("index", "x", "original", "norm", "eps", "prediction")}) == 1
+        )
     assert ("changed" in stored) == (kind == "spoken")
     assert (stored["x"].dtype.kind == "U") == (kind == "spoken")
     if kind == "spoken":

@@ -27,11 +27,11 @@ def save_witnesses(result: AuditResult, store: Path, path: Path) -> int:
 
     Arrays, one entry per witness: ``index`` (row of the data file), ``x`` (the changed input), ``original``
     (the unmodified one), ``label`` and ``prediction`` (index into ``classes``), ``norm``, ``eps``, ``check``;
-    for corruptions and motions ``norm`` and ``eps`` are the name and the largest severity or motion;
     for texts ``changed``, a JSON list of the spans of ``x`` that differ; and to read them ``classes``, for
     tables ``columns`` and ``categories`` (a JSON list of texts per column). Where witnesses of one run have
     several shapes, no array holds them all: each shape then has arrays of its own, named by its first check,
-    as in ``evasion.query/x``.
+    as in ``evasion.query/x``. Corruptions and motions keep to no ball, so theirs always are, as in
+    ``evasion.corruption/x``; their ``norm`` and ``eps`` are the name and the largest severity or motion.
 
     Returns:
         The number of witnesses.
@@ -42,23 +42,29 @@ def save_witnesses(result: AuditResult, store: Path, path: Path) -> int:
     """
     blobs = Blobs(store / "blobs")
     alike: dict[tuple[object, ...], list[dict[str, np.ndarray]]] = {}
+    apart: list[dict[str, np.ndarray]] = []
     for evidence in (item for outcome in result.checks for item in outcome.evidence):
         if "witnesses" in evidence.attachments:
             arrays = _of(evidence, blobs.get(evidence.attachments["witnesses"]))
+            if {"corruption", "motion"} & set(evidence.parameters):
+                apart.append(arrays)
+                continue
             alike.setdefault((arrays["x"].dtype.kind == "U", arrays["x"].shape[1:]), []).append(arrays)
     whole: dict[str, np.ndarray] = {}
     for parts in alike.values():
         prefix = f"{parts[0]['check'][0]}/" if len(alike) > 1 else ""
         whole |= {prefix + name: array for name, array in _joined(parts).items()}
+    if apart:
+        whole |= {f"{apart[0]['check'][0]}/{name}": array for name, array in _joined(apart).items()}
     if not alike:
-        whole = {name: np.empty(0) for name in (*_PER_WITNESS[:-1], "norm", "eps", "check")}
+        whole |= {name: np.empty(0) for name in (*_PER_WITNESS[:-1], "norm", "eps", "check")}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **whole)
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
         raise OutputUnwritable(f"{path}: the witnesses cannot be written ({error.strerror})") from error
-    return sum(len(arrays["index"]) for parts in alike.values() for arrays in parts)
+    return sum(len(arrays["index"]) for parts in (apart, *alike.values()) for arrays in parts)
 
 
 def _of(evidence: Evidence, stored: dict[str, NDArray[np.generic]]) -> dict[str, np.ndarray]:
