@@ -72,23 +72,25 @@ np.save(sys.argv[2], found)
 GROOT = """
 import sys, json, time, numpy as np
 from groot.model import GrootRandomForestClassifier
-given = np.load(sys.argv[1])
-options = json.loads(sys.argv[3])
-warm = GrootRandomForestClassifier(n_estimators=1, max_depth=2, attack_model=[0.1] * given["x"].shape[1])
-warm.fit(given["x"][:100], given["y"][:100])  # compiles
-start = time.process_time()
-model = GrootRandomForestClassifier(
-    n_estimators=options["trees"], max_depth=options["depth"], random_state=options["seed"],
-    attack_model=[options["eps"]] * given["x"].shape[1],
-).fit(given["x"], given["y"])
-spent = time.process_time() - start
-answers = model.predict(given["test"]).tolist()
 def node(n):
     if hasattr(n, "threshold"):
         return [int(n.feature), float(n.threshold), node(n.left_child), node(n.right_child)]
     return [float(v) for v in n.value]
-json.dump({"trees": [node(t.root_) for t in model.estimators_], "cpu": spent, "answers": answers},
-          open(sys.argv[2], "w"))
+def grown(job, trees, depth):
+    given = np.load(job["path"])
+    model = GrootRandomForestClassifier(
+        n_estimators=trees, max_depth=depth, random_state=job["seed"],
+        attack_model=[job["eps"]] * given["x"].shape[1],
+    )
+    start = time.process_time()
+    model.fit(given["x"], given["y"])
+    spent = time.process_time() - start
+    nodes, answers = [node(t.root_) for t in model.estimators_], model.predict(given["test"]).tolist()
+    return {"trees": nodes, "cpu": spent, "answers": answers}
+options = json.load(open(sys.argv[1]))
+grown(options["jobs"][0], 1, 2)  # compiles
+made = [grown(job, options["trees"], options["depth"]) for job in options["jobs"]]
+json.dump(made, open(sys.argv[2], "w"))
 """
 
 
@@ -216,24 +218,34 @@ def grown(fitted, samples, threat, *, trees, seed):
     return xgboost_trees.read(bytes(booster.save_raw("json"))), spent
 
 
-def by_groot(samples, threat, seed):
-    """GROOT's forest, compared with its own answers, and CPU seconds."""
+def by_groot(name, options):
+    """GROOT's forest per seed and threat, compared with its own answers, and CPU seconds."""
     python = peer("groot-trees==0.0.17", "numpy<2", "scikit-learn<1.5", "pandas<2.3", "setuptools<81")
-    x, y, other, _ = samples
+    samples = {seed: table(name, seed, options) for seed in options.seeds}
+    cases = [(seed, threat) for seed in options.seeds for threat in ROBUST]
     with tempfile.TemporaryDirectory() as folder:
-        np.savez(f"{folder}/given.npz", x=x, y=y, test=other[:500])
-        stated = json.dumps({"trees": TREES, "depth": DEPTH, "eps": threat[1], "seed": seed})
-        call = [str(python), "-c", GROOT, f"{folder}/given.npz", f"{folder}/made.json", stated]
+        for seed, (x, y, other, _) in samples.items():
+            np.savez(f"{folder}/{seed}.npz", x=x, y=y, test=other[:500])
+        jobs = [{"path": f"{folder}/{seed}.npz", "seed": seed, "eps": threat[1]} for seed, threat in cases]
+        stated = Path(folder, "stated.json")
+        stated.write_text(json.dumps({"jobs": jobs, "trees": TREES, "depth": DEPTH}))
+        call = [str(python), "-c", GROOT, str(stated), f"{folder}/made.json"]
         subprocess.run(call, capture_output=True, text=True, check=True)
         made = json.loads(Path(folder, "made.json").read_text())
+    return {
+        case: (read(one, samples[case[0]][2][:500]), one["cpu"])
+        for case, one in zip(cases, made, strict=True)
+    }
+
+
+def read(made, x):
     total = Sum(base=np.zeros(2), link="softmax")
-    width = x.shape[1]
-    forest = assemble([listed(t) for t in made["trees"]], plain(width, unchanged), total, width)
-    mine = raw_scores(forest, other[:500])
+    forest = assemble([listed(t) for t in made["trees"]], plain(x.shape[1], unchanged), total, x.shape[1])
+    mine = raw_scores(forest, x)
     clear = np.abs(mine[:, 0] - mine[:, 1]) > 1e-6
     if (mine.argmax(axis=1) != np.array(made["answers"]))[clear].any():
         raise SystemExit("GROOT's trees were read otherwise than GROOT answers")
-    return forest, made["cpu"]
+    return forest
 
 
 def listed(root):
@@ -247,7 +259,7 @@ def listed(root):
     for at, node in enumerate(nodes):
         inner = len(node) == 4
         column.append(node[0] if inner else -1)
-        threshold.append(node[1] if inner else 0.0)
+        threshold.append(float(np.float32(node[1])) if inner else 0.0)  # as GROOT compiles them
         sides.append((behind, behind + 1) if inner else (at, at))
         value.append([0.0, 0.0] if inner else [v / sum(node) for v in node])
         behind += 2 * inner
@@ -264,6 +276,7 @@ def listed(root):
 
 def robust(name, options):
     """Before and after, per radius, over all seeds."""
+    theirs = by_groot(name, options) if options.peers else {}
     for threat in ROBUST:
         rows, common = {}, 0.0
         for seed in options.seeds:
@@ -278,8 +291,8 @@ def robust(name, options):
                 f"robust, {TREES} trees": grown(fitted, samples, threat, trees=TREES, seed=seed),
                 "robust, 1 tree": grown(fitted, samples, threat, trees=1, seed=seed),
             }
-            if options.peers:
-                forests[f"GROOT, {TREES} trees"] = by_groot(samples, threat, seed)
+            if (seed, threat) in theirs:
+                forests[f"GROOT, {TREES} trees"] = theirs[seed, threat]
             for kind, (forest, cpu) in forests.items():
                 found = np.append(exact(forest, samples, threat, options.points), cpu)
                 rows[kind] = rows.get(kind, 0) + found
