@@ -4,8 +4,8 @@
 
 Plain, with channels last in memory, and, on CUDA, recorded as a graph; with `--translate` also compiled,
 which takes minutes before it starts. Nets have random weights, on which speed does not depend. Each way must
-say what the plain one says (`agree`), or its figure is not printed. CPU: least processor time of several runs,
-one thread.
+say what the plain one says (`agree`), or its figure is not printed. CPU: least processor time of several
+runs, one thread.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def main():
     reader.add_argument("--seconds", type=float, default=1.0)
     reader.add_argument("--translate", action="store_true")
     reader.add_argument(
-        "--device", default=None, help="where to run; the CUDA device with most free memory if there is one"
+        "--device", default=None, help="where to run; the current CUDA device if there is one"
     )
     choices = reader.parse_args()
     device = torch.device(choices.device) if choices.device else accelerator() or torch.device("cpu")

@@ -39,13 +39,29 @@ def inputs(rows=20, seed=0):
     return torch.rand((rows, 3, 8, 8), generator=torch.Generator().manual_seed(seed))
 
 
-def test_the_accelerator_is_the_device_with_most_free_memory(monkeypatch):
+def test_the_accelerator_is_the_current_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: ([5, 90, 70][number], 100))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     assert accelerator() == torch.device("cuda", 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert accelerator() is None
+
+
+@pytest.mark.parametrize("where", ["current_device", "mem_get_info"])
+def test_a_device_that_does_not_start_is_not_used(monkeypatch, where):
+    """As where the driver is too old, or where another process holds the device for itself."""
+
+    def fails(*_):
+        raise RuntimeError(
+            "CUDA error: all CUDA-capable devices are busy\nCUDA kernel errors might be reported"
+        )
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, where, fails)
+    net, notes = net_of(), []
+    assert placed(net, inputs(), None, notes) is net
+    assert notes == ["CUDA was not used: CUDA error: all CUDA-capable devices are busy"]
 
 
 def test_a_cpu_offers_nothing():

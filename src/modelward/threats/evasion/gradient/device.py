@@ -55,11 +55,8 @@ class Machine:
 
 
 def accelerator() -> torch.device | None:
-    """The CUDA device with the most free memory; null where there is none."""
-    if not torch.cuda.is_available():
-        return None
-    free = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
-    return torch.device("cuda", free.index(max(free)))
+    """The current CUDA device; null where there is none. No other is woken up."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else None
 
 
 def machine(device: torch.device) -> Machine | None:
@@ -115,13 +112,25 @@ def placed(module: nn.Module, x: Tensor, share: Share | None, notes: list[str]) 
     Returns:
         The copy, whose weights need no slopes; or the module itself.
     """
-    device, x = accelerator(), x[:_ALIKE]
-    if device is None or home(module).type != "cpu" or len(x) == 0:
+    if home(module).type != "cpu" or len(x) == 0:
         return module
-    size = sum(part.numel() * part.element_size() for part in chain(module.parameters(), module.buffers()))
-    if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < _ROOM * size:
+    try:
+        device = accelerator()
+        size = sum(
+            part.numel() * part.element_size() for part in chain(module.parameters(), module.buffers())
+        )
+        full = (
+            device is not None and device.type == "cuda" and _ROOM * size > torch.cuda.mem_get_info(device)[0]
+        )
+    except RuntimeError as error:  # a driver that does not fit, a device that others hold for themselves
+        notes.append(f"CUDA was not used: {_first_line(error)}")
+        return module
+    if device is None:
+        return module
+    if full:
         notes.append(f"the module's {size} bytes need more than is free on {device}")
         return module
+    x = x[:_ALIKE]
     if not affords(share, 2 * len(x), 2 * len(x)):
         return module
     target = torch.zeros(len(x), dtype=torch.int64)
@@ -132,12 +141,16 @@ def placed(module: nn.Module, x: Tensor, share: Share | None, notes: list[str]) 
         there = asked.each(lambda values: values.to(device))
         seen = Plain(moved)(there, "margin").each(lambda values: values.cpu())
     except (RuntimeError, TypeError, ValueError) as error:
-        notes.append(f"{device} was not used: {str(error).split(chr(10), 1)[0]}")
+        notes.append(f"{device} was not used: {_first_line(error)}")
         return module
     if not agree(seen, sure):
         notes.append(f"{device} was not used: its answers differ from those of the CPU")
         return module
     return moved
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]
 
 
 @contextmanager
