@@ -320,3 +320,22 @@ def test_the_size_of_batches_does_not_change_what_is_said_of_a_row():
     alone = [Copy(net, SHAPE).look(*part, "ratio") for part in asked.parts(1)]
     torch.testing.assert_close(torch.cat([one.slope for one in alone]), whole.slope, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(torch.cat([one.margin for one in alone]), whole.margin, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_size_of_batches_does_not_change_what_is_found(room, monkeypatch, norm):
+    """An accelerator's best batch is measured, so nothing that is found may hang on it."""
+    torch.manual_seed(5)
+    net = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3))
+    with torch.no_grad():  # borders through the middle of the box
+        net[0].weight *= 3
+        net[2].bias -= net(torch.rand(500, 6)).mean(dim=0)
+    model = room.torch(net, 3)
+    points = room.labelled(model, torch.rand((14, 6), generator=torch.Generator().manual_seed(2)).numpy())
+    found = []
+    for size in (3, 512):
+        monkeypatch.setattr(gradient_copy, "_BATCH", (3, size))
+        result = room.run("gradient", model, points, norms=(norm,), eps=(0.05, 0.15), preset="quick")
+        found.append([(one.outcome["broken"], one.outcome.get("certified")) for one in result.evidence])
+    assert found[0] == found[1]
+    assert 0 < len(found[0][0][0]) < len(found[0][1][0])
