@@ -213,6 +213,13 @@ FRAMES = {
     "unknown tag": struct.pack("<IQ", 3, 0) + b"\x92\x07\xc0",
     "pickle": struct.pack("<IQ", 4, 0) + b"\x80\x04N.",
     "array bytes without an array": struct.pack("<IQ", 3, 1) + b"\x92\x00\xc0" + b"x",
+    "items of no bytes": struct.pack("<IQ", 12, 0) + b"\x92\x00\xc7\x07\x01\x92\xa3|S0\x91\x05",
+    "an axis of 2**32": struct.pack("<IQ", 17, 0)
+    + b"\x92\x00\xc7\x0c\x01\x92\xa3<f8\x92\x00\xce"
+    + b"\xff" * 4,
+    "no bytes and endless": struct.pack("<IQ", 21, 0)
+    + b"\x92\x00\xc7\x10\x01\x92\xa3<f8\x93\x00"
+    + b"\xce\x7f\xff\xff\xff" * 2,
     "nested too deep": struct.pack("<IQ", 5002, 0) + b"\x92\x00" + b"\x91" * 4999 + b"\xc0",
 }
 

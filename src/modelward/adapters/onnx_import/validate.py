@@ -106,6 +106,11 @@ def validate(network: Network, candidate: Candidate, batches: Iterator[Array], t
         worst = max(worst, gap(tailed.numpy(), theirs[0]), gap(scores.numpy(), theirs[-1]) if before else 0.0)
         if not worst <= tolerance:
             node, size = _first_difference(network, candidate, x, tolerance)
+            if size <= tolerance:
+                raise OperatorUnsupported(
+                    f"the scores differ from onnxruntime's by {worst:.3g} (scaled), more than {tolerance:g}, "
+                    "where every operator by itself agrees: it joins some, and then computes something else"
+                )
             raise OperatorUnsupported(
                 f"operator {node} differs from onnxruntime by {size:.3g} (scaled), more than {tolerance:g}"
             )
