@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 from peers import ROOT as PEERS
 from peers import peer
-from robust.mip import witness
+from robust.mip import edges, witness
 from robust.nets import KEPT, KINDS, samples, stands, trained
 
 from modelward.adapters.data import DataOptions, from_arrays
@@ -58,9 +59,11 @@ CASES = (
     ("table", "linf", 0.02),
 )
 RADII = {
-    "mip-32": (0.15, 0.16, 0.17),
     "planted": (0.12, 1.0),
 }
+EDGES = ("mip-24", "mip-32")
+EDGE = 0.99
+"""Of the smallest radius at which descents break a point: only those are left that no slope leads to."""
 TORCH = "torch==2.13.0"
 PACKAGES = {
     "AutoAttack": ("numpy",),
@@ -99,7 +102,7 @@ class Result:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One net, its points and a ball; only some of the points where rows are named."""
+    """One net, its points and a ball; only some of the points where rows are named; radii: one each."""
 
     name: str
     seed: int
@@ -107,6 +110,7 @@ class Task:
     eps: float
     points: int
     rows: tuple[int, ...] = ()
+    radii: tuple[float, ...] = ()
 
     @property
     def net(self) -> nn.Module:
@@ -123,7 +127,14 @@ class Task:
     def kept(self, tool: str) -> Path:
         """Where a peer's result is kept."""
         rows = "-".join(["rows", *map(str, self.rows)] if self.rows else [str(self.points)])
-        words = [*tool.split(), self.name, str(self.seed), self.norm, str(self.eps), rows]
+        words = [
+            *tool.split(),
+            self.name,
+            str(self.seed),
+            self.norm,
+            "edge" if self.radii else str(self.eps),
+            rows,
+        ]
         return KEPT / ("_".join(words) + ".npz")
 
 
@@ -165,7 +176,8 @@ def theirs(task: Task, tool: str) -> Result | None:
         worker = Path(__file__).parent / "robust" / "worker.py"
         source = target.with_suffix(".points.npz")
         np.savez(source, x=x.numpy(), y=y.numpy())
-        words = [tool, task.name, str(task.seed), task.norm, str(task.eps), str(source), str(target)]
+        radii = ",".join(map(str, task.radii)) or str(task.eps)
+        words = [tool, task.name, str(task.seed), task.norm, radii, str(source), str(target)]
         python, environment = peer(TORCH, *PACKAGES[tool]), {"OMP_NUM_THREADS": "1"}
         if tool == "AutoAttack":
             environment["PYTHONPATH"] = str(source_of_autoattack())
@@ -177,12 +189,13 @@ def theirs(task: Task, tool: str) -> Result | None:
             return None
     with np.load(target) as stored:
         found, cost, seconds = torch.tensor(stored["x"]), stored["cost"], float(stored["seconds"])
+    eps = torch.tensor(task.radii or [task.eps] * len(x)).double()
     if task.norm == "linf":  # what lies outside by rounding is moved inside: a net that rounds would tell
-        inner = task.eps * (1 - 1e-6)
+        inner = eps.reshape(-1, 1, 1, 1) * (1 - 1e-6)
         found = (x.double() + (found.double() - x.double()).clamp(-inner, inner)).float().clamp(0, 1)
     order = {"linf": torch.inf, "l2": 2, "l1": 1}[task.norm]
     size = (found.double() - x.double()).flatten(1).norm(order, dim=1)
-    fair = (size <= task.eps * (1 + SLACK)) & ((found >= 0) & (found <= 1)).flatten(1).all(1)
+    fair = (size <= eps * (1 + SLACK)) & ((found >= 0) & (found <= 1)).flatten(1).all(1)
     with torch.no_grad():
         right, wrong = net(x).argmax(1) == y, net(found).argmax(1) != y
     if bool((right & wrong & ~fair).any()):
@@ -224,7 +237,7 @@ def line(name: str, right: np.ndarray, result: Result, mine: Result) -> str:
     return f"  {name:<20}{left:>7.1%}{costs}{ratios}{only}"
 
 
-def attackable(task: Task, outer: float) -> tuple[int, tuple[int, ...]]:
+def attackable(task: Task, outer: float) -> tuple[int, Task]:
     """How many points fall between the task's radius and an outer one, and those attackable at the task's."""
     target = task.kept("attackable")
     if not target.exists():
@@ -233,34 +246,82 @@ def attackable(task: Task, outer: float) -> tuple[int, tuple[int, ...]]:
         rows = [i for i in close if witness(net, x[i], int(y[i]), task.eps) is not None]
         np.savez(target, close=np.array(close), rows=np.array(rows, np.int64))
     with np.load(target) as stored:
-        return len(stored["close"]), tuple(stored["rows"].tolist())
+        return len(stored["close"]), replace(task, rows=tuple(stored["rows"].tolist()))
+
+
+def at_the_edge(task: Task) -> tuple[int, Task]:
+    """How many points are answered right, and those attackable by EDGE of the radius that descents need."""
+    target = task.kept("edges")
+    if not target.exists():
+        net, (x, y) = task.net, task.samples
+        with torch.no_grad():
+            right = torch.nonzero(net(x).argmax(1) == y).flatten()
+        radii = (edges(net, (x[right], y[right])).double() * EDGE).tolist()
+        seconds = time.process_time()
+        pairs = [
+            (i, radius)
+            for i, radius in zip(right.tolist(), radii, strict=True)
+            if witness(net, x[i], int(y[i]), radius) is not None
+        ]
+        seconds = time.process_time() - seconds
+        rows, chosen = ([pair[i] for pair in pairs] for i in (0, 1))
+        np.savez(target, tried=len(radii), rows=np.array(rows, np.int64), radii=chosen, seconds=seconds)
+    with np.load(target) as stored:
+        print(
+            f"[solver {float(stored['seconds']) / max(1, int(stored['tried'])):.1f} CPU s per point] ", end=""
+        )
+        rows, radii = tuple(stored["rows"].tolist()), tuple(stored["radii"].tolist())
+        return int(stored["tried"]), replace(task, rows=rows, radii=radii)
 
 
 def hard(name: str, seed: int, preset: str, points: int) -> tuple[int, int]:
     """How many points proved attackable AutoAttack leaves standing, and how many of them the preset breaks.
 
-    The solver is asked about the points that projected descent breaks at one radius of RADII and not at the
-    one before, so that examples lie near the edge; AutoAttack about those that the solver attacked.
+    On nets of RADII the solver is asked about the points that projected descent breaks at one radius and not
+    at the one before, so that examples lie near the edge; on those of EDGES about every point, each at its
+    own radius; AutoAttack about those that the solver attacked.
     """
     found = won = 0
-    for inner, outer in pairwise(RADII[name]):
-        task = Task(name=name, seed=seed, norm="linf", eps=inner, points=points)
-        close, rows = attackable(task, outer)
-        head = f"{name} seed {seed}, linf {inner}: {close} close, {len(rows)} attackable"
-        print(head, end="", flush=True)
-        if rows:
-            task = replace(task, rows=rows)
-            peers = theirs(task, "AutoAttack")
-            left = ~peers.broken if peers is not None else np.zeros(len(rows), np.bool_)
+    task = Task(name=name, seed=seed, norm="linf", eps=0.0, points=points)
+    if name in EDGES:
+        candidates = [(f"{EDGE} of its own radius", lambda: at_the_edge(task))]
+    else:
+        candidates = [
+            (str(inner), partial(attackable, replace(task, eps=inner), outer))
+            for inner, outer in pairwise(RADII[name])
+        ]
+    for radius, ask in candidates:
+        print(f"{name} seed {seed}, linf {radius}: ", end="", flush=True)
+        close, chosen = ask()
+        print(f"{close} asked, {len(chosen.rows)} attackable", end="", flush=True)
+        if chosen.rows:
+            peers = theirs(chosen, "AutoAttack")
+            left = ~peers.broken if peers is not None else np.zeros(len(chosen.rows), np.bool_)
             print(f", AutoAttack leaves {left.sum()}", end="", flush=True)
-            mine = ours(task, preset)
+            mine = each(chosen, preset)
             found, won = found + int(left.sum()), won + int((left & mine.broken).sum())
+            per = f"{mine.seconds / len(left):.1f} CPU s per point"
+            theirs_per = f"AutoAttack {peers.seconds / len(left):.1f}" if peers is not None else ""
             print(f", of which {preset} breaks {(left & mine.broken).sum()}", end="")
-            print(
-                f"; of the others it misses {(~left & ~mine.broken).sum()}; {mine.seconds:.0f} CPU s", end=""
-            )
+            print(f"; of the others it misses {(~left & ~mine.broken).sum()}; {per}, {theirs_per}", end="")
         print(flush=True)
     return found, won
+
+
+def each(task: Task, preset: str) -> Result:
+    """What the preset achieves, point by point where each has its radius."""
+    if not task.radii:
+        return ours(task, preset)
+    parts = [
+        ours(replace(task, rows=(row,), eps=radius, radii=()), preset)
+        for row, radius in zip(task.rows, task.radii, strict=True)
+    ]
+    return Result(
+        broken=np.concatenate([part.broken for part in parts]),
+        forward=sum(part.forward for part in parts),
+        backward=sum(part.backward for part in parts),
+        seconds=sum(part.seconds for part in parts),
+    )
 
 
 def main() -> None:
@@ -269,7 +330,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--points", type=int, default=200)
-    parser.add_argument("--nets", default=",".join(dict.fromkeys(name for name, _, _ in CASES)))
+    parser.add_argument("--nets", default="", help="all, unless named with commas between")
     parser.add_argument("--tools", default="AutoAttack,Foolbox PGD-40,torchattacks PGD-40")
     parser.add_argument("--preset", default=None, help="standard, or thorough with --mip")
     parser.add_argument("--mip", action="store_true")
@@ -278,14 +339,15 @@ def main() -> None:
     seeds = [int(seed) for seed in args.seeds.split(",")]
     if args.mip:
         preset = args.preset or "thorough"
-        counts = [hard(name, seed, preset, args.points) for name in RADII for seed in seeds]
+        chosen = [name for name in (*EDGES, *RADII) if args.nets == "" or name in args.nets.split(",")]
+        counts = [hard(name, seed, preset, args.points) for name in chosen for seed in seeds]
         print(f"{preset} breaks {sum(won for _, won in counts)} of {sum(found for found, _ in counts)}")
         return
     columns = f"{'forward':>10}{'backward':>10}{'CPU s':>8}{'passes':>9}{'CPU':>8}{'ours':>6}{'its':>6}"
     print(f"  {'':<20}{'robust':>7}{columns}   (as multiples of ours; points only one breaks)")
     for seed in seeds:
         for name, norm, eps in CASES:
-            if name in args.nets.split(","):
+            if args.nets == "" or name in args.nets.split(","):
                 task = Task(name=name, seed=seed, norm=norm, eps=eps, points=args.points)
                 tools = args.tools.split(",")
                 compare(task, tools, args.preset or "standard")

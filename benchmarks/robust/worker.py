@@ -2,6 +2,7 @@
 
     python worker.py TOOL NET SEED NORM EPS POINTS.npz OUT.npz
 
+EPS is one radius for all points, or one for each, with commas between: each point is then attacked alone.
 Passes are samples that the net answered and samples that were differentiated, counted by a wrapper.
 """
 
@@ -115,8 +116,12 @@ def main() -> None:
     net = Counted(nets.load(name, int(seed)))
     with np.load(source) as points:
         x, y = torch.tensor(points["x"]), torch.tensor(points["y"])
-    start = time.process_time()
-    found = TOOLS[tool](net, x, y, (norm, float(eps)))
+    start, radii = time.process_time(), [float(word) for word in eps.split(",")]
+    if len(radii) == 1:
+        found = TOOLS[tool](net, x, y, (norm, radii[0]))
+    else:
+        parts = zip(x[:, None], y[:, None], radii, strict=True)
+        found = torch.cat([TOOLS[tool](net, one, label, (norm, radius)) for one, label, radius in parts])
     seconds = time.process_time() - start
     np.savez(
         Path(target), x=found.detach().numpy(), cost=np.array([net.sent, net.differentiated]), seconds=seconds

@@ -75,3 +75,36 @@ def test_what_has_no_rule_is_named(room):
     net = nn.Sequential(nn.GroupNorm(1, 5), nn.Linear(5, 3)).eval()
     with pytest.raises(OperatorUnsupported, match="GroupNorm"):
         list(search(net, within, np.arange(2), target, spend=free))
+
+
+def test_rivals_are_those_that_nothing_excludes(room):
+    net, within, target = prepared(room)
+    for item in search(net, within, np.arange(12), target, spend=free, effort=Effort(domains=64)):
+        assert target[item.point] not in item.rivals
+        assert set(item.rivals) <= {0, 1, 2}
+        assert not (item.proved and item.rivals)
+        if item.x.size and item.margin[0] < -1e-4:  # the class that was reached is not excluded
+            scores = net(torch.from_numpy(item.x[:1]).float())
+            assert int(scores.argmax()) in item.rivals
+        assert 0 <= item.row < len(item.value.lower)
+
+
+def test_larger_networks_get_fewer_domains(room):
+    """A batch of domains at least, however little they may hold; as many as wanted where they may hold much."""
+    net, within, target = prepared(room, eps=0.2)
+    spent, open_points = [], []
+    effort = Effort(domains=3000, batch=4, together=1, steps=1)
+    for work in (1.0, 1e4, 1e12):
+        booked = []
+
+        def spend(*, forward=0, backward=0, bounds=0, booked=booked):
+            booked.append(bounds)
+            return True
+
+        found = list(search(net, within, np.arange(12), target, spend=spend, effort=effort, work=work))
+        assert sorted(item.point for item in found) == list(range(12))
+        spent.append(sum(booked))
+        open_points.append(sum(not item.proved and not (item.margin <= 0).any() for item in found))
+    assert 0 < spent[0] < spent[1] < spent[2]
+    assert open_points[0] >= open_points[1] >= open_points[2]
+    assert open_points[0] > open_points[2]

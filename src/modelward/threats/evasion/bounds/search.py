@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
 
+from modelward.threats.evasion.bounds.backward import order
 from modelward.threats.evasion.bounds.branch import Effort, Search
 from modelward.threats.evasion.bounds.cascade import Cascade, Method
 from modelward.threats.evasion.bounds.inputs import enclosed
@@ -56,6 +58,7 @@ def search(
     *,
     spend: Spend,
     effort: Effort | None = None,
+    work: float = math.inf,
 ) -> Iterator[Starts]:
     """Split the admissible sets of some points, and yield what was found for each as soon as it is done.
 
@@ -66,6 +69,8 @@ def search(
         target: (n,) score columns of all points of the reach.
         spend: asked before every expense, as `Share.take`; when it refuses, the search ends.
         effort: how much to try.
+        work: numbers that the network may hold in all domains of one point together: larger networks are
+            given fewer domains, since each takes longer.
 
     Raises:
         OperatorUnsupported: names the operation without a sound rule.
@@ -83,7 +88,9 @@ def search(
         for point in part[margins.certified].tolist():
             x, row = np.zeros((0, *reach.shape)), part.tolist().index(point)
             yield Starts(point, proved=True, x=x, margin=np.zeros(0), rivals=(), value=margins.value, row=row)
-        trees = Search(margins, effort or Effort(), method.book).run()
+        tried = effort or Effort()
+        most = max(tried.batch, math.floor(min(tried.domains, work / _numbers(margins.value))))
+        trees = Search(margins, replace(tried, domains=min(tried.domains, most)), method.book).run()
         while True:
             with torch.no_grad():
                 tree = next(trees, None)
@@ -102,3 +109,9 @@ def search(
                 value=margins.value,
                 row=tree.point,
             )
+
+
+def _numbers(value: Enclosure) -> int:
+    """Numbers that a network holds for one sample, from the input on."""
+    steps = order(value.step) if value.step is not None else []
+    return value.shape[1:].numel() + sum(parent.shape[1:].numel() for s in steps for parent in s.parents)

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.bounds.search import Starts
     from modelward.threats.evasion.gradient.pool import Pool
 
-_POINTS: Final = 128
+_POINTS: Final = 64
 _EFFORT: Final = Effort(domains=16384)
+_WORK: Final = 2e7
+"""Numbers held in all domains of a point: some seconds to a minute each."""
 _GOALS: Final = 3
 _SWITCHES: Final = 4000
 _WHOLE: Final = 100
@@ -42,9 +44,9 @@ _SECONDS: Final = 60.0
 """For one program, by the wall clock; nodes end most searches before, so that the same run finds the same."""
 _FREE: Final = 16
 _GROWTH: Final = 1.5
-_ROUNDS: Final = 8
+_ROUNDS: Final = 6
 _NODES_NEARBY: Final = 200
-_SECONDS_NEARBY: Final = 20.0
+_SECONDS_NEARBY: Final = 10.0
 _BELOW: Final = 1e-4
 """How negative a margin is asked for, in units of the largest score: more than what the solver's tolerance
 and float32 are off by."""
@@ -65,7 +67,9 @@ def hard(pool: Pool, module: nn.Module, index: IntArray, goals: IntArray) -> boo
     index = index[np.isfinite(values[index]).all(axis=1)][:_POINTS]
     if pool.copy.device.type != "cpu":
         module = copy.deepcopy(module).cpu()
-    found = search(module, arena.reach, index, arena.points.target, spend=arena.share.take, effort=_EFFORT)
+    found = search(
+        module, arena.reach, index, arena.points.target, spend=arena.share.take, effort=_EFFORT, work=_WORK
+    )
     try:
         for number, starts in enumerate(found):
             arena.tried[starts.point] = True
