@@ -407,6 +407,15 @@ def test_each_loss_and_size_is_compared_for_itself():
     assert [backward for _, backward in booked.asked] == [0] * 3 + forward[:3] * 3
 
 
+def test_a_way_that_does_not_know_sizes_is_compared_for_each_loss():
+    booked = Booked()
+    checked = Checked(Plain(net_of()), [("fast", Plain(net_of()))], booked, sized=False)
+    for kind in KINDS:
+        for rows in (3, 12, 100, 40, 7):
+            checked(question(rows), kind)
+    assert [rows for rows, _ in booked.asked] == [3, 16] * 4  # the 1st and the 4th
+
+
 def test_a_preferred_way_is_compared_anew():
     booked = Booked()
     checked = Checked(Plain(net_of()), [("fast", Plain(net_of()))], booked)

@@ -93,7 +93,7 @@ class Copy:
             room, (least, most) = _NUMBERS_DEVICE, _BATCH_DEVICE
         self.batch = max(least, min(most, room // max(1, math.prod(shape) * _BESIDE_INPUT)))
         self._part = self.batch
-        self._step = Checked(self._plain, ways, self._affords)
+        self._step = Checked(self._plain, ways, self._affords, sized=self._offer is not None)
 
     def tune(self, x: Tensor, target: Tensor) -> None:
         """Measure an accelerator once: the batch that it serves fastest, and the layout of images.

@@ -255,22 +255,28 @@ def _played(tape: _Tape, asked: Question) -> Seen:
 class Checked:
     """The first of some ways that does not fail and says what the plain one says.
 
-    Compared are up to 16 rows of the 1st, 4th, 16th, 64th... question of each loss and size of batch.
+    Compared are up to 16 rows of the 1st, 4th, 16th, 64th... question of each loss, and size of batch.
 
     Args:
         plain: what is right by definition.
         ways: names and faster ways, the best first.
         affords: books samples sent forward and backward for comparisons; while it refuses, the plain way
             answers.
+        sized: whether a way may do otherwise for another size of batch.
 
     Attributes:
         notes: what was given up, and why.
     """
 
     def __init__(
-        self, plain: Way, ways: Sequence[tuple[str, Way]], affords: Callable[[int, int], bool]
+        self,
+        plain: Way,
+        ways: Sequence[tuple[str, Way]],
+        affords: Callable[[int, int], bool],
+        *,
+        sized: bool = True,
     ) -> None:
-        self._plain, self._ways, self._affords = plain, list(ways), affords
+        self._plain, self._ways, self._affords, self._sized = plain, list(ways), affords, sized
         self._asked: Counter[tuple[int, Loss | None]] = Counter()
         self.notes: list[str] = []
 
@@ -289,7 +295,7 @@ class Checked:
         if not self._ways:
             return self._plain(asked, kind)
         length = len(asked.x)
-        key = (bucket(length), kind)
+        key = (bucket(length) if self._sized else 0, kind)
         count = self._asked[key] + 1
         compared = min(_COMPARED, length)
         due = count & (count - 1) == 0 and count.bit_length() % 2 == 1
