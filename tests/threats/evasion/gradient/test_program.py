@@ -16,6 +16,7 @@ from modelward.threats.evasion.bounds.enclosure import Enclosure
 from modelward.threats.evasion.bounds.inputs import enclosed
 from modelward.threats.evasion.bounds.propagate import propagate, traced
 from modelward.threats.evasion.bounds.refine import refiner
+from modelward.threats.evasion.gradient import program as programs
 from modelward.threats.evasion.gradient.program import Program, encode, within
 from modelward.threats.evasion.gradient.solver import Puzzle, Work
 from modelward.threats.evasion.reach import reach
@@ -245,6 +246,16 @@ def test_more_switches_than_allowed_are_refused(room, name):
     fresh = Program(program.low[:36], program.high[:36], np.zeros(36, np.bool_))
     assert not encode(fresh, value, needed - 1)
     assert len(fresh.switches) < needed
+
+
+def test_more_coefficients_than_allowed_are_refused(room, monkeypatch):
+    net, x = net_and_points("dense")
+    value, whole, _ = programmed(room, net, x)
+    assert whole.nonzero > 300
+    for most, fits in ((whole.nonzero, True), (whole.nonzero - 1, False)):
+        monkeypatch.setattr(programs, "_NONZERO", most)
+        fresh = Program(whole.low[:36], whole.high[:36], np.zeros(36, np.bool_))
+        assert encode(fresh, value, 5000) == fits
 
 
 def test_the_solver_stops_at_its_limits(room):

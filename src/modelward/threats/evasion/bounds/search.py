@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 import torch
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.bounds.cascade import Spend
     from modelward.threats.evasion.bounds.enclosure import Enclosure
     from modelward.threats.evasion.reach import Reach
+
+_TOGETHER: Final = 16
+_NUMBERS: Final = 1 << 15
+"""Of the inputs bounded at once; activations in float64 are some ten times as many."""
 
 
 @final
@@ -80,7 +84,8 @@ def search(
         method, lambda part: enclosed(reach, np.asarray(part.numpy())), torch.from_numpy(target)
     )
     places = torch.from_numpy(index)
-    for part in torch.split(places, 16) if len(places) else ():
+    size = max(1, min(_TOGETHER, _NUMBERS // math.prod(reach.shape)))
+    for part in torch.split(places, size) if len(places) else ():
         with torch.no_grad():
             margins = cascade.dear(part)
         if margins is None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _AFFINE: Final = (Linear, Moved, Scaled, Sum, Join)
 _DENSE: Final = 1 << 22
 """Coefficients held dense at once."""
+_NONZERO: Final = 4_000_000
+"""Coefficients beyond which no solver would come far, and memory would be short."""
 _SHORT: Final = 1e-9
 _INSIDE: Final = 1e-6
 """By which share sums stay inside the ball, for the solver's tolerance."""
@@ -185,6 +187,11 @@ class Program:
         return np.concatenate(states), np.concatenate(far)
 
     @property
+    def nonzero(self) -> int:
+        """Coefficients in all rows."""
+        return sum(block.nnz for block in self._blocks)
+
+    @property
     def switches(self) -> IntArray:
         """Variables of all switches, in the order of the gates."""
         return np.concatenate([np.zeros(0, np.int64), *(gate.switch for gate in self.gates)])
@@ -225,7 +232,7 @@ def within(program: Program, reach: Reach, point: int) -> bool:
 
 
 def encode(program: Program, value: Enclosure, most: int) -> bool:
-    """Add everything that lies between the input and a value; false where that takes too many switches.
+    """Add everything that lies between the input and a value; false where the program grows too large.
 
     Args:
         program: holds the input's variables only.
@@ -250,6 +257,8 @@ def encode(program: Program, value: Enclosure, most: int) -> bool:
             _rectified(program, step)
         elif isinstance(step, Largest):
             _largest(program, step)
+        if program.nonzero > _NONZERO:
+            return False
     return True
 
 
