@@ -246,15 +246,15 @@ def peer(net: nn.Sequential, batch: Batch, eps: float, method: str) -> Result:
     return Result(proved, len(x), time.process_time() - start)
 
 
-def compare(case: Case, seed: int, points: int, allowed: float, *, with_peer: bool) -> None:
+def compare(case: Case, seed: int, points: int, allowed: float, methods: list[str]) -> None:
     """Print a few lines."""
     net = trained(case, seed)
     batch = held_out(net, case, points)
     print(f"{case} seed {seed} eps {case.eps}", flush=True)
     seconds = allowed
-    if with_peer:
+    if methods:
         peer(net, (batch[0][:1], batch[1][:1]), case.eps, "CROWN")  # what it imports is not counted
-    for method in ("CROWN", "CROWN-Optimized") if with_peer else ():
+    for method in methods:
         found = peer(net, batch, case.eps, method)
         seconds = found.seconds
         print(f"  auto_LiRPA {method:<16}{found}", flush=True)
@@ -272,16 +272,17 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=40)
     parser.add_argument("--cases", default=",".join(map(str, CASES)))
     parser.add_argument("--peer", type=Path)
+    parser.add_argument("--methods", default="CROWN,CROWN-Optimized", help="of the peer")
     parser.add_argument("--seconds", type=float, default=60.0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.peer is not None:
         warnings.simplefilter("ignore")
         sys.path.insert(0, str(args.peer.resolve()))
-    chosen = args.cases.split(",")
+    chosen, methods = args.cases.split(","), args.methods.split(",") if args.peer is not None else []
     for case in (case for case in CASES if str(case) in chosen):
         for seed in map(int, args.seeds.split(",")):
-            compare(case, seed, args.points, args.seconds, with_peer=args.peer is not None)
+            compare(case, seed, args.points, args.seconds, methods)
 
 
 if __name__ == "__main__":

@@ -35,12 +35,28 @@ class Net(nn.Module):
         self.norm.running_mean.normal_()
         self.norm.running_var.uniform_(0.1, 2)
         self.small = nn.Linear(54, 8)
+        self.up = nn.ConvTranspose2d(4, 2, 3, stride=2, padding=1, output_padding=1)
+        self.group, self.instance, self.rms = nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.RMSNorm([3, 6])
+        self.slopes = nn.PReLU(4)
+        for part in (self.group, self.rms, self.slopes):
+            part.weight.data.uniform_(0.2, 1.5)
+        self.turned = nn.TransformerEncoderLayer(12, 2, 8, activation="gelu", norm_first=True)
+        self.several = nn.TransformerEncoder(nn.TransformerEncoderLayer(12, 2, 8, batch_first=True), 1)
         self.one, self.two, self.three = nn.Linear(12, 6), nn.Linear(12, 6), nn.Linear(12, 6)
         with torch.no_grad():
             self.head = nn.Linear(self.eval().function(self, torch.zeros(1, *SHAPE)).numel(), 3)
 
     def forward(self, x):
         return self.head(self.function(self, x).flatten(1))
+
+
+def sequence_first(n, x):
+    """Torch's own layer, and attention written out with heads joined to the batch."""
+    tokens = x.reshape(x.shape[0], 6, 12).transpose(0, 1)
+    tokens = 0.02 * n.turned(tokens) + tokens
+    heads = tokens.reshape(6, x.shape[0] * 2, 6).transpose(0, 1)
+    mixed = torch.bmm(torch.softmax(torch.bmm(heads, heads.transpose(1, 2)) / 30, dim=-1), heads)
+    return (tokens + mixed.transpose(0, 1).reshape(6, x.shape[0], 12)).mean(0)
 
 
 def attention(n, x):
@@ -80,6 +96,37 @@ NETS = {
     "padded": lambda n, x: torch.relu(functional.pad(n.conv(x), (1, 0, 0, 1), value=0.2)).permute(0, 2, 3, 1),
     "sliced": lambda n, x: torch.relu(n.conv(x)[:, :, 1:5, ::2] - 0.1).mean(-1, keepdim=True),
     "attention": attention,
+    "group norm": lambda n, x: torch.relu(n.group(n.conv(x)) + 0.5 * n.instance(n.conv(x))),
+    "root mean square": lambda n, x: n.rms(n.one(x.reshape(-1, 6, 12)).reshape(-1, 2, 3, 6)),
+    "transposed": lambda n, x: torch.relu(n.up(torch.relu(n.conv(x)))),
+    "quotients": lambda n, x: (
+        n.conv(x) / (torch.relu(n.conv(x)) + 1)
+        + torch.log(torch.relu(n.conv(x)) + 0.5)
+        + torch.rsqrt(torch.relu(n.conv(x)) + 0.5)
+        + 1 / (1 + torch.log1p(torch.relu(n.conv(x))))
+    ),
+    "activations": lambda n, x: (
+        functional.mish(n.conv(x)) + functional.selu(n.conv(x)) + functional.celu(n.conv(x), 0.7)
+    ),
+    "more activations": lambda n, x: (
+        functional.softsign(n.conv(x))
+        + functional.logsigmoid(n.conv(x))
+        + functional.elu(n.conv(x), 0.5)
+        + functional.tanhshrink(n.conv(x))
+        + functional.softshrink(n.conv(x), 0.3)
+        + n.slopes(n.conv(x))
+    ),
+    "parts": lambda n, x: (
+        functional.glu(n.conv(x), 1) + n.conv(x).chunk(2, 1)[0] ** 3 + x.max(1)[0].unsqueeze(1)
+    ),
+    "chosen": lambda n, x: (
+        torch.where(torch.eye(6) > 0, n.conv(x), -n.conv(x)).softmax(1)
+        + n.conv(x)[:, [0, 2, 2, 1]].masked_fill(torch.eye(6) > 0, 0.3).flip(2)
+    ),
+    "sequence first": sequence_first,
+    "encoder": lambda n, x: n.several(
+        x.reshape(-1, 6, 12), mask=nn.Transformer.generate_square_subsequent_mask(6)
+    ),
     "layer norm": lambda n, x: functional.gelu(functional.layer_norm(n.one(x.reshape(-1, 6, 12)), (6,))),
 }
 

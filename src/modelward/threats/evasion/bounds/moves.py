@@ -23,7 +23,52 @@ from modelward.threats.evasion.bounds.steps import (
 from modelward.threats.evasion.bounds.sums import axes_of, refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelward.threats.evasion.bounds.sums import Operand
+
+
+def keeps(function: Callable[..., Tensor], x: Enclosure, *args: object, **kwargs: object) -> bool:
+    """Whether a rearrangement leaves each entry to its point: each point's number moves along."""
+    numbers = torch.arange(x.shape[0])
+    moved = _marked(function, x, *args, **kwargs)
+    if moved.dim() < 1 or len(moved) != len(numbers):
+        return False
+    return torch.equal(moved, numbers.reshape(-1, *[1] * (moved.dim() - 1)).expand_as(moved))
+
+
+def _marked(function: Callable[..., Tensor], x: Enclosure, *args: object, **kwargs: object) -> Tensor:
+    marks = torch.arange(x.shape[0]).reshape(-1, *[1] * (len(x.shape) - 1)).expand(x.shape)
+    return function(marks, *args, **kwargs)
+
+
+def shifted(
+    function: Callable[..., Tensor], x: Enclosure, *args: object, repeats: bool = False, **kwargs: object
+) -> Enclosure:
+    """A function that rearranges entries within each sample.
+
+    Args:
+        function: takes tensors, points first.
+        x: its first argument.
+        args: the others.
+        repeats: whether entries may be repeated.
+        kwargs: more of the others.
+
+    Raises:
+        OperatorUnsupported: it moves entries to other points.
+    """
+    if not keeps(function, x, *args, **kwargs):
+        raise refused("a rearrangement across the batch")
+
+    def apply(part: Tensor) -> Tensor:
+        return function(part, *args, **kwargs)
+
+    shape = tuple(_marked(function, x, *args, **kwargs).shape[1:])
+    places = torch.arange(math.prod(x.shape[1:])).reshape(1, *x.shape[1:]).expand(x.shape)
+    step = moved(x, apply(places)[0].flatten(), shape)
+    # A ball does not survive repeated entries: its radius is spent only once.
+    form = x.form.map(apply) if isinstance(x.form, Ball) and not repeats else None
+    return Enclosure(apply(x.lower), apply(x.upper), form, step)
 
 
 def extreme(

@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 import operator
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modelward.threats.evasion.bounds import functions, moves, normal, steps, sums
-from modelward.threats.evasion.bounds.enclosure import Ball, Enclosure
+from modelward.threats.evasion.bounds import attention, calls, functions, moves, normal, shapes, sums
+from modelward.threats.evasion.bounds.laid import Laid, rearranged
 from modelward.threats.evasion.bounds.sums import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from modelward.threats.evasion.bounds.enclosure import Enclosure
     from modelward.threats.evasion.bounds.functions import Bend
 
-    Rule: TypeAlias = Callable[..., Enclosure]
+    Rule: TypeAlias = Callable[..., object]
 
 
 def _same(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
@@ -33,33 +34,24 @@ def _same(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
 
 def _moved(
     function: Callable[..., Tensor], x: Enclosure, *args: object, repeats: bool = False, **kwargs: object
-) -> Enclosure:
-    """A function that rearranges entries within each sample; each point's number moves along as a check."""
-    numbers = torch.arange(x.shape[0])
-    marks = numbers.reshape(-1, *[1] * (len(x.shape) - 1)).expand(x.shape)
-    moved = function(marks, *args, **kwargs)
-    kept = moved.dim() >= 1 and len(moved) == len(numbers)
-    if not kept or (moved != numbers.reshape(-1, *[1] * (moved.dim() - 1))).any():
+) -> Enclosure | Laid:
+    """A function that rearranges entries, of each sample or with the points' axis."""
+    if moves.keeps(function, x, *args, **kwargs):
+        return moves.shifted(function, x, *args, repeats=repeats, **kwargs)
+    if repeats:
         raise refused("a rearrangement across the batch")
-
-    def apply(part: Tensor) -> Tensor:
-        return function(part, *args, **kwargs)
-
-    shape = tuple(moved.shape[1:])
-    places = torch.arange(math.prod(x.shape[1:])).reshape(1, *x.shape[1:]).expand(x.shape)
-    step = steps.moved(x, apply(places)[0].flatten(), shape)
-    # A ball does not survive repeated entries: its radius is spent only once.
-    form = x.form.map(apply) if isinstance(x.form, Ball) and not repeats else None
-    return Enclosure(apply(x.lower), apply(x.upper), form, step)
+    return rearranged(function.__name__, x, *args, **kwargs)
 
 
-def _item(x: Enclosure, index: object) -> Enclosure:
+def _item(x: Enclosure | tuple[object, ...], index: object) -> object:
     """Plain slices and integers; others could repeat entries."""
+    if isinstance(x, tuple):
+        return x[index] if isinstance(index, (int, slice)) else None  # one result of several
     parts = index if isinstance(index, tuple) else (index,)
-    plain = all(isinstance(part, (slice, int)) or part in {None, Ellipsis} for part in parts)
-    if not plain:
-        raise refused("indexing other than by slices and numbers")
-    return _moved(operator.getitem, x, index)
+    plain = all(part is None or part is Ellipsis or isinstance(part, (slice, int)) for part in parts)
+    if not plain and not all(isinstance(part, (slice, int, list)) for part in parts):
+        raise refused("indexing other than by slices, numbers and lists")
+    return _moved(operator.getitem, x, index, repeats=not plain)
 
 
 def _cast(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
@@ -71,7 +63,7 @@ def _cast(x: Enclosure, *args: object, **kwargs: object) -> Enclosure:
 
 def _stack(tensors: tuple[Enclosure, ...], dim: int = 0) -> Enclosure:
     axis = dim % (len(tensors[0].shape) + 1)
-    return moves.concatenate(tuple(_moved(torch.unsqueeze, part, axis) for part in tensors), axis)
+    return moves.concatenate(tuple(moves.shifted(torch.unsqueeze, part, axis) for part in tensors), axis)
 
 
 def _rising(function: Callable[[Tensor], Tensor], bend: Bend) -> Rule:
@@ -129,33 +121,6 @@ def _avg_pool(function: Callable[..., Tensor], x: Enclosure, *args: object, **kw
     return sums.average_pool(x, lambda end: function(end, *args, **kwargs))
 
 
-def _softplus(x: Enclosure, beta: float = 1.0, threshold: float = 20.0) -> Enclosure:
-    """Beyond the threshold torch returns x itself, which is 3e-9 below; far within the error granted."""
-    if beta != 1 or threshold < 20:
-        raise refused("a softplus with beta or a low threshold")
-    return functions.rising(x, partial(functional.softplus, threshold=1e9), 0.2501, scale=x.largest + 1)
-
-
-def _layer_norm(  # noqa: PLR0917 - as in torch
-    x: Enclosure,
-    normalized_shape: tuple[int, ...],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-    cudnn_enable: bool = True,  # noqa: FBT001, FBT002 - as in torch
-) -> Enclosure:
-    """Several axes are taken as one."""
-    del cudnn_enable
-    shape = tuple(normalized_shape)
-    if not shape or tuple(x.shape[1:][-len(shape) :]) != shape:
-        raise refused("layer normalisation over other axes than the last ones of each point")
-    if len(shape) == 1:
-        return normal.layer_norm(x, weight, bias, eps)
-    flat = _moved(torch.flatten, x, -len(shape))
-    weight, bias = (None if part is None else part.flatten() for part in (weight, bias))
-    return _moved(torch.unflatten, normal.layer_norm(flat, weight, bias, eps), -1, shape)
-
-
 _AXES: Final = (1, 2, 3)
 _POOL_ENTRIES: Final = 4096
 """Larger arguments of a maximum get no linear rule: finding its windows would take too much memory."""
@@ -168,11 +133,13 @@ FUNCTIONS: Final[dict[object, Rule]] = {
     functional.linear: sums.linear,
     torch.matmul: sums.matmul,
     operator.matmul: sums.matmul,
+    torch.bmm: sums.matmul,
+    functional.scaled_dot_product_attention: attention.scaled_dot_product,
     torch.mm: sums.matmul,
     torch.addmm: sums.addmm,
     functional.batch_norm: sums.batch_norm,
-    functional.layer_norm: _layer_norm,
-    torch.layer_norm: _layer_norm,
+    functional.layer_norm: calls.layer_norm,
+    torch.layer_norm: calls.layer_norm,
     torch.add: sums.add,
     operator.add: sums.add,
     operator.iadd: sums.add,
@@ -180,12 +147,25 @@ FUNCTIONS: Final[dict[object, Rule]] = {
     operator.sub: sums.subtract,
     torch.mul: sums.mul,
     operator.mul: sums.mul,
-    torch.div: sums.divide,
-    operator.truediv: sums.divide,
+    torch.div: calls.divided,
+    operator.truediv: calls.divided,
+    torch.true_divide: calls.divided,
+    torch.reciprocal: shapes.reciprocal,
+    torch.rsqrt: shapes.inverse_root,
+    torch.log: shapes.logarithm,
+    torch.log1p: shapes.logarithm_1p,
+    torch.expm1: shapes.exponential_m1,
+    torch.where: shapes.chosen,
+    torch.masked_fill: shapes.filled,
+    torch.split: calls.split,
+    torch.chunk: calls.chunk,
+    torch.unbind: calls.unbind,
+    torch.max: partial(calls.extreme, largest=True),
+    torch.min: partial(calls.extreme, largest=False),
     torch.neg: sums.negative,
     operator.neg: sums.negative,
-    torch.pow: functions.power,
-    operator.pow: functions.power,
+    torch.pow: shapes.powered,
+    operator.pow: shapes.powered,
     torch.square: partial(functions.power, exponent=2),
     torch.sqrt: functions.square_root,
     torch.abs: functions.absolute,
@@ -213,15 +193,30 @@ FUNCTIONS: Final[dict[object, Rule]] = {
     functional.hardsigmoid: _HARDSIGMOID,
     functional.hardtanh: _hardtanh,
     functional.leaky_relu: functions.leaky_relu,
-    functional.elu: functions.elu,
+    functional.elu: calls.elu,
+    functional.selu: shapes.selu,
+    torch.selu: shapes.selu,
+    functional.celu: shapes.celu,
+    functional.mish: shapes.mish,
+    functional.prelu: shapes.parametric,
+    torch.prelu: shapes.parametric,
+    functional.softsign: shapes.softsign,
+    functional.softshrink: shapes.softshrink,
+    functional.tanhshrink: shapes.tanhshrink,
+    functional.logsigmoid: shapes.log_sigmoid,
+    functional.glu: shapes.gated,
+    functional.group_norm: calls.group_norm,
+    torch.group_norm: calls.group_norm,
+    functional.rms_norm: calls.rms_norm,
+    torch.rms_norm: calls.rms_norm,
     functional.gelu: functions.gelu,
     functional.silu: functions.silu,
     functional.hardswish: functions.hardswish,
-    functional.softplus: _softplus,
-    functional.softmax: partial(functions.softmax, logarithm=False),
-    torch.softmax: partial(functions.softmax, logarithm=False),
-    functional.log_softmax: partial(functions.softmax, logarithm=True),
-    torch.log_softmax: partial(functions.softmax, logarithm=True),
+    functional.softplus: calls.softplus,
+    functional.softmax: partial(calls.softmax, logarithm=False),
+    torch.softmax: partial(calls.softmax, logarithm=False),
+    functional.log_softmax: partial(calls.softmax, logarithm=True),
+    torch.log_softmax: partial(calls.softmax, logarithm=True),
     functional.dropout: _same,
     functional.dropout2d: _same,
     torch.flatten: partial(_moved, torch.flatten),
@@ -236,6 +231,10 @@ FUNCTIONS: Final[dict[object, Rule]] = {
     operator.getitem: _item,
     **{getattr(functional, f"conv{i}d"): partial(sums.convolution, axes=i) for i in _AXES},
     **{getattr(torch, f"conv{i}d"): partial(sums.convolution, axes=i) for i in _AXES},
+    **{getattr(functional, f"conv_transpose{i}d"): partial(sums.transposed, axes=i) for i in _AXES},
+    torch.flip: partial(_moved, torch.flip),
+    functional.pixel_shuffle: partial(_moved, functional.pixel_shuffle),
+    functional.channel_shuffle: partial(_moved, functional.channel_shuffle),
     **{
         getattr(functional, f"max_pool{i}d"): partial(_max_pool, getattr(functional, f"max_pool{i}d"))
         for i in _AXES
@@ -258,13 +257,26 @@ METHODS: Final[dict[str, Rule]] = {
         for name in (
             *("matmul", "add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "abs", "clamp", "clip"),
             *("mean", "sum", "amax", "amin", "relu", "sigmoid", "tanh", "exp", "softmax", "log_softmax"),
+            *(
+                "reciprocal",
+                "rsqrt",
+                "log",
+                "log1p",
+                "expm1",
+                "masked_fill",
+                "split",
+                "chunk",
+                "unbind",
+                "max",
+            ),
+            *("min", "bmm", "true_divide"),
         )
     },
     **{
         name: partial(_moved, getattr(Tensor, name))  # the methods also take their numbers one by one
         for name in (
             *("flatten", "reshape", "squeeze", "unsqueeze", "permute", "transpose", "narrow", "select"),
-            *("unflatten", "contiguous"),
+            *("unflatten", "contiguous", "flip"),
         )
     },
     "view": partial(_moved, Tensor.reshape),
@@ -294,17 +306,28 @@ def _convolution(layer: nn.Conv2d, x: Enclosure, *, axes: int) -> Enclosure:
     )
 
 
-def _plain(rule: Rule) -> Callable[..., Enclosure]:
+def _up(layer: nn.ConvTranspose2d, x: Enclosure, *, axes: int) -> Enclosure:
+    if isinstance(layer.padding, str):
+        raise refused(f"a transposed convolution with padding {layer.padding!r}")
+    sizes = (layer.stride, layer.padding, layer.output_padding)
+    return sums.transposed(x, layer.weight, layer.bias, *sizes, layer.groups, layer.dilation, axes=axes)
+
+
+def _padded(mode: str) -> Callable[[nn.ReflectionPad2d, Enclosure], Enclosure]:
+    return lambda layer, x: moves.pad(x, layer.padding, mode)
+
+
+def _plain(rule: Rule) -> Rule:
     """A layer without settings that matter."""
 
-    def apply(layer: nn.Module, x: Enclosure) -> Enclosure:
+    def apply(layer: nn.Module, x: Enclosure) -> object:
         del layer
         return rule(x)
 
     return apply
 
 
-LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
+LAYERS: Final[dict[type[nn.Module], Rule]] = {
     nn.Linear: lambda layer, x: sums.linear(x, layer.weight, layer.bias),
     **{getattr(nn, f"Conv{i}d"): partial(_convolution, axes=i) for i in _AXES},
     **{getattr(nn, f"BatchNorm{i}d"): _batch_norm for i in _AXES},
@@ -312,22 +335,42 @@ LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
     **{getattr(nn, f"AdaptiveMaxPool{i}d"): _pooled for i in _AXES},
     **{getattr(nn, f"AvgPool{i}d"): lambda layer, x: sums.average_pool(x, layer) for i in _AXES},
     **{getattr(nn, f"AdaptiveAvgPool{i}d"): lambda layer, x: sums.average_pool(x, layer) for i in _AXES},
-    nn.LayerNorm: lambda layer, x: _layer_norm(
+    nn.LayerNorm: lambda layer, x: calls.layer_norm(
         x, layer.normalized_shape, layer.weight, layer.bias, layer.eps
     ),
     nn.ReLU: _plain(FUNCTIONS[torch.relu]),
     nn.ReLU6: _plain(_RELU6),
     nn.Hardtanh: lambda layer, x: _hardtanh(x, layer.min_val, layer.max_val),
     nn.LeakyReLU: lambda layer, x: functions.leaky_relu(x, layer.negative_slope),
-    nn.ELU: lambda layer, x: functions.elu(x, layer.alpha),
+    nn.ELU: lambda layer, x: calls.elu(x, layer.alpha),
+    nn.SELU: _plain(shapes.selu),
+    nn.CELU: lambda layer, x: shapes.celu(x, layer.alpha),
+    nn.Mish: _plain(shapes.mish),
+    nn.PReLU: lambda layer, x: shapes.parametric(x, layer.weight),
+    nn.Softsign: _plain(shapes.softsign),
+    nn.Softshrink: lambda layer, x: shapes.softshrink(x, layer.lambd),
+    nn.Tanhshrink: _plain(shapes.tanhshrink),
+    nn.LogSigmoid: _plain(shapes.log_sigmoid),
+    nn.Hardsigmoid: _plain(_HARDSIGMOID),
+    nn.GLU: lambda layer, x: shapes.gated(x, layer.dim),
+    nn.GroupNorm: lambda layer, x: normal.group_norm(
+        x, layer.num_groups, layer.weight, layer.bias, layer.eps
+    ),
+    nn.RMSNorm: lambda layer, x: calls.rms_norm(x, layer.normalized_shape, layer.weight, layer.eps),
+    **{getattr(nn, f"InstanceNorm{i}d"): calls.instance_norm for i in _AXES},
+    **{getattr(nn, f"ConvTranspose{i}d"): partial(_up, axes=i) for i in _AXES},
+    **{getattr(nn, f"ReflectionPad{i}d"): _padded("reflect") for i in _AXES},
+    **{getattr(nn, f"ReplicationPad{i}d"): _padded("replicate") for i in _AXES},
+    nn.PixelShuffle: lambda layer, x: _moved(functional.pixel_shuffle, x, layer.upscale_factor),
+    nn.ChannelShuffle: lambda layer, x: _moved(functional.channel_shuffle, x, layer.groups),
     nn.Sigmoid: _plain(FUNCTIONS[torch.sigmoid]),
     nn.Tanh: _plain(FUNCTIONS[torch.tanh]),
     nn.GELU: lambda layer, x: functions.gelu(x, layer.approximate),
     nn.SiLU: _plain(functions.silu),
     nn.Hardswish: _plain(functions.hardswish),
-    nn.Softplus: lambda layer, x: _softplus(x, layer.beta, layer.threshold),
-    nn.Softmax: lambda layer, x: functions.softmax(x, layer.dim, logarithm=False),
-    nn.LogSoftmax: lambda layer, x: functions.softmax(x, layer.dim, logarithm=True),
+    nn.Softplus: lambda layer, x: calls.softplus(x, layer.beta, layer.threshold),
+    nn.Softmax: lambda layer, x: calls.softmax(x, layer.dim, logarithm=False),
+    nn.LogSoftmax: lambda layer, x: calls.softmax(x, layer.dim, logarithm=True),
     nn.Flatten: lambda layer, x: _moved(torch.flatten, x, layer.start_dim, layer.end_dim),
     nn.Unflatten: lambda layer, x: _moved(torch.unflatten, x, layer.dim, layer.unflattened_size),
     nn.Identity: _plain(_same),
@@ -336,9 +379,26 @@ LAYERS: Final[dict[type[nn.Module], Callable[..., Enclosure]]] = {
     nn.Dropout2d: _plain(_same),
     nn.ConstantPad1d: lambda layer, x: moves.pad(x, layer.padding, value=layer.value),
     nn.ConstantPad2d: lambda layer, x: moves.pad(x, layer.padding, value=layer.value),
-    nn.ZeroPad2d: lambda layer, x: moves.pad(x, layer.padding),
+    **{getattr(nn, f"ZeroPad{i}d"): lambda layer, x: moves.pad(x, layer.padding) for i in _AXES},
+    nn.AlphaDropout: _plain(_same),
+    nn.Dropout3d: _plain(_same),
 }
 
+
+def _run(part: object, x: Enclosure) -> Enclosure:
+    """Apply a layer or a function."""
+    rule = LAYERS.get(type(part)) if isinstance(part, nn.Module) else FUNCTIONS.get(part)
+    if rule is None:
+        raise refused(type(part).__name__ if isinstance(part, nn.Module) else f"the activation {part}")
+    found = rule(part, x) if isinstance(part, nn.Module) else rule(x)
+    return cast("Enclosure", found)
+
+
+LAYERS[nn.MultiheadAttention] = attention.heads
+LAYERS[nn.TransformerEncoderLayer] = partial(attention.encoder_layer, _run)
+LAYERS[nn.TransformerEncoder] = partial(attention.encoder, _run)
+WHOLE: Final = frozenset({"MultiheadAttention", "TransformerEncoderLayer", "TransformerEncoder"})
+"""Layers that find the axis of the points themselves."""
 VIEWS: Final[frozenset[object]] = frozenset(
     {
         *(
@@ -353,9 +413,10 @@ VIEWS: Final[frozenset[object]] = frozenset(
 """Functions, methods and layers whose result may share its memory with their first argument."""
 
 _CURVES: Final = (
-    *("sigmoid", "tanh", "exp", "erf", "gelu", "silu", "softplus", "elu", "leaky_relu", "hardtanh", "clamp"),
+    *("sigmoid", "tanh", "exp", "erf", "gelu", "silu", "softplus", "leaky_relu", "hardtanh", "clamp"),
     *("clip", "pow", "square", "sqrt", "abs", "softmax", "relu6", "hardsigmoid", "hardswish", "log_softmax"),
-    "layer_norm",
+    *("layer_norm", "group_norm", "rms_norm", "elu", "selu", "celu", "mish", "softsign", "logsigmoid", "log"),
+    *("log1p", "expm1", "rsqrt", "reciprocal", "tanhshrink", "softshrink", "glu"),
 )
 
 BENT: Final[dict[object, str]] = {
@@ -379,6 +440,8 @@ BENT: Final[dict[object, str]] = {
                 nn.Hardtanh,
                 nn.ReLU6,
             ),
+            *(nn.SELU, nn.CELU, nn.Mish, nn.Softsign, nn.LogSigmoid, nn.Tanhshrink, nn.Softshrink, nn.GLU),
+            *(nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
             *(nn.Softmax, nn.LayerNorm, torch.maximum, torch.minimum, "maximum", "minimum", operator.pow),
         ),
         "curve",

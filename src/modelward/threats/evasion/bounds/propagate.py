@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from torch import fx, nn
 
 from modelward.errors import OperatorUnsupported
 from modelward.threats.evasion.bounds.enclosure import Enclosure
-from modelward.threats.evasion.bounds.operators import BENT, FUNCTIONS, LAYERS, METHODS, VIEWS
+from modelward.threats.evasion.bounds.laid import WITHHELD, Laid, applied
+from modelward.threats.evasion.bounds.operators import BENT, FUNCTIONS, LAYERS, METHODS, VIEWS, WHOLE
 from modelward.threats.evasion.bounds.sums import refused
 from modelward.threats.evasion.modules import as_evaluated
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     Refine: TypeAlias = Callable[[Enclosure, bool], Enclosure]
+
+METHOD: Final = "the tensor method "
 
 
 def traced(module: nn.Module) -> fx.GraphModule:
@@ -99,21 +102,26 @@ def propagate(graph: fx.GraphModule, x: Enclosure, refine: Refine | None = None)
             values[node] = x
         else:
             values[node] = value = _value(graph, node, args, kwargs)
-            if isinstance(value, Enclosure):
-                if len(value.lower) != len(held):
+            inner = value.inner if isinstance(value, Laid) else value
+            if isinstance(inner, Enclosure):
+                if len(inner.lower) != len(held):
                     raise refused("a value whose first axis is not that of the points")
-                held = held & value.held
+                held = held & inner.held
     raise refused("a graph without an output")
 
 
 def _refine(graph: fx.GraphModule, node: fx.Node, values: dict[fx.Node, Any], refine: Refine) -> None:
     kind = type(graph.get_submodule(str(node.target))) if node.op == "call_module" else node.target
     bent = BENT.get(kind)
-    arguments = [a for a in node.all_input_nodes if isinstance(values.get(a), Enclosure)]
+    arguments = [a for a in node.all_input_nodes if isinstance(values.get(a), (Enclosure, Laid))]
     if bent is None or (bent == "product" and len(arguments) < 2):
         return
     for argument in arguments:
-        values[argument] = refine(values[argument], bent == "relu")
+        value = values[argument]
+        if isinstance(value, Laid):
+            values[argument] = replace(value, inner=refine(value.inner, bent == "relu"))
+        else:
+            values[argument] = refine(value, bent == "relu")
 
 
 def _value(
@@ -121,7 +129,9 @@ def _value(
 ) -> object:
     if node.op == "get_attr":
         return _attribute(graph, str(node.target))
-    depends = any(isinstance(leaf, Enclosure) for leaf in _leaves((args, tuple(kwargs.values()))))
+    if node.target is not operator.getitem and any(leaf is WITHHELD for leaf in _leaves(args)):
+        raise refused("what uses the weights of an attention")
+    depends = any(isinstance(leaf, (Enclosure, Laid)) for leaf in _leaves((args, tuple(kwargs.values()))))
     _require_unshared(graph, node)
     if node.op == "call_module":
         layer = graph.get_submodule(str(node.target))
@@ -131,17 +141,17 @@ def _value(
         name = str(node.target)
         if not depends:
             return getattr(args[0], name)(*args[1:], **kwargs)
-        if isinstance(args[0], Enclosure) and name in {"size", "dim"}:
-            return getattr(args[0].lower, name)(*args[1:], **kwargs)
-        return _applied(METHODS.get(name), f"the tensor method {name}", args, kwargs)
+        if isinstance(args[0], (Enclosure, Laid)) and name in {"size", "dim"}:
+            return getattr(_bare(args[0]), name)(*args[1:], **kwargs)
+        return _applied(METHODS.get(name), METHOD + name, args, kwargs)
     function = cast("Callable[..., object]", node.target)
     name = getattr(function, "__name__", str(function))
     if (
         function is getattr
-        and isinstance(args[0], Enclosure)
+        and isinstance(args[0], (Enclosure, Laid))
         and args[1] in {"shape", "ndim", "dtype", "device"}
     ):
-        return torch.float32 if args[1] == "dtype" else getattr(args[0].lower, str(args[1]))
+        return torch.float32 if args[1] == "dtype" else getattr(_bare(args[0]), str(args[1]))
     if not depends:
         return function(*args, **kwargs)
     return _applied(FUNCTIONS.get(function), name, args, kwargs)
@@ -164,12 +174,22 @@ def _require_unshared(graph: fx.GraphModule, node: fx.Node) -> None:
         source = source.args[0] if kind in VIEWS and source.args else None
 
 
+def _bare(value: Enclosure | Laid) -> torch.Tensor:
+    """Something with the shape of a value."""
+    return torch.empty(value.shape, device="meta", dtype=torch.float32)
+
+
 def _applied(
-    rule: Callable[..., Enclosure] | None, name: str, args: tuple[object, ...], kwargs: dict[str, object]
-) -> Enclosure:
-    if rule is None:
+    rule: Callable[..., Any] | None, name: str, args: tuple[object, ...], kwargs: dict[str, object]
+) -> object:
+    shifted = any(isinstance(arg, Laid) for arg in (*args, *kwargs.values()))
+    if rule is None and not shifted:
         raise refused(name)
     try:
+        if shifted and name not in WHOLE:
+            return applied(name.removeprefix(METHOD), rule, args, kwargs)
+        if rule is None:
+            raise refused(name)
         return rule(*args, **kwargs)
     except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
         first = str(error).partition("\n")[0]

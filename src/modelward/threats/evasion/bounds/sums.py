@@ -185,6 +185,39 @@ def convolution(  # noqa: PLR0917 - as in torch
     return replace(found, step=replace(found.step, adjoint=spread, geometry=geometry))
 
 
+def transposed(  # noqa: PLR0917 - as in torch
+    x: Enclosure,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Width = 1,
+    padding: Width = 0,
+    output_padding: Width = 0,
+    groups: int = 1,
+    dilation: Width = 1,
+    *,
+    axes: int,
+) -> Enclosure:
+    """Transposed convolutions with constant weights."""
+    function: Callable[..., Tensor] = (
+        functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d,
+    )[axes - 1]  # fmt: skip
+    back: Callable[..., Tensor] = (torch.conv1d, torch.conv2d, torch.conv3d)[axes - 1]
+    w = exact(weight)
+    b = None if bias is None else exact(bias).reshape(-1, *[1] * axes)
+
+    def apply(values: Tensor, weights: Tensor) -> Tensor:
+        return function(values, weights, None, stride, padding, output_padding, groups, dilation)
+
+    def adjoint(values: Tensor, weights: Tensor) -> Tensor:
+        found = back(values, weights, None, stride, padding, dilation, groups)
+        for axis, length in enumerate(x.shape[2:], 2):  # what output_padding added is no product of these
+            found = found.narrow(axis, 0, length)
+        return found
+
+    counts = (len(w) // groups * math.prod(w.shape[2:]) + 1, math.prod(w.shape[1:]))
+    return products(x, (apply, adjoint), w, b, counts)
+
+
 def _each(width: Width, axes: int) -> tuple[int, ...]:
     return (width,) * axes if isinstance(width, int) else tuple(width) * (axes if len(width) == 1 else 1)
 
@@ -298,7 +331,7 @@ def mul(a: Operand, b: Operand) -> Enclosure:
 def divide(a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Enclosure:
     """A / b for a constant b without zeros."""
     if not isinstance(a, Enclosure) or isinstance(b, Enclosure) or rounding_mode is not None:
-        raise refused("a division other than by a constant")
+        raise refused("a division of integers, or by what depends on the input")
     divisor = exact(b)
     if (divisor == 0).any():
         raise refused("a division by zero")
