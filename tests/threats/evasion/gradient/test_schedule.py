@@ -34,18 +34,20 @@ ROUNDS = [
     *schedule.UNGRADED,
 ]
 STARTS = {"centre", "noise", "stripes", "blocks", "corner"}
+PASSES = {"square": 1, "refine": 1}
+"""Per step, where no slope is asked for; 2 elsewhere."""
 AUTOATTACK = 2 * (100 + 9 * 100) + 3 * 9 * 100 + 5000
 """Passes of AutoAttack's standard version on a point that nothing breaks: two APGD, FAB with one more look per
 step, Square."""
 
 
-def pool_of(room, norm, eps, shape):
+def pool_of(room, norm, eps, shape, *, of=None):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 3))
-    x = np.random.default_rng(1).random((4, *shape)).astype(np.float32)
+    net, x = of or (net, np.random.default_rng(1).random((4, *shape)).astype(np.float32))
     model = room.torch(net, 3)
     data = room.labelled(model, x)
-    right = np.ones(4, np.bool_)
+    right = np.ones(len(x), np.bool_)
     points = Points(data=data, model=model, target=data.y, correct=right, scores=model.scores(x))
     arena = Arena(points, Threat(norm, eps), share=Share(Meter(Budget())), seed=3)
     copy = Copy(net, shape)
@@ -65,6 +67,7 @@ def pool_of(room, norm, eps, shape):
         ("l1", "ratio", Apgd),
         ("l2", "border", Fab),
         ("linf", "square", SquareSearch),
+        ("linf", "refine", SquareSearch),
     ],
 )
 def test_each_kind_is_the_search_that_it_names(room, norm, kind, expected):
@@ -74,10 +77,39 @@ def test_each_kind_is_the_search_that_it_names(room, norm, kind, expected):
     assert made.steps == 7
 
 
+@pytest.mark.parametrize("kind", ["square", "refine"])
 @pytest.mark.parametrize(("features", "steps"), [(3, 30), (49, 490), (50, 500), (200, 500)])
-def test_square_asks_no_more_than_a_small_table_can_use(room, features, steps):
+def test_random_search_asks_no_more_than_a_small_table_can_use(room, kind, features, steps):
     pool = pool_of(room, "linf", 0.1, (features,))
-    assert method(Round(name="any", kind="square", steps=500), pool).steps == steps
+    assert method(Round(name="any", kind=kind, steps=500), pool).steps == steps
+
+
+def test_refinement_finds_what_is_a_few_pixels_away_from_the_best_input(room):
+    """A step function of a linear score: no slope, and only 5 of 64 pixels are not yet where they must be."""
+    from modelward.threats.evasion.gradient.pool import Task
+
+    class Stairs(nn.Module):
+        """Margin 32 minus the number of pixels at the roof, whose slope is zero."""
+
+        def forward(self, x):
+            risen = (x.flatten(1) > 0.59).sum(dim=1).float()
+            margin = 32.5 - risen
+            return torch.stack([margin, 0 * margin, 0 * margin - 1], dim=1)
+
+    pool = pool_of(room, "linf", 0.1, (1, 8, 8), of=(Stairs(), np.full((6, 1, 8, 8), 0.5, np.float32)))
+    pool.record.x[:] = 0.4
+    pool.record.x.reshape(6, 64)[:, :28] = 0.6
+    made = method(Round(name="any", kind="refine", steps=30), pool)
+    assert pool.run(made, [Task(i, -1, "best", 10 + i) for i in range(6)], "refinement")
+    assert pool.arena.broken.tolist() == list(range(6))
+    assert pool.record.fell == dict.fromkeys(range(6), "refinement")
+
+
+@pytest.mark.parametrize("turn", [turn for turn in ROUNDS if turn.kind == "refine"])
+def test_refinement_begins_where_searches_came_nearest(turn):
+    assert turn.starts == ("best",)
+    assert turn.goals == 0
+    assert turn is schedule.LATE[-1]
 
 
 @pytest.mark.parametrize(("kind", "steps"), [("descent", 12), ("ratio", 60)])
@@ -105,7 +137,7 @@ def test_every_round_can_be_run(turn):
     assert 0 < turn.part <= 1
     assert turn.within > 0
     assert 0 <= turn.goals <= schedule.TARGETS
-    assert set(turn.starts) <= STARTS
+    assert set(turn.starts) <= {*STARTS, "best"}
     assert turn.starts
 
 
@@ -123,7 +155,7 @@ def test_a_point_that_stands_costs_a_twentieth_of_autoattack_unless_it_is_near()
     cost = [2 * turn.steps * max(1, turn.goals) * len(turn.starts) for turn in cheap]
     assert sum(cost) <= AUTOATTACK / 20
     late = [
-        turn.part * turn.steps * max(1, turn.goals) * len(turn.starts) * (1 if turn.kind == "square" else 2)
+        turn.part * turn.steps * max(1, turn.goals) * len(turn.starts) * PASSES.get(turn.kind, 2)
         for turn in schedule.LATE
     ]
     assert sum(cost) + sum(late) <= AUTOATTACK / 12

@@ -124,7 +124,7 @@ class Cascade:
     def _round(self, turn: Round) -> bool:
         """Search from every point that a round is for, the nearest goals of all points first."""
         self._rounds_done += 1
-        if turn.kind == "square" and self._pool.ball.norm != "linf":
+        if turn.kind in {"square", "refine"} and self._pool.ball.norm != "linf":
             return True
         points = self.near(turn)
         goals = {i: self._nearest_goals(i)[: turn.goals] if turn.goals else [-1] for i in points}

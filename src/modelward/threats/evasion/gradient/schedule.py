@@ -15,13 +15,15 @@ from modelward.threats.evasion.gradient.squares import SquareSearch
 if TYPE_CHECKING:
     from modelward.threats.evasion.gradient.pool import Method, Pool
 
-Kind: TypeAlias = Literal["descent", "margin", "entropy", "ratio", "border", "square"]
-"""``descent``, FAB (``border``), Square, or APGD on a loss."""
+Kind: TypeAlias = Literal["descent", "margin", "entropy", "ratio", "border", "square", "refine"]
+"""``descent``, FAB (``border``), Square, Square with smaller squares (``refine``), or APGD on a loss."""
 
 TARGETS: Final = 9
 """Goals per point at most, as in AutoAttack (arXiv 2003.01690v2, section 5.1)."""
 _EDGES: Final = ("corner", "blocks", "stripes")
 _STARTS: Final = ("noise", *_EDGES)
+_REFINED: Final = 0.3
+"""Share of the pixels in the first squares where they improve on what gradients found."""
 _QUERIES_PER_FEATURE: Final = 10
 """Of Square: a table of few features can use no more."""
 
@@ -35,7 +37,7 @@ class Round:
         name: as recorded for what it breaks.
         kind: of search.
         steps: of each.
-        starts: where they begin, see `Ball.start`; a search from each.
+        starts: where they begin, see `Task`; a search from each.
         goals: how many, those that came nearest first; 0 for one search without a goal.
         part: share of the standing points that are tried, those of least margin first.
         within: only those whose margin fell to this part of what it is unmodified.
@@ -58,7 +60,7 @@ PROBES: Final = Round(name="probe", kind="descent", steps=5, goals=TARGETS, pati
 """A few steps towards every goal: the one that is nearest then is seldom the wrong one."""
 NEXT: Final = Round(name="targeted margin", kind="descent", steps=30, starts=("corner",), goals=2, within=0.5)
 LATE: Final = (
-    Round(name="APGD-T", kind="ratio", steps=30, starts=_EDGES[:2], goals=2, part=1 / 2, within=0.2),
+    Round(name="APGD-T", kind="ratio", steps=30, starts=("corner",), goals=4, part=1 / 2, within=0.2),
     Round(name="APGD-CE", kind="entropy", steps=30, part=1 / 4, within=0.2),
     Round(name="restart", kind="descent", steps=30, starts=_EDGES[1:], goals=1, part=1 / 4, within=0.1),
     Round(name="APGD-T", kind="ratio", steps=30, starts=_STARTS, goals=1, part=1 / 8, within=0.1),
@@ -66,7 +68,7 @@ LATE: Final = (
     Round(name="APGD-T", kind="ratio", steps=50, starts=_STARTS, goals=2, part=1 / 16, within=0.05),
     Round(name="APGD-T", kind="ratio", steps=30, starts=_STARTS * 3, goals=1, part=1 / 16, within=0.04),
     Round(name="APGD-T", kind="ratio", steps=100, starts=_STARTS, goals=1, part=1 / 16, within=0.03),
-    Round(name="Square", kind="square", steps=300, starts=("stripes",), part=1 / 16, within=0.05),
+    Round(name="refinement", kind="refine", steps=400, starts=("best",), part=1 / 16, within=0.1),
 )
 """Each on fewer points than the one before, those of least margin."""
 BLIND: Final = (
@@ -93,8 +95,11 @@ def method(turn: Round, pool: Pool) -> Method:
     copy, ball, reach, steps = pool.copy, pool.ball, pool.arena.reach, turn.steps
     if turn.kind == "border":
         return Fab(copy, ball, steps=steps)
+    queries = min(steps, _QUERIES_PER_FEATURE * int(reach.numeric.sum()))
     if turn.kind == "square":
-        return SquareSearch(copy, ball, steps=min(steps, _QUERIES_PER_FEATURE * int(reach.numeric.sum())))
+        return SquareSearch(copy, ball, steps=queries)
+    if turn.kind == "refine":
+        return SquareSearch(copy, ball, steps=queries, part=_REFINED)
     if turn.kind != "descent":
         return Apgd(copy, ball, steps=steps, kind=turn.kind, patient=turn.patient)
     if ball.norm == "l0":
