@@ -270,6 +270,24 @@ def test_a_module_is_translated_once_when_that_is_worth_it(monkeypatch):
     assert at == [0] * 12
 
 
+def test_a_module_whose_operations_cannot_be_counted_is_not_translated(monkeypatch):
+    class Counter:
+        def __init__(self, display):
+            assert not display
+
+        def __enter__(self):
+            raise AssertionError("unknown shapes of attention")
+
+        def __exit__(self, *_):
+            raise NotImplementedError
+
+    monkeypatch.setattr(gradient_copy, "FlopCounterMode", Counter)
+    copy, agent, at = worked(monkeypatch, 1.0)
+    assert at == [0] * 12
+    assert agent.translated == []
+    assert copy.outcome()["device"]["notes"] == []
+
+
 def test_who_has_a_limit_of_time_is_not_kept_waiting_for_a_translation(monkeypatch):
     copy, agent, _ = worked(monkeypatch, 1.0, Budget(seconds=3600.0))
     assert agent.translated == []

@@ -282,46 +282,69 @@ class Stream:
         self.log.append(f"{self.name} waits for {other.name}")
 
 
+class Streams:
+    """CUDA's streams and graphs on paper: who waits for whom, and on which stream what is done."""
+
+    def __init__(self, monkeypatch):
+        self.log, self.now = [], ["main"]
+        main, aside = Stream(self.log, "main"), Stream(self.log, "aside")
+        graph = SimpleNamespace(name="graph", replay=lambda: self.log.append("replay"))
+        for name, value in {
+            "Stream": lambda: aside,
+            "current_stream": lambda: main,
+            "stream": lambda stream: self.on(stream.name),
+            "CUDAGraph": lambda: graph,
+            "graph": self.recording,
+            "device": lambda at: self.on(str(at)),
+            "empty_cache": lambda: None,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+
+    @contextmanager
+    def on(self, place):
+        self.now.append(place)
+        try:
+            yield
+        finally:
+            self.now.pop()
+
+    @contextmanager
+    def recording(self, graph, stream):
+        self.log.append(f"record {graph.name} on {stream.name}")
+        yield
+
+    def work(self):
+        self.log.append(f"work on {self.now[-1]}")
+        return f"answer {len(self.log)}"
+
+
 def test_a_graph_is_recorded_once_after_three_runs_on_its_own_stream(monkeypatch):
-    log = []
-    main, aside = Stream(log, "main"), Stream(log, "aside")
+    streams = Streams(monkeypatch)
+    play = machine(torch.device("cuda", 1)).record(streams.work)
+    assert streams.log == [
+        "aside waits for main", *["work on aside"] * 3, "record graph on aside", "work on aside",
+        "main waits for aside",
+    ]  # fmt: skip
+    streams.log.clear()
+    assert [play(), play()] == ["answer 6"] * 2  # the memory of the recorded run, written anew
+    assert streams.log == ["replay", "replay"]
 
-    @contextmanager
-    def on(stream):
-        log.append(f"on {stream.name}")
-        yield
 
-    @contextmanager
-    def recording(graph, stream):
-        log.append(f"record {graph.name} on {stream.name}")
-        yield
-
-    graph = SimpleNamespace(name="graph", replay=lambda: log.append("replay"))
-    for name, value in {
-        "Stream": lambda: aside,
-        "current_stream": lambda: main,
-        "stream": on,
-        "CUDAGraph": lambda: graph,
-        "graph": recording,
-        "device": lambda at: on(SimpleNamespace(name=str(at))),
-        "empty_cache": lambda: None,
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, value)
-    runs = []
+@pytest.mark.parametrize("runs", [0, 2, 3])
+def test_a_recording_that_fails_leaves_the_stream_of_before(monkeypatch, runs):
+    """Work that went on elsewhere would not wait for what was asked before."""
+    streams = Streams(monkeypatch)
 
     def work():
-        log.append("work")
-        runs.append(len(runs))
-        return f"answer {len(runs)}"
+        if streams.log.count("work on aside") == runs:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return streams.work()
 
-    play = machine(torch.device("cuda", 1)).record(work)
-    assert log == [
-        "on cuda:1", "aside waits for main", "on aside", "work", "work", "work", "main waits for aside",
-        "record graph on aside", "work",
-    ]  # fmt: skip
-    log.clear()
-    assert [play(), play()] == ["answer 4"] * 2  # the memory of the recorded run, written anew
-    assert log == ["replay", "replay"]
+    with pytest.raises(RuntimeError, match="not permitted"):
+        machine(torch.device("cuda", 1)).record(work)
+    assert streams.now == ["main"]
+    assert streams.log[-1] == "main waits for aside"
+    assert ("record graph on aside" in streams.log) is (runs == 3)
 
 
 def test_time_is_taken_when_the_device_is_done(monkeypatch):

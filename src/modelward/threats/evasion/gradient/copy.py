@@ -119,9 +119,7 @@ class Copy:
         for name, way in ways:
             self._record(offer, name, way)
         if self._affords(1, 0):
-            with FlopCounterMode(display=False) as counted:
-                self.scores(x[:1])
-            self._each = float(counted.get_total_flops())
+            self._each = self._operations(x[:1])
 
     def scores(self, x: Tensor) -> Tensor:
         """Logits, or logarithms of probabilities, without slopes."""
@@ -186,6 +184,15 @@ class Copy:
                 raise
         offer.release()
         return None
+
+    def _operations(self, x: Tensor) -> float:
+        """Of one question forward; 0 where torch's counter does not know the module's shapes."""
+        try:
+            with FlopCounterMode(display=False) as counted:
+                self.scores(x)
+        except (RuntimeError, AssertionError, TypeError, ValueError):
+            return 0.0
+        return float(counted.get_total_flops())
 
     def _record(self, offer: Machine, name: str, way: Way) -> None:
         recorded = Recorded(way, offer.record, self._affords)

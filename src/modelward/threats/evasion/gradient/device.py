@@ -202,14 +202,16 @@ def _graph(work: Callable[[], Seen]) -> Callable[[], Seen]:
     one that torch would choose belongs to the device of the first graph ever recorded.
     """
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no types
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(BEFORE):
-            work()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=aside):
-        seen = work()
+    main, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
+    aside.wait_stream(main)
+    try:
+        with torch.cuda.stream(aside):  # torch's own context stays on its stream where a recording fails
+            for _ in range(BEFORE):
+                work()
+            with torch.cuda.graph(graph, stream=aside):
+                seen = work()
+    finally:
+        main.wait_stream(aside)
 
     def play() -> Seen:
         graph.replay()
