@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from functools import partial
+from math import isclose
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -32,6 +33,10 @@ DTYPES: Final[dict[int, torch.dtype]] = {
     TensorProto.INT32: torch.int32,
     TensorProto.BOOL: torch.bool,
 }
+
+
+_SELU: Final = (1.6732632423543772, 1.0507009873554805)
+"""Alpha and gamma (Klambauer et al. 2017, arXiv 1706.02515v5, equation 2)."""
 
 
 def _unary(function: TensorFunction, b: Builder, op: Operation) -> Value:
@@ -74,6 +79,19 @@ def _leaky_relu(b: Builder, op: Operation) -> Value:
 
 def _elu(b: Builder, op: Operation) -> Value:
     return b.call(functional.elu, op.value(0), op.real("alpha", 1.0))
+
+
+def _selu(b: Builder, op: Operation) -> Value:
+    """Gamma max(x, 0) + gamma alpha (exp(min(x, 0)) - 1); torch has its own for the usual numbers."""
+    x = op.value(0)
+    alpha, gamma = op.real("alpha", _SELU[0]), op.real("gamma", _SELU[1])
+    if isclose(alpha, _SELU[0], rel_tol=1e-6) and isclose(gamma, _SELU[1], rel_tol=1e-6):
+        return b.call(functional.selu, x)
+    return b.call(torch.mul, b.call(functional.elu, x, alpha), gamma)
+
+
+def _celu(b: Builder, op: Operation) -> Value:
+    return b.call(functional.celu, op.value(0), op.real("alpha", 1.0))
 
 
 def _prelu(b: Builder, op: Operation) -> Value:
@@ -192,6 +210,7 @@ _UNARY: Final[dict[str, TensorFunction]] = {
     "Relu": functional.relu,
     "Sigmoid": torch.sigmoid,
     "Softplus": functional.softplus,
+    "Softsign": functional.softsign,
     "Sqrt": torch.sqrt,
     "Tanh": torch.tanh,
 }
@@ -211,6 +230,7 @@ _FOLDED: Final[dict[str, TensorFunction]] = {
 }
 _OTHERS: Final[dict[str, Translator]] = {
     "Cast": _cast,
+    "Celu": _celu,
     "CastLike": _cast_like,
     "Clip": _clip,
     "Div": _div,
@@ -224,6 +244,7 @@ _OTHERS: Final[dict[str, Translator]] = {
     "Mod": _mod,
     "PRelu": _prelu,
     "Pow": _pow,
+    "Selu": _selu,
     "Softmax": partial(_softmax, functional.softmax),
     "Where": _where,
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from modelward.adapters.onnx_import import layers, products
+from modelward.adapters.onnx_import import layers, norms, products
 from modelward.adapters.onnx_import.builder import Builder, Signal, Value, bounded, shapes
 from modelward.adapters.onnx_import.elementwise import ELEMENTWISE
 from modelward.adapters.onnx_import.graph import Node, first_line
@@ -27,13 +27,17 @@ TRANSLATORS: Final[dict[str, Callable[[Builder, Operation], Value | tuple[Value 
     "AveragePool": layers.average_pool,
     "BatchNormalization": layers.batch_norm,
     "Conv": layers.conv,
+    "ConvTranspose": norms.conv_transpose,
     "Gemm": layers.gemm,
     "GlobalAveragePool": layers.global_average,
     "GlobalMaxPool": layers.global_max,
+    "GroupNormalization": norms.group_norm,
+    "InstanceNormalization": norms.instance_norm,
     "LayerNormalization": layers.layer_norm,
     "Einsum": products.einsum,
     "MatMul": layers.matmul,
     "MaxPool": layers.max_pool,
+    "RMSNormalization": norms.rms_norm,
     **ELEMENTWISE,
     **LINEAR_MODELS,
     **SHAPES,
