@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 
 _METHOD: Final[dict[Preset, str]] = {
     "quick": "margin descent, probes of every goal, targeted margin descent",
-    "standard": "margin descent, probes, targeted, APGD-CE, APGD-T, restarts, FAB-T, Square, transfer",
+    "standard": (
+        "margin descent, probes, targeted, APGD-T, APGD-CE, restarts, FAB-T, random refinement; "
+        "Square and transfer where slopes mislead"
+    ),
     "thorough": (
-        "margin descent, probes, targeted, APGD-CE, APGD-T, restarts, FAB-T, Square, transfer, "
-        "branch and bound, mixed-integer programs, many restarts"
+        "margin descent, probes, targeted, APGD-T, APGD-CE, restarts, FAB-T, random refinement, transfer, "
+        "branch and bound, mixed-integer programs, many restarts; Square where slopes mislead"
     ),
 }
 
