@@ -105,6 +105,13 @@ def test_a_changing_shape_is_the_models_fault():
         (1.5, "1.5"),
         (np.str_("a"), "a"),
         (True, "True"),
+        (np.longdouble(3), "3"),
+        (np.longdouble("0.5"), "0.5"),
+        (np.longdouble("nan"), "nan"),
+        (np.longdouble("1e4000"), "inf"),
+        (np.clongdouble(1), "(1+0j)"),
+        (np.bool_(True), "True"),
+        (np.array(7), "7"),
     ],
 )
 def test_class_texts(value, text):

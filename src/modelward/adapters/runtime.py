@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -146,4 +147,9 @@ def class_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     item = getattr(value, "item", None)  # numpy scalars
-    return class_text(item()) if item is not None and not isinstance(value, str) else str(value)
+    if item is None or isinstance(value, str):
+        return str(value)
+    plain = item()
+    if type(plain) is not type(value):
+        return class_text(plain)
+    return class_text(float(plain)) if isinstance(plain, Real) else str(plain)  # beyond double precision
