@@ -183,6 +183,8 @@ def regrouped(x: Enclosure | Laid, target: Sequence[int]) -> Enclosure | Laid:
 
 def rearranged(name: str, x: Enclosure | Laid, *args: object, **kwargs: object) -> Enclosure | Laid:
     """A torch function or method that orders, joins, parts or drops axes."""
+    if name not in _MOVES:
+        raise refused("a rearrangement across the batch")
     value = spread(x)
     rank = len(value.groups)
     numbers = _numbers([*args, *kwargs.values()])
