@@ -60,6 +60,7 @@ CASES = (
 )
 RADII = {
     "planted": (0.12, 1.0),
+    "buried": (0.12, 1.0),
 }
 EDGES = ("mip-24", "mip-32")
 EDGE = 0.99

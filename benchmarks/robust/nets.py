@@ -37,7 +37,7 @@ class Kind:
         norm: of the ball that it is trained in.
         radius: of that ball; 0 for plain training.
         way: ``plain``, ``attacked`` (Madry et al. 2018, arXiv 1706.06083v4, section 2.1) or ``bounded``
-            (interval bounds: Gowal et al. 2018, arXiv 1810.12715v4, section 3), or ``planted`` (`planted`).
+            (interval bounds: Gowal et al. 2018, arXiv 1810.12715v4, section 3), ``planted`` or ``buried``.
         front: ``rounded`` puts a rounding of the pixels before the net, which has no slope.
         epochs: passes over the training data.
     """
@@ -63,6 +63,7 @@ KINDS = {
     "table": Kind(data="table", shape=(64, 64), epochs=10),
     "mip-24": Kind(data="digits", shape=(24, 24), way="attacked", radius=0.15, epochs=40),
     "planted": Kind(data="digits", shape=(34, 34), way="planted"),
+    "buried": Kind(data="digits", shape=(104, 34), way="buried"),
     "mip-32": Kind(data="digits", shape=(32, 32, 32), way="attacked", radius=0.2, epochs=40),
 }
 
@@ -216,11 +217,7 @@ def planted(net: nn.Sequential, seed: int, eps: float = 0.12) -> nn.Sequential:
     wide = build(KINDS["planted"])
     chance = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for new, old in zip(wide[1::2], (first, second, last), strict=True):
-            new.weight.zero_()
-            new.bias.zero_()
-            new.weight[: len(old.weight), : old.weight.shape[1]] = old.weight
-            new.bias[: len(old.bias)] = old.bias
+        _copied(wide, (first, second, last))
         for i in range(10):
             x, unit = points[i].flatten(), 24 + i
             signs = torch.randint(0, 2, (500, 64), generator=chance) * 2.0 - 1
@@ -235,6 +232,47 @@ def planted(net: nn.Sequential, seed: int, eps: float = 0.12) -> nn.Sequential:
             wide[3].weight[unit, unit] = 1
             wide[5].weight[net(points[i : i + 1])[0].argsort()[-2], unit] = 1
     return wide
+
+
+def buried(net: nn.Sequential, seed: int, eps: float = 0.12) -> nn.Sequential:
+    """The same net with counterexamples that two layers hide together, near the first ten test points.
+
+    For each point a random corner of the ball, drawn from 500, and four watches on a quarter of the pixels
+    each: 0 until these have gone half of the way there, 1 from the corner on (two units each). One unit
+    behind them is off until all four are nearly 1, and then lifts the second likeliest class above the first.
+    """
+    data, _, points, _ = samples("digits")
+    first, second, last = (layer for layer in net if isinstance(layer, nn.Linear))
+    wide = build(KINDS["buried"])
+    chance = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        _copied(wide, (first, second, last))
+        for i in range(10):
+            x, deep = points[i].flatten(), 24 + i
+            signs = torch.randint(0, 2, (500, 64), generator=chance) * 2.0 - 1
+            room = signs * ((x + eps * signs).clamp(0, 1) - x)
+            parts = torch.randperm(64, generator=chance).split(16)
+            gone = [((data.flatten(1) - x)[:, p] @ signs[:, p].T) / room[:, p].sum(1) for p in parts]
+            seen = sum((2 * part - 1).clamp(0, 1) for part in gone)  # by how much others wake the unit
+            best = int(seen.amax(0).argmin())
+            for unit, part in zip(range(24 + 8 * i, 32 + 8 * i, 2), parts, strict=True):
+                slope = 2 * signs[best] * nn.functional.one_hot(part, 64).sum(0) / room[best, part].sum()
+                wide[1].weight[unit : unit + 2] = slope
+                wide[1].bias[unit] = -float(slope @ x) - 1
+                wide[1].bias[unit + 1] = -float(slope @ x) - 2
+                wide[3].weight[deep, unit], wide[3].weight[deep, unit + 1] = 100, -100
+            wide[3].bias[deep] = -360
+            wide[5].weight[net(points[i : i + 1])[0].argsort()[-2], deep] = 1
+    return wide
+
+
+def _copied(wide: nn.Sequential, layers: tuple[nn.Linear, ...]) -> None:
+    """Make the first units of a wider net those of a net, and all others dead."""
+    for new, old in zip(wide[1::2], layers, strict=True):
+        new.weight.zero_()
+        new.bias.zero_()
+        new.weight[: len(old.weight), : old.weight.shape[1]] = old.weight
+        new.bias[: len(old.bias)] = old.bias
 
 
 def path(name: str, seed: int) -> Path:
@@ -252,8 +290,9 @@ def load(name: str, seed: int) -> nn.Sequential:
 def trained(name: str, seed: int) -> nn.Sequential:
     """The net of a kind and seed, trained now if its weights are not kept."""
     if not path(name, seed).exists():
-        if KINDS[name].way == "planted":
-            net = planted(trained("mip-24", seed), seed)
+        hidden = {"planted": planted, "buried": buried}.get(KINDS[name].way)
+        if hidden is not None:
+            net = hidden(trained("mip-24", seed), seed)
             torch.save(net.state_dict(), path(name, seed))
             return net.eval()
         torch.manual_seed(seed)
