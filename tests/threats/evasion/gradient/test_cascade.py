@@ -23,7 +23,8 @@ from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.threat import Threat
 
 QUICK = ["margin", "probe", "targeted margin"]
-LATE = [turn.name for turn in schedule.LATE[:-1]]
+LATE = [turn.name for turn in schedule.LATE[:-2]]
+REFINED = ["refinement"] * 2
 BLIND = ["APGD-CE", "APGD-T", "FAB-T"]
 RESTARTS = ["restart"] * 4
 MANY = ["many restarts"] * 6
@@ -86,11 +87,11 @@ def recorded(room, monkeypatch, *, norm="linf", eps=0.1, shape=(5,), refuses=Non
     ("norm", "preset", "names"),
     [
         ("linf", "quick", QUICK),
-        ("linf", "standard", [*QUICK, *LATE, "refinement"]),
+        ("linf", "standard", [*QUICK, *LATE, *REFINED]),
         ("l2", "standard", [*QUICK, *LATE]),
         ("l1", "standard", [*QUICK, *LATE]),
         ("l2", "thorough", [*QUICK, *LATE, "transfer", *MANY]),
-        ("linf", "thorough", [*QUICK, *LATE, "refinement", "transfer", *MANY]),
+        ("linf", "thorough", [*QUICK, *LATE, *REFINED, "transfer", *MANY]),
         ("l0", "quick", ["margin", "targeted margin"]),
         ("l0", "standard", ["margin", "targeted margin", *RESTARTS]),
         ("l0", "thorough", ["margin", "targeted margin", *RESTARTS]),
@@ -115,7 +116,7 @@ def test_where_slopes_mislead_every_point_meets_all_that_autoattack_does(room, m
 def test_a_refusal_at_any_attack_ends_the_cascade_there(room, monkeypatch, refuses):
     pool, run = recorded(room, monkeypatch, refuses=refuses)
     assert not Cascade(pool, "standard", lambda: True).run()
-    assert run.names == [*QUICK, *LATE, "refinement"][:refuses]
+    assert run.names == [*QUICK, *LATE, *REFINED][:refuses]
 
 
 def test_a_refusal_while_slopes_are_examined_ends_the_cascade(room, monkeypatch):
@@ -130,7 +131,7 @@ def test_a_refusal_while_slopes_are_examined_ends_the_cascade(room, monkeypatch)
 def test_two_classes_have_one_goal_and_no_probes(room, monkeypatch):
     pool, run = recorded(room, monkeypatch, classes=2)
     assert Cascade(pool, "standard", lambda: True).run()
-    assert run.names == ["margin", "targeted margin", *LATE, "refinement"]
+    assert run.names == ["margin", "targeted margin", *LATE, *REFINED]
     others = 1 - pool.arena.points.target
     for name, tasks in zip(run.names, run.tasks, strict=True):
         free = name in {"margin", "APGD-CE", "refinement"}

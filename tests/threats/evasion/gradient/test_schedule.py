@@ -109,7 +109,7 @@ def test_refinement_finds_what_is_a_few_pixels_away_from_the_best_input(room):
 def test_refinement_begins_where_searches_came_nearest(turn):
     assert turn.starts == ("best",)
     assert turn.goals == 0
-    assert turn is schedule.LATE[-1]
+    assert turn in schedule.LATE[-2:]  # after all that gradients can do
 
 
 @pytest.mark.parametrize(("kind", "steps"), [("descent", 12), ("ratio", 60)])

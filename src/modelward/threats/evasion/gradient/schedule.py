@@ -69,6 +69,7 @@ LATE: Final = (
     Round(name="APGD-T", kind="ratio", steps=30, starts=_STARTS * 3, goals=1, part=1 / 16, within=0.04),
     Round(name="APGD-T", kind="ratio", steps=100, starts=_STARTS, goals=1, part=1 / 16, within=0.03),
     Round(name="refinement", kind="refine", steps=400, starts=("best",), part=1 / 16, within=0.1),
+    Round(name="refinement", kind="refine", steps=1000, starts=("best",), part=1 / 16, within=0.02),
 )
 """Each on fewer points than the one before, those of least margin."""
 BLIND: Final = (
