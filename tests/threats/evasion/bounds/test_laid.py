@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional
 
 from modelward.errors import OperatorUnsupported
@@ -25,6 +25,7 @@ class Body(nn.Module):
         self.linear, self.norm = nn.Linear(6, 6), nn.LayerNorm(6)
         self.heads = nn.MultiheadAttention(6, 2)
         self.first = nn.MultiheadAttention(6, 2, batch_first=True, bias=False)
+        self.deep, self.third = nn.Softmax(-1), nn.Softmax(2)
         self.places = nn.Parameter(torch.rand(4, 1, 6))
         layer = nn.TransformerEncoderLayer(6, 2, 5)
         self.encoder = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(6), enable_nested_tensor=False)
@@ -46,6 +47,8 @@ BODIES = {
         x.transpose(0, 1).reshape(4, -1, 3).transpose(0, 1),
         x.transpose(0, 1).reshape(4, -1, 3).permute(1, 2, 0),
     ).softmax(-1).reshape(-1, 2, 4, 4),
+    "softmax of a layer": lambda m, x: m.third(x.transpose(0, 1).reshape(4, -1, 2, 3)[:, :, 0]).transpose(0, 1),
+    "layer over heads": lambda m, x: m.deep(x.transpose(0, 1).reshape(4, -1, 2, 3)).flatten(2).transpose(0, 1),
     "squeezed": lambda m, x: x.unsqueeze(0).permute(0, 2, 1, 3).squeeze(0).select(0, 2),
     "flattened": lambda m, x: x.transpose(0, 1).flatten(0, 1).unflatten(0, (4, -1)).narrow(0, 1, 2).transpose(0, 1),
     "attention": lambda m, x: m.heads(*(x.transpose(0, 1),) * 3)[0].transpose(0, 1),
@@ -98,6 +101,12 @@ def test_each_point_is_bounded_by_itself(name):
     torch.testing.assert_close(one.lower[0], two.lower[0], atol=1e-9, rtol=1e-9)
 
 
+def permute(x, amount):
+    """Not what torch calls so."""
+    return x.roll(amount, 0)
+
+
+fx.wrap("permute")
 REFUSED = {
     "over the batch": (lambda m, x: x.transpose(0, 1).mean(1), "along an axis that holds the batch"),
     "softmax over the batch": (lambda m, x: x.transpose(0, 1).softmax(1), "not over the last axis"),
@@ -111,6 +120,23 @@ REFUSED = {
     "cut": (lambda m, x: x.transpose(0, 1).reshape(2, -1, 9), "cuts the axis of the points"),
     "left in the middle": (lambda m, x: x.transpose(0, 1), "first axis|not one row of scores"),
     "a constant per point": (lambda m, x: x.transpose(0, 1) + torch.arange(3.0).reshape(1, 3, 1), "differs between points"),
+    "limits with axes": (
+        lambda m, x: torch.clamp(x.transpose(0, 1), min=torch.zeros(4, 1, 6)).transpose(0, 1),
+        "clamp of a value whose first axis",
+    ),
+    "normalised over the batch": (
+        lambda m, x: functional.layer_norm(x[:, :3].transpose(0, 1), (3, 6)).transpose(0, 1),
+        "layer_norm over several axes",
+    ),
+    "a wider softmax": (
+        lambda m, x: torch.softmax(x.transpose(0, 1), -1, dtype=torch.float64).transpose(0, 1),
+        "not over the last axis in float32",
+    ),
+    "a wider mean": (
+        lambda m, x: x.transpose(0, 1).mean(0, dtype=torch.float64),
+        "mean of a value whose first axis",
+    ),
+    "a function of the user's": (lambda m, x: permute(x.transpose(0, 1), 1), "permute"),
     "sorted": (lambda m, x: torch.sort(x.transpose(0, 1), 0)[0], "sort"),
 }  # fmt: skip
 

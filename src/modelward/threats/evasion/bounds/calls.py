@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from modelward.threats.evasion.bounds import functions, moves, normal, shapes, sums
 from modelward.threats.evasion.bounds.enclosure import Enclosure
+from modelward.threats.evasion.bounds.laid import WITHHELD
 from modelward.threats.evasion.bounds.sums import refused
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def extreme(x: Enclosure, *args: Any, largest: bool, **kwargs: Any) -> object:
         return (functions.maximum if largest else functions.minimum)(x, args[0])
     if not args and "dim" not in kwargs:
         raise refused("an extreme over the batch")
-    return moves.extreme(x, *args, largest=largest, **kwargs), None
+    return moves.extreme(x, *args, largest=largest, **kwargs), WITHHELD
 
 
 def group_norm(  # noqa: PLR0917 - as in torch
@@ -92,7 +93,7 @@ def instance_norm(layer: nn.InstanceNorm2d, x: Enclosure) -> Enclosure:
     if len(x.shape) < 3 or x.shape[1] != layer.num_features:
         raise refused("InstanceNorm without an axis of points and one of channels")
     mean, variance = layer.running_mean, layer.running_var
-    if mean is not None and variance is not None:
+    if layer.track_running_stats and mean is not None and variance is not None:
         return sums.batch_norm(x, mean, variance, layer.weight, layer.bias, eps=layer.eps)
     return normal.group_norm(x, x.shape[1], layer.weight, layer.bias, layer.eps)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 import torch
 
 from modelward.threats.evasion.bounds.enclosure import Enclosure
+from modelward.threats.evasion.bounds.functions import softmax
 from modelward.threats.evasion.bounds.moves import shifted
 from modelward.threats.evasion.bounds.sums import exact, matmul, refused
 
@@ -247,40 +248,57 @@ def applied(name: str, rule: Rule | None, args: tuple[object, ...], kwargs: dict
         args: the layer itself first where it is one.
         kwargs: likewise.
     """
-    place = next(i for i, arg in enumerate(args) if isinstance(arg, (Laid, Enclosure)))
-    x, rest = args[place], args[place + 1 :]
-    before = args[:place]
-    if not isinstance(x, (Laid, Enclosure)):
-        raise refused(f"{name} of what is no value")
-    value = spread(x)
+    found = next(((i, arg) for i, arg in enumerate(args) if isinstance(arg, (Laid, Enclosure))), None)
+    if rule is None or found is None:
+        raise refused(name)
+    place, x = found
+    before, rest, value = args[:place], args[place + 1 :], spread(x)
     if name in _MOVES:
         return rearranged(name, value, *rest, **kwargs)
     if name == "getitem":
         return _item(value, rest[0])
     if name in {"matmul", "bmm"}:
         return _product(value, rest[0], rule)
-    if rule is None:
-        raise refused(name)
+    if name in _SOFTMAX:
+        return _softmax(name, value, before, (*rest, *kwargs.items()))
     if name in _PAIRS:
         return _paired(rule, (*before, x, *rest), kwargs)
-    if name in _ENTRIES:
+    if name in _ENTRIES and not any(_shaped(arg) for arg in (*rest, *kwargs.values())):
         return settled(rule(*before, value.inner, *rest, **kwargs), value.groups)
-    if name in _LAST or name in _SOFTMAX:
+    if name in _LAST:
         value.axis(-1)
-        if name in {"softmax", "log_softmax"}:
-            dims = [d for d in (*rest, kwargs.get("dim")) if isinstance(d, int)]
-            if [dim % len(value.groups) for dim in dims[:1]] != [len(value.groups) - 1]:
-                raise refused("a softmax that is not over the last axis in float32")
-            return settled(rule(value.inner, dim=-1), value.groups)
-        if name in {"Softmax", "LogSoftmax"} and getattr(before[0], "dim", None) not in {
-            -1,
-            len(value.groups) - 1,
-        }:
-            raise refused("a softmax that is not over the last axis in float32")
+        shape = next(iter((*rest, kwargs.get("normalized_shape"))), None)
+        shape = getattr(before[0], "normalized_shape", ()) if before else shape
+        if name not in {"Linear", "linear"} and (not isinstance(shape, (tuple, list)) or len(shape) != 1):
+            raise refused(f"{name} over several axes of a value whose first axis is not that of the points")
         return settled(rule(*before, value.inner, *rest, **kwargs), value.groups)
-    if name in _FOLDS:
+    if name in _FOLDS and set(kwargs) <= {"dim", "keepdim"}:
         return _folded(rule, value, rest, kwargs)
     raise refused(f"{name} of a value whose first axis is not that of the points")
+
+
+def _shaped(argument: object) -> bool:
+    """Whether an argument has axes of its own, which would have to follow those of the value."""
+    held = isinstance(argument, torch.Tensor) and argument.numel() > 1
+    return held or isinstance(argument, (Laid, Enclosure))
+
+
+def _softmax(
+    name: str, value: Laid, before: tuple[object, ...], rest: tuple[object, ...]
+) -> Enclosure | Laid:
+    """Over the last axis, in float32."""
+    value.axis(-1)
+    named = [item for item in rest if isinstance(item, tuple)]
+    dims: list[object] = [item for item in rest if not isinstance(item, tuple)]
+    dims += [part for key, part in named if key == "dim"]
+    if before:
+        dims.append(getattr(before[0], "dim", None))
+    other = [key for key, part in named if key not in {"dim", "_stacklevel"} and part is not None]
+    last = len(value.groups) - 1
+    if other or not dims or not isinstance(dims[0], int) or dims[0] % (last + 1) != last:
+        raise refused("a softmax that is not over the last axis in float32")
+    found = softmax(value.inner, -1, logarithm="log" in name.lower())
+    return settled(found, value.groups)
 
 
 def _item(value: Laid, index: object) -> Enclosure | Laid:

@@ -129,8 +129,8 @@ def _value(
 ) -> object:
     if node.op == "get_attr":
         return _attribute(graph, str(node.target))
-    if node.target is not operator.getitem and any(leaf is WITHHELD for leaf in _leaves(args)):
-        raise refused("what uses the weights of an attention")
+    if node.target is not operator.getitem and any(leaf is WITHHELD for leaf in _leaves((args, kwargs))):
+        raise refused("what uses the weights of an attention or the positions of extremes")
     depends = any(isinstance(leaf, (Enclosure, Laid)) for leaf in _leaves((args, tuple(kwargs.values()))))
     _require_unshared(graph, node)
     if node.op == "call_module":
