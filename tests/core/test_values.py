@@ -31,6 +31,7 @@ costs = st.builds(
     forward=st.integers(0, 2**40),
     backward=st.integers(0, 2**40),
     queries=st.integers(0, 2**40),
+    bounds=st.one_of(st.just(msgspec.UNSET), st.integers(1, 2**40)),
 )
 
 
@@ -51,6 +52,22 @@ def test_every_field_of_evidence_is_in_its_digest(change):
 def test_the_digest_of_evidence_is_that_of_its_canonical_json():
     text = json.dumps(to_json(EVIDENCE), sort_keys=True, separators=(",", ":"))
     assert EVIDENCE.digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_evidence_of_the_first_release_keeps_its_digest():
+    """A store refers to evidence by its digest: a field that was added later may not change it."""
+    assert EVIDENCE.digest == "d45ee0be0a3bd8dac864ce1226baecabc4a82286dd08a8d2c31e95f108560c4b"
+    assert set(to_json(EVIDENCE)["cost"]) == {"seconds", "forward", "backward", "queries"}
+    proved = msgspec.structs.replace(EVIDENCE, cost=Cost(seconds=0.5, queries=3, bounds=2))
+    assert to_json(proved)["cost"]["bounds"] == 2
+    assert proved.digest != EVIDENCE.digest
+
+
+def test_costs_add_up_field_by_field():
+    one, other = Cost(seconds=1.0, forward=1, backward=2, queries=3), Cost(forward=1, bounds=4)
+    assert one + one == Cost(seconds=2.0, forward=2, backward=4, queries=6)
+    assert one + other == other + one == Cost(seconds=1.0, forward=2, backward=2, queries=3, bounds=4)
+    assert (one.passes, other.passes, (one + other).passes) == (3, 5, 8)
 
 
 @given(costs, texts, st.lists(st.floats(0, 1), max_size=5))
@@ -156,5 +173,8 @@ def test_subjects_name_the_digest_of_each_role(tmp_path):
 
 def test_every_choice_is_part_of_the_settings_that_are_recorded():
     written = to_json(Settings(norms=("l2",), eps=(0.5,), limit=9, preset="quick", confidence=0.9))
-    assert written == {"norms": ("l2",), "eps": (0.5,), "limit": 9, "preset": "quick", "confidence": 0.9}
+    assert written == {
+        "norms": ("l2",), "eps": (0.5,), "limit": 9, "preset": "quick", "confidence": 0.9,
+        "similarity": {"levenshtein": 0.8, "trigrams": 0.5, "cosine": 0.7},
+    }  # fmt: skip
     assert msgspec.convert(parse(canonical(json.loads(json.dumps(written)))), Settings).limit == 9

@@ -113,7 +113,8 @@ def test_the_contract(audits):
     }
     for claim in document["claims"]:
         assert set(claim) >= CLAIM
-        assert set(claim["cost"]) == {"seconds", "forward", "backward", "queries", "bounds"}
+        assert {"seconds", "forward", "backward", "queries"} <= set(claim["cost"])
+        assert set(claim["cost"]) <= {"seconds", "forward", "backward", "queries", "bounds"}
     robust = document["claims"][1]
     assert (robust["id"], robust["value"], robust["interval"]) == ("robust-accuracy", None, None)
     assert robust["bracket"] == {"lower": 0.715, "upper": 0.905}

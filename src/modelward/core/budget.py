@@ -103,7 +103,9 @@ class Meter:
         Returns:
             True and books them, or False, books nothing and sets `cut`.
         """
-        then = self._spent + Cost(forward=forward, backward=backward, queries=queries, bounds=bounds)
+        then = self._spent + Cost(
+            forward=forward, backward=backward, queries=queries, bounds=bounds or msgspec.UNSET
+        )
         if self.limit.seconds is not None and self._clock() - self._start >= self.limit.seconds:
             self.cut = "seconds"
         elif self.limit.passes is not None and then.passes > self.limit.passes:
@@ -133,7 +135,7 @@ class Meter:
             forward=now.forward - last.forward,
             backward=now.backward - last.backward,
             queries=now.queries - last.queries,
-            bounds=now.bounds - last.bounds,
+            bounds=((now.bounds or 0) - (last.bounds or 0)) or msgspec.UNSET,
         )
 
     def progress(self, done: int, total: int) -> None:

@@ -22,18 +22,19 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
         backward: samples differentiated.
         queries: samples answered by the model's own runtime.
         bounds: linear forms that a proof sent backward through a copy; each costs about as much as a sample.
+            Absent where there were none, so that evidence written before it was counted keeps its digest.
     """
 
     seconds: float = 0.0
     forward: int = 0
     backward: int = 0
     queries: int = 0
-    bounds: int = 0
+    bounds: int | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def passes(self) -> int:
         """What a limit of passes counts: samples forward and backward, and the linear forms of proofs."""
-        return self.forward + self.backward + self.bounds
+        return self.forward + self.backward + (self.bounds or 0)
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -41,7 +42,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
             forward=self.forward + other.forward,
             backward=self.backward + other.backward,
             queries=self.queries + other.queries,
-            bounds=self.bounds + other.bounds,
+            bounds=((self.bounds or 0) + (other.bounds or 0)) or msgspec.UNSET,
         )
 
 

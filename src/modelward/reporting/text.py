@@ -114,7 +114,7 @@ def cost_text(cost: Cost) -> str:
 def samples_text(cost: Cost) -> str:
     """The samples of a cost: ``12,000 forward · 311 queries``; empty when there were none."""
     named = (
-        (cost.forward, "forward"), (cost.backward, "backward"), (cost.bounds, "bounds"),
+        (cost.forward, "forward"), (cost.backward, "backward"), (cost.bounds or 0, "bounds"),
         (cost.queries, "queries"),
     )  # fmt: skip
     return " · ".join(f"{count:,} {word}" for count, word in named if count)
