@@ -33,6 +33,7 @@ from modelward.threats.evasion.harden.methods import Trained
 HERE = Path(__file__).parent
 CHOICES = {
     "pgd": {"steps": 4, "ramp": 0.3},
+    "awp": {"steps": 4, "ramp": 0.3},
     "ibp": {"kappa": 0.5, "ramp": 0.45},
 }
 """Of MNIST, chosen on held-out training images."""
