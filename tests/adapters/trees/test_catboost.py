@@ -223,7 +223,7 @@ def test_rows_of_another_width_are_refused(shape):
 
 def test_what_is_no_classifier_says_so(catboost, tmp_path, table):
     x, y, _ = table
-    for loss in ("RMSE", "Poisson", ""):
+    for loss in ("RMSE", "Poisson"):
         with pytest.raises(ShapeMismatch, match="no classification"):
             CatBoostRuntime(parsed(written([STUMP], loss=loss)))
     path = saved(catboost.CatBoostRegressor(iterations=2, **COMMON).fit(x, y), tmp_path / "r.json")
@@ -276,7 +276,6 @@ def test_real_models_that_are_declined(catboost, table, tmp_path):
         (written([([0.5], [1.0])]), "do not fit"),
         (written([([0.5] * 17, [1.0])]), "do not fit"),
         (written([]), "no trees"),
-        (written([STUMP], model_info={"class_params": {"class_names": ["a"]}}), "names 1 classes"),
         (written([STUMP], model_info={"class_params": {"class_names": [[]]}}), "cannot be read"),
         (written([STUMP], scale_and_bias=[1.0]), "cannot be read"),
         (written([STUMP], scale_and_bias=[1.0, 0.0]), "cannot be read"),
@@ -291,16 +290,188 @@ def test_documents_that_lie(document, match):
 
 
 def test_a_feature_far_away_is_refused_before_memory_is_asked_for():
-    with pytest.raises(OperatorUnsupported, match="1000000000 features"):
+    with pytest.raises(OperatorUnsupported, match="1000000000 features") as refused:
         parsed(written([STUMP], flat=[999_999_999]))
+    assert refused.value.advice == "Train on fewer features."
 
 
-def test_splits_of_what_is_not_there_are_declined():
-    for change in ({"float_feature_index": 9}, {"split_type": "OneHotFeature"}):
-        document = json.loads(written([STUMP]))
-        document["oblivious_trees"][0]["splits"][0] |= change
-        with pytest.raises(OperatorUnsupported, match="more than numbers"):
-            parsed(json.dumps(document).encode())
+def with_split(**changes):
+    document = json.loads(written([STUMP]))
+    document["oblivious_trees"][0]["splits"][0] |= changes
+    return json.dumps(document).encode()
+
+
+def test_splits_of_what_is_not_there_are_damage_and_splits_of_categories_are_declined():
+    for index in (9, -1, 3):
+        with pytest.raises(FileDamaged, match=f"a CatBoost split asks feature {index}, which"):
+            parsed(with_split(float_feature_index=index))
+    for kind in ("OneHotFeature", "OnlineCtr"):
+        with pytest.raises(OperatorUnsupported, match="more than numbers") as refused:
+            parsed(with_split(split_type=kind))
+        assert "encode the categories" in refused.value.advice
+
+
+@pytest.mark.parametrize("word", ["Weird", "asis", "", 1, None])
+def test_a_treatment_of_gaps_that_does_not_exist(word):
+    with pytest.raises(FileDamaged, match="cannot be read"):
+        parsed(written([STUMP], nan=(word, "AsIs", "AsIs")))
+
+
+LARGE = 1e308
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        written([([0.5], [-LARGE, LARGE]), ([0.6], [-LARGE, LARGE])]),
+        written([([0.5], [-LARGE, LARGE]), ([0.6], [-LARGE, LARGE])], scale=1e-9),
+        written([STUMP], scale=LARGE, bias=(LARGE,)),
+        written([([0.5], [-1e200, 0.0])], scale=-1e200),
+        written([([0.5], [-LARGE, 0, LARGE, 0.0, 0.0, 0.0])], bias=(0.0,) * 3, loss="MultiClass"),
+    ],
+)
+def test_scores_beyond_double_precision_are_damage_and_nothing_is_warned_of(document):
+    with pytest.raises(FileDamaged, match="beyond double precision"):
+        parsed(document)
+
+
+def test_scores_that_just_fit_are_answered_without_a_warning():
+    huge = written([([0.5], [-4e307, 0, 4e307, 4e307, 0.0, 0.0])], bias=(0.0,) * 3, loss="MultiClass")
+    answer = CatBoostRuntime(parsed(huge)).raw(np.array([[0.0, 0, 0], [1.0, 0, 0]]))
+    assert answer.tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+
+
+def info(loss="Logloss", **more):
+    return {"params": {"loss_function": {"type": loss}}, **more}
+
+
+@pytest.mark.parametrize("absent", [{}, {"params": {}}, {"params": {"loss_function": {}}}])
+def test_a_document_without_its_loss_says_how_to_write_one_that_has_it(absent):
+    with pytest.raises(FileDamaged, match="does not say its loss") as refused:
+        CatBoostRuntime(parsed(written([STUMP], model_info=absent)))
+    assert 'save_model(path, format="json")' in refused.value.advice
+
+
+@pytest.mark.parametrize("threshold", ["0.9", "0.1", 0.9, "0.50000001", "1", 0])
+def test_a_threshold_is_refused_and_the_advice_says_what_decides_alike(threshold):
+    document = written([STUMP], model_info=info(binclass_probability_threshold=threshold))
+    with pytest.raises(
+        OperatorUnsupported, match=r"threshold of (0\.[19]|0\.50000001|[01]\.0), and"
+    ) as refused:
+        parsed(document)
+    assert "set_scale_and_bias" in refused.value.advice
+    assert "Gradient" not in refused.value.advice
+
+
+@pytest.mark.parametrize("threshold", ["half", "nan", "", "inf"])
+def test_a_threshold_that_is_none(threshold):
+    with pytest.raises(FileDamaged, match="threshold"):
+        parsed(written([STUMP], model_info=info(binclass_probability_threshold=threshold)))
+
+
+@pytest.mark.parametrize("threshold", ["0.5", "0.50", 0.5, "5e-1"])
+def test_the_threshold_that_every_model_has_is_read(threshold):
+    document = written([STUMP], model_info=info(binclass_probability_threshold=threshold))
+    assert parsed(document).loss == "Logloss"
+
+
+def test_thresholds_of_real_models(catboost, tmp_path, table, live):
+    """Files and live objects are refused, and what the advice names decides alike."""
+    x, y, _ = table
+    model = catboost.CatBoostClassifier(iterations=10, **COMMON).fit(x, y)
+    assert live(model, x, y).model.outputs.classes == ("0", "1")
+    model.set_probability_threshold(0.8)
+    decided = np.asarray(model.predict(x)).ravel()
+    for ask in (
+        lambda: opened(saved(model, tmp_path / "m.json"), x, y.astype(str)),
+        lambda: live(model, x, y),
+        lambda: catboost_trees.from_object(model),
+    ):
+        with pytest.raises(OperatorUnsupported, match=r"threshold of 0\.8, and"):
+            ask()
+    scale, bias = model.get_scale_and_bias()
+    model.set_scale_and_bias(scale, bias - np.log(0.8 / (1 - 0.8)))
+    model.set_probability_threshold(0.5)
+    found = opened(saved(model, tmp_path / "m.json"), x, y.astype(str))
+    assert (found.model.scores(x).argmax(axis=1) == decided).all()
+    assert 0 < decided.mean() < y.mean()
+
+
+def test_a_threshold_behind_steps_of_a_pipeline(catboost, table, live):
+    pipeline, scaling = pytest.importorskip("sklearn.pipeline"), pytest.importorskip("sklearn.preprocessing")
+    x, y, _ = table
+    model = catboost.CatBoostClassifier(iterations=3, **COMMON)
+    steps = pipeline.Pipeline([("scale", scaling.StandardScaler()), ("model", model)]).fit(x, y)
+    assert live(steps, x, y).model.outputs.classes == ("0", "1")
+    model.set_probability_threshold(0.25)
+    with pytest.raises(OperatorUnsupported, match=r"threshold of 0\.25, and"):
+        live(steps, x, y)
+
+
+def many(**classes):
+    stated = info("MultiClass", class_params=classes)
+    return written([([0.5], [0.0] * 6)], bias=(0.0,) * 3, loss="MultiClass", model_info=stated)
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ({"class_names": [0, 1, 2, 3, 4], "class_to_label": [0, 2, 4]}, ("0", "2", "4")),
+        ({"class_names": list("edcba"), "class_to_label": [0.0, 2.0, 4.0]}, ("e", "c", "a")),
+        ({"class_names": list("abc"), "class_to_label": [0, 1, 2]}, ("a", "b", "c")),
+        ({"class_names": list("abc"), "class_to_label": [2, 1, 0]}, ("c", "b", "a")),
+        ({"class_names": list("abc")}, ("a", "b", "c")),
+        ({"class_names": [], "class_to_label": [3, 5, 8]}, ("3", "5", "8")),
+        ({}, ()),
+    ],
+)
+def test_which_names_the_scores_have(classes, expected):
+    assert parsed(many(**classes)).classes == expected
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {"class_names": list("abcde")},
+        {"class_names": list("abcde"), "class_to_label": [0, 1]},
+        {"class_names": list("abcde"), "class_to_label": [0, 1, 5]},
+        {"class_names": list("abcde"), "class_to_label": [0, 1, -1]},
+        {"class_names": list("abcde"), "class_to_label": [0, 1, 1.5]},
+        {"class_names": list("abcde"), "class_to_label": [0, 1, "2"]},
+        {"class_names": list("abcde"), "class_to_label": [0, 1, 1e300]},
+        {"class_names": ["a"]},
+        {"class_to_label": [0, 1]},
+    ],
+)
+def test_names_that_cannot_be_given_to_scores(classes):
+    with pytest.raises(OperatorUnsupported, match="3 scores") as refused:
+        parsed(many(**classes))
+    assert "class_names" in refused.value.advice
+
+
+@pytest.mark.parametrize("classes", [["x", "x", "y"], [1, 1.0, 2], [1, "1", 2], ["", "", ""]])
+def test_two_classes_of_one_name_are_damage(classes):
+    with pytest.raises(FileDamaged, match="names two classes"):
+        parsed(many(class_names=classes))
+
+
+def test_columns_of_one_name_have_none():
+    document = json.loads(written([STUMP]))
+    for feature, name in zip(document["features_info"]["float_features"], "aab", strict=True):
+        feature["feature_id"] = name
+    assert parsed(json.dumps(document).encode()).names is None
+    document["features_info"]["float_features"][0]["feature_id"] = "c"
+    assert parsed(json.dumps(document).encode()).names == ("c", "b", "a")
+
+
+def test_classes_that_the_training_data_lacks(catboost, tmp_path, table):
+    """CatBoost writes five names and three scores, and says which is which."""
+    x, _, y = table
+    model = catboost.CatBoostClassifier(iterations=5, class_names=[0, 1, 2, 3, 4], **COMMON).fit(x, 2 * y)
+    found = opened(saved(model, tmp_path / "m.json"), x, (2 * y).astype(str))
+    assert found.model.outputs.classes == ("0", "2", "4")
+    expected = model.predict_proba(x)[:, [0, 2, 4]]
+    np.testing.assert_allclose(found.model.scores(x), expected, atol=1e-15)
 
 
 @settings(max_examples=200, deadline=None)

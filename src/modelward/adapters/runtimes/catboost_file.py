@@ -13,6 +13,7 @@ import numpy as np
 
 from modelward.adapters.runtime import Facts, RuntimeSpec, as_numbers
 from modelward.adapters.trees.catboost_trees import Ensemble, parsed
+from modelward.artifact.formats.catboost_json import LARGEST
 from modelward.errors import FileDamaged, ModelRaised, ShapeMismatch
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from modelward.core.trees import Forest
     from modelward.numeric.types import FloatArray
 
-_LARGEST: Final = 1 << 30
 _AT_ONCE: Final = 1 << 22
 """Questions answered at once."""
 _LOSSES: Final[dict[str, bool]] = {
@@ -40,6 +40,11 @@ class CatBoostRuntime:
 
     def __init__(self, ensemble: Ensemble) -> None:
         k = max(2, len(ensemble.bias))
+        if not ensemble.loss:
+            raise FileDamaged(
+                "the CatBoost document does not say its loss",
+                advice='Save the model again by save_model(path, format="json").',
+            )
         if ensemble.loss not in _LOSSES:
             raise ShapeMismatch(
                 f"the loss {ensemble.loss[:80]!r} is no classification", advice="Give a classifier."
@@ -98,12 +103,13 @@ def load(spec: RuntimeSpec) -> CatBoostRuntime:
 
     Raises:
         FileDamaged: the document contradicts itself, or is larger than 1 GiB.
-        OperatorUnsupported: it has trees that are not oblivious, or categories, texts or embeddings.
+        OperatorUnsupported: it has trees that are not oblivious, or categories, texts or embeddings; or it
+            decides by a threshold of its own.
         ShapeMismatch: it is no classifier.
     """
     path = Path(spec.path)
-    if path.stat().st_size > _LARGEST:
-        raise FileDamaged(f"{path}: CatBoost documents of up to {_LARGEST} bytes are read")
+    if path.stat().st_size > LARGEST:
+        raise FileDamaged(f"{path}: CatBoost documents of up to {LARGEST} bytes are read")
     return CatBoostRuntime(parsed(path.read_bytes()))
 
 

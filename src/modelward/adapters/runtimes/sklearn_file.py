@@ -39,6 +39,7 @@ class EstimatorRuntime:
     def __init__(self, estimator: Estimator, categories: Mapping[str, Sequence[str]]) -> None:
         if not callable(getattr(estimator, "predict", None)):
             raise ShapeMismatch(f"the file holds {type(estimator).__name__}, which has no predict method")
+        _require_plain_decisions(estimator)
         self._ask, kind, origin = _best_method(estimator)
         self._estimator = estimator
         names = getattr(estimator, "feature_names_in_", None)
@@ -87,6 +88,18 @@ class EstimatorRuntime:
             texts = self._categories.get(name)
             columns[name] = x[:, j] if texts is None else _decode(x[:, j], texts)
         return pd.DataFrame(columns)
+
+
+def _require_plain_decisions(estimator: Estimator) -> None:
+    """Refuse a model of CatBoost, alone or last in a pipeline, that decides by a threshold of its own."""
+    last: object = estimator
+    while isinstance(steps := getattr(last, "steps", None), list) and steps:
+        last = steps[-1][1]
+    threshold = getattr(last, "get_probability_threshold", None)
+    if callable(threshold):
+        from modelward.adapters.trees.catboost_trees import require_even
+
+        require_even(threshold())
 
 
 def _takes_strings(estimator: Estimator) -> bool:

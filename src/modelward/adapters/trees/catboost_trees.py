@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 import msgspec
 import numpy as np
@@ -18,32 +18,25 @@ import numpy as np
 from modelward.adapters.runtime import class_text
 from modelward.adapters.trees.build import Sum, Tree, assemble
 from modelward.adapters.trees.inputs import as_float32, plain
+from modelward.artifact.formats.catboost_json import DEEPEST, ObliviousTree
 from modelward.errors import FileDamaged, OperatorUnsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modelward.core.trees import Forest
     from modelward.numeric.types import BoolArray, FloatArray, IntArray
 
-_DEEPEST: Final = 16
 _ONE_AGAINST_ALL: Final = "MultiClassOneVsAll"
-
-
-class _Split(msgspec.Struct, frozen=True):
-    split_type: str
-    border: float = 0.0
-    float_feature_index: int = -1
-
-
-class _Oblivious(msgspec.Struct, frozen=True):
-    leaf_values: list[float]
-    splits: list[_Split] | None = None
+_Label: TypeAlias = bool | int | float | str
+_ENCODED: Final = "Train on numbers: encode the categories before."
 
 
 class _FloatFeature(msgspec.Struct, frozen=True):
     feature_index: int
     flat_feature_index: int
     feature_id: str = ""
-    nan_value_treatment: str = "AsIs"
+    nan_value_treatment: Literal["AsIs", "AsFalse", "AsTrue"] = "AsIs"
 
 
 class _Features(msgspec.Struct, frozen=True):
@@ -62,19 +55,20 @@ class _Parameters(msgspec.Struct, frozen=True):
 
 
 class _Classes(msgspec.Struct, frozen=True):
-    class_names: list[bool | int | float | str] = []
-    class_to_label: list[bool | int | float | str] = []
+    class_names: list[_Label] = []
+    class_to_label: list[_Label] = []
 
 
 class _Info(msgspec.Struct, frozen=True):
     params: _Parameters = _Parameters()
     class_params: _Classes = _Classes()
+    binclass_probability_threshold: float | str = 0.5
 
 
 class _Document(msgspec.Struct, frozen=True):
     features_info: _Features
     scale_and_bias: tuple[float, list[float]]
-    oblivious_trees: list[_Oblivious] | None = None
+    oblivious_trees: list[ObliviousTree] | None = None
     model_info: _Info = _Info()
 
 
@@ -138,7 +132,8 @@ def parsed(document: bytes) -> Ensemble:
 
     Raises:
         FileDamaged: the document is no such model.
-        OperatorUnsupported: its trees are not oblivious, or look at more than numbers.
+        OperatorUnsupported: its trees are not oblivious, or look at more than numbers; or it decides by a
+            threshold of its own, or does not say which of its classes its scores are of.
     """
     try:
         model = msgspec.json.decode(document, type=_Document)
@@ -148,7 +143,7 @@ def parsed(document: bytes) -> Ensemble:
     if info.categorical_features or info.text_features or info.embedding_features:
         raise OperatorUnsupported(
             "CatBoost's encodings of categories, texts and embeddings (CTR) are not read",
-            advice="Train on numbers: encode the categories before.",
+            advice=_ENCODED,
         )
     if model.oblivious_trees is None:
         raise OperatorUnsupported(
@@ -157,12 +152,15 @@ def parsed(document: bytes) -> Ensemble:
         )
     if not model.oblivious_trees:
         raise FileDamaged("the CatBoost document has no trees")
+    require_even(model.model_info.binclass_probability_threshold)
     scale, bias = model.scale_and_bias
     flat = [f.flat_feature_index for f in info.float_features]
     if not bias or min(flat, default=0) < 0 or len(set(flat)) != len(flat):
         raise FileDamaged("the CatBoost document has no bias, or a feature below 0 or twice")
     width, features = 1 + max(flat, default=0), {f.feature_index: f for f in info.float_features}
     plain(width, as_float32)  # refuses more features than are searched
+    trees = tuple(_oblivious(tree, features, len(bias)) for tree in model.oblivious_trees)
+    _require_reach(trees, scale, _finite(bias))
     return Ensemble(
         width=width,
         names=_names(info.float_features, width),
@@ -170,7 +168,7 @@ def parsed(document: bytes) -> Ensemble:
         loss=model.model_info.params.loss_function.type,
         scale=scale,
         bias=_finite(bias),
-        trees=tuple(_oblivious(tree, features, len(bias)) for tree in model.oblivious_trees),
+        trees=trees,
     )
 
 
@@ -187,16 +185,64 @@ def from_object(model: object) -> Forest:
         return read(path.read_bytes())
 
 
+def require_even(threshold: float | str) -> None:
+    """Refuse decisions at another probability than one half: classes are told apart by the larger score.
+
+    Source: CatBoost 1.2 `catboost/libs/model/eval_processing.h`; it keeps the number as text.
+
+    Raises:
+        FileDamaged: it is no number.
+        OperatorUnsupported: it is not 0.5.
+    """
+    try:
+        number = float(threshold)
+    except ValueError:
+        number = float("nan")
+    if not np.isfinite(number):
+        raise FileDamaged(f"the CatBoost model's probability threshold {str(threshold)[:80]!r} is no number")
+    if number != 0.5:
+        raise OperatorUnsupported(
+            f"the CatBoost model decides by a probability threshold of {number!r}, and only 0.5 is read",
+            advice="Move the threshold t into the bias, which decides alike: call "
+            "set_scale_and_bias(scale, bias - log(t / (1 - t))), then set_probability_threshold(0.5).",
+        )
+
+
+def _require_reach(trees: Sequence[Oblivious], scale: float, bias: FloatArray) -> None:
+    """Refuse scores, and differences of two, that no float64 holds."""
+    with np.errstate(over="ignore"):
+        leaves = np.sum([np.abs(tree.value).max() for tree in trees])
+        reach = max(1.0, abs(scale)) * leaves + np.abs(bias).max()
+        if not np.isfinite(2 * reach):
+            raise FileDamaged("the CatBoost document's scores are beyond double precision")
+
+
 def _names(features: list[_FloatFeature], width: int) -> tuple[str, ...] | None:
     found = {f.flat_feature_index: f.feature_id for f in features if f.feature_id}
-    return tuple(found[i] for i in range(width)) if len(found) == width else None
+    if len(set(found.values())) < width:
+        return None
+    return tuple(found[i] for i in range(width))
 
 
 def _classes(stated: _Classes, k: int) -> tuple[str, ...]:
-    names = stated.class_names or stated.class_to_label
-    if names and len(names) != k:
-        raise FileDamaged(f"the CatBoost document names {len(names)} classes and scores {k}")
-    return tuple(map(class_text, names))
+    """Names of the k scores; where there are names of other classes too, labels are their positions.
+
+    Source: CatBoost 1.2 `catboost/libs/labels/external_label_helper.cpp`.
+    """
+    names, labels = stated.class_names, stated.class_to_label
+    if names and len(labels) == k:
+        known: dict[_Label, _Label] = dict(enumerate(names))
+        names = [known[label] for label in labels if label in known]
+    found = tuple(map(class_text, names or labels))
+    if found and len(found) != k:
+        raise OperatorUnsupported(
+            f"the CatBoost document does not say which of its {len(stated.class_names or labels)} classes "
+            f"its {k} scores are of",
+            advice="Train with class_names that are the classes of the training data, no more and no fewer.",
+        )
+    if len(set(found)) < len(found):
+        raise FileDamaged("the CatBoost document names two classes alike")
+    return found
 
 
 def _finite(values: list[float]) -> FloatArray:
@@ -206,13 +252,18 @@ def _finite(values: list[float]) -> FloatArray:
     return found
 
 
-def _oblivious(tree: _Oblivious, features: dict[int, _FloatFeature], g: int) -> Oblivious:
+def _oblivious(tree: ObliviousTree, features: dict[int, _FloatFeature], g: int) -> Oblivious:
     splits = tree.splits or []
     depth = len(splits)
-    if depth > _DEEPEST or len(tree.leaf_values) != g << depth:
+    if depth > DEEPEST or len(tree.leaf_values) != g << depth:
         raise FileDamaged("a CatBoost tree's leaves do not fit its splits")
-    if any(s.split_type != "FloatFeature" or s.float_feature_index not in features for s in splits):
-        raise OperatorUnsupported("CatBoost splits on more than numbers are not read")
+    for split in splits:
+        if split.split_type != "FloatFeature":
+            raise OperatorUnsupported("CatBoost splits on more than numbers are not read", advice=_ENCODED)
+        if split.float_feature_index not in features:
+            raise FileDamaged(
+                f"a CatBoost split asks feature {str(split.float_feature_index)[:20]}, which is not there"
+            )
     asked = [features[s.float_feature_index] for s in splits]
     return Oblivious(
         column=np.array([f.flat_feature_index for f in asked], np.int64),

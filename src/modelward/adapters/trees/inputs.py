@@ -58,7 +58,10 @@ def plain(width: int, step: Step) -> tuple[Source, ...]:
         OperatorUnsupported: there are more features than are searched.
     """
     if width > _MOST_FEATURES:
-        raise OperatorUnsupported(f"{width} features are more than the {_MOST_FEATURES} that are searched")
+        raise OperatorUnsupported(
+            f"{width} features are more than the {_MOST_FEATURES} that are searched",
+            advice="Train on fewer features.",
+        )
     return tuple(Source(feature=i, step=step) for i in range(width))
 
 

@@ -18,26 +18,31 @@ if TYPE_CHECKING:
     from modelward.artifact.reading import Reading
 
 LARGEST: Final = 1 << 30
-_DEEPEST: Final = 16
+DEEPEST: Final = 16
 _COMPUTED: Final = frozenset(("OnlineCtr", "EstimatedFeature"))
 """Questions about statistics that the model computes of several features."""
 
 
-class _Split(msgspec.Struct, frozen=True):
+class Split(msgspec.Struct, frozen=True):
+    """A question; a number above the border answers it with yes."""
+
     split_type: str
+    border: float = 0.0
     float_feature_index: int = -1
     cat_feature_index: int = -1
 
 
-class _Oblivious(msgspec.Struct, frozen=True):
+class ObliviousTree(msgspec.Struct, frozen=True):
+    """A tree that asks one question per level; bit i of a leaf's number is the answer to question i."""
+
     leaf_values: list[float]
-    splits: list[_Split] | None = None
+    splits: list[Split] | None = None
 
 
 class _Node(msgspec.Struct, frozen=True):
     """A node of a tree that is not oblivious; a leaf has a value."""
 
-    split: _Split | None = None
+    split: Split | None = None
     left: _Node | None = None
     right: _Node | None = None
     value: float | list[float] | None = None
@@ -57,7 +62,7 @@ class _Features(msgspec.Struct, frozen=True):
 class _Document(msgspec.Struct, frozen=True):
     features_info: _Features
     scale_and_bias: tuple[float, float | list[float]] = (1.0, [0.0])
-    oblivious_trees: list[_Oblivious] | None = None
+    oblivious_trees: list[ObliviousTree] | None = None
     trees: list[_Node] | None = None
 
 
@@ -89,10 +94,10 @@ def read(data: Buffer, into: Reading) -> None:
     into.proven = True
 
 
-def _oblivious(tree: _Oblivious, at: int, width: int, into: Reading) -> int:
+def _oblivious(tree: ObliviousTree, at: int, width: int, into: Reading) -> int:
     depth, leaves = len(tree.splits or []), len(tree.leaf_values)
     into.spend(1 + leaves // 16)
-    if depth > _DEEPEST or leaves != width << depth:
+    if depth > DEEPEST or leaves != width << depth:
         into.unproven("catboost.index", f"tree {at} has {leaves} values at the leaves of {depth} splits")
     return leaves
 
@@ -116,7 +121,7 @@ def _nodes(tree: _Node) -> list[_Node]:
     return found
 
 
-def _known(split: _Split, floats: set[int], coded: set[int], into: Reading) -> None:
+def _known(split: Split, floats: set[int], coded: set[int], into: Reading) -> None:
     into.spend()
     kind = split.split_type
     if kind == "FloatFeature":
