@@ -142,3 +142,91 @@ def test_a_table_where_lines_of_text_belong(folder, net, capsys):
         )
     (folder / "t.txt").write_bytes(b"caf\xe9 au lait\n")
     refused(["audit", *net, "--data", "t.txt,l.txt"], capsys, "byte 3 is not UTF-8 text")
+
+
+@pytest.mark.parametrize(
+    ("method", "flag", "value", "methods"),
+    [
+        ("trees", "--epochs", "5", "pgd, trades, awp, fast, ibp, crown-ibp, sabr, noise"),
+        ("trees", "--held-out", "50", "pgd, trades, awp, fast, ibp, crown-ibp, sabr, noise"),
+        ("normalise", "--batch", "64", "pgd, trades, awp, fast, ibp, crown-ibp, sabr, noise"),
+        ("normalise", "--ramp", "0.2", "pgd, trades, awp, fast, ibp, crown-ibp, sabr, noise"),
+        ("trees", "--steps", "3", "pgd, trades, awp, sabr"),
+        ("fast", "--steps", "3", "pgd, trades, awp, sabr"),
+        ("ibp", "--steps", "3", "pgd, trades, awp, sabr"),
+        ("pgd", "--beta", "6", "trades"),
+        ("trades", "--gamma", "0.005", "awp"),
+        ("sabr", "--kappa", "0.5", "ibp, crown-ibp"),
+        ("ibp", "--small", "0.4", "sabr"),
+        ("trades", "--trees", "5", "trees"),
+        ("noise", "--depth", "4", "trees"),
+    ],
+)
+def test_flags_of_other_methods_are_refused_though_they_say_the_default(
+    folder, capsys, *, method, flag, value, methods
+):
+    words = ["harden", "absent.pt", "--data", "d.npz", "--train", "d.npz", "--eps", "0.1", "--method", method]
+    refused([*words, flag, value], capsys, f"{flag} is for {methods}, and means nothing to --method {method}")
+    assert not (folder / "hardened").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "flags"),
+    [
+        ("trades", ["--beta", "3", "--steps", "2", "--epochs", "2", "--ramp", "0.3", "--held-out", "50"]),
+        ("awp", ["--gamma", "0.01", "--batch", "64", "--rate", "0.01"]),
+        ("crown-ibp", ["--kappa", "0.3"]),
+        ("sabr", ["--small", "0.3", "--steps", "2"]),
+        ("trees", ["--trees", "3", "--depth", "2"]),
+    ],
+)
+def test_flags_of_the_method_itself_go_on_to_the_model(folder, capsys, method, flags):
+    words = ["harden", "absent.pt", "--data", "d.npz", "--train", "d.npz", "--eps", "0.1", "--method", method]
+    refused([*words, *flags], capsys, "absent.pt")
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence", "flag"),
+    [
+        (["--method", "trees", "--trees", "0"], "trees is 0", "--trees"),
+        (["--held-out", "0"], "held_out is 0", "--held-out"),
+        (["--rate", "nan"], "rate is nan", "--rate"),
+        (["--eps", "0"], "eps is 0", "--eps"),
+        (["--minutes", "0"], "minutes is 0", "--minutes"),
+        (["--method", "ibp", "--norm", "l2"], "in linf, not in l2", "--norm linf"),
+        (["--method", "trees", "--onnx"], "no torch module", "--onnx"),
+        (["--method", "trees", "--detectors", "squeezing"], "no torch module", "--detectors"),
+        (["--bounds", "1"], "--bounds '1'", "--bounds 0,1"),
+        (["--bounds", "1,0"], "not two finite increasing numbers", "--bounds 0,1"),
+        (["--limit", "0"], "the limit of points is 0", "--limit"),
+        (["--seed", "-1"], "the seed -1", "--seed"),
+        (["--detectors", "nose"], "no detector is called 'nose'", "--detectors"),
+    ],
+)
+def test_what_to_do_about_a_flag_of_hardening_names_the_flag(net, capsys, *, more, sentence, flag):
+    words = ["harden", *net, "--train", "d.npz", "--data", "d.npz", "--eps", "0.1", *more]
+    advised(words, capsys, sentence, flag)
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence", "flag"),
+    [
+        (["--similarity", "trigrams=2"], "the similarity trigrams is 2.0", "--similarity trigrams="),
+        (["--eps", "0"], "every eps must be above 0", "--eps"),
+        (["--norm", "patch", "--eps", "2"], "share of the image's area", "--eps"),
+        (["--limit", "0"], "the limit of points is 0", "--limit"),
+        (["--seed", "-1"], "the seed -1", "--seed"),
+        (["--bounds", "1,0"], "not two finite increasing numbers", "--bounds 0,1"),
+    ],
+)
+def test_what_to_do_about_a_flag_of_an_audit_names_the_flag(net, capsys, *, more, sentence, flag):
+    advised(["audit", *net, "--data", "d.npz", *more], capsys, sentence, flag)
+
+
+def advised(arguments, capsys, sentence, flag):
+    """The advice, which stands below the sentence, names the flag and no configuration file."""
+    code, told = ended(arguments, capsys)
+    assert code == 2
+    assert sentence in told.err
+    assert flag in told.err.partition(sentence)[2]
+    assert "modelward init" not in told.err

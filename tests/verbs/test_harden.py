@@ -219,6 +219,18 @@ def test_a_model_without_a_module_is_refused(tmp_path, rule):
         )
 
 
+@pytest.mark.parametrize("rows", [8, None])
+def test_training_data_that_does_not_do_is_what_the_advice_speaks_of(tmp_path, rows):
+    x, y = clouds(100, 1)
+    if rows is None:
+        x[3, 1] = np.nan
+    with pytest.raises(
+        ShapeMismatch, match=r"cannot harden this model: .*(8 rows|missing values)"
+    ) as refused:
+        modelward.harden(fragile(), clouds(50, 2), options(tmp_path, audit={"train": (x[:rows], y[:rows])}))
+    assert refused.value.advice == "Give more training data with --train, complete and of every class."
+
+
 def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "made").write_text("mine")
     with pytest.raises(OutputUnwritable, match="cannot be made"):

@@ -182,8 +182,18 @@ def test_what_does_not_go_together_is_refused(tmp_path, change, error, sentence)
 def test_a_model_without_trees_is_refused(tmp_path, rule):
     x, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
     audit = {"train": (x, y), "checks": ("quality",), "bounds": None}
-    with pytest.raises(ShapeMismatch, match=r"trees cannot harden this model: .*no tree ensemble"):
+    with pytest.raises(ShapeMismatch, match=r"trees cannot harden this model: .*no tree ensemble") as refused:
         modelward.harden(rule, (x, y), options(tmp_path, audit=audit))
+    assert refused.value.advice.startswith("Give a classifier of trees")
+
+
+@pytest.mark.parametrize(("rows", "reason"), [(8, "has 8 rows"), (None, "no sample of")])
+def test_too_little_training_data_is_not_blamed_on_the_model(tmp_path, rows, reason):
+    x, y = clouds(300, 1)
+    train = (x[:rows], y[:rows]) if rows else (x[y == 0], y[y == 0])
+    with pytest.raises(ShapeMismatch, match=f"trees cannot harden this model: .*{reason}") as refused:
+        modelward.harden(booster(), clouds(50, 2), options(tmp_path, audit={"train": train}))
+    assert refused.value.advice == "Give more training data with --train, complete and of every class."
 
 
 def test_texts_withstand_what_a_reader_does_not_see(tmp_path):

@@ -62,16 +62,12 @@ Examples:
   modelward harden booster.json --method trees --train train.csv --data test.csv --eps 0.05
   modelward harden spam.skops --method normalise --data test.csv --text message --label kind --eps 2
 """
-_CHOICES = (
-    "epochs", "batch", "rate", "steps", "beta", "gamma", "kappa", "small", "ramp", "trees", "depth",
-    "held_out",
-)  # fmt: skip
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--data", required=True, help="Samples to audit on, before and after; never trained on.")
-@click.option("--train", help="Samples to learn from; a part is held out to choose the epoch.")
+@click.option("--train", help="Samples to learn from; nets hold out a part to choose the epoch.")
 @click.option(
     "--against", type=click.Choice(["evasion"]), default="evasion", show_default=True, help="Threat."
 )
@@ -97,7 +93,7 @@ _CHOICES = (
 @click.option("--epochs", type=int, help="Passes over the training samples.  [default: 20]")
 @click.option("--batch", type=int, help="Samples per step.  [default: 128]")
 @click.option("--rate", type=float, help="Largest learning rate of Adam.  [default: 0.001]")
-@click.option("--steps", type=int, help="Of the inner attack.  [default: 7]")
+@click.option("--steps", type=int, help="pgd, trades, awp, sabr: of the inner attack.  [default: 7]")
 @click.option("--beta", type=float, help="trades: weight of the penalty.  [default: 6]")
 @click.option("--gamma", type=float, help="awp: relative size of the change of weights.  [default: 0.005]")
 @click.option("--kappa", type=float, help="ibp, crown-ibp: share of the clean loss.  [default: 0.5]")
@@ -157,9 +153,10 @@ def command(model: Path, **flags: Unpack[Flags]) -> int:
 def _training(flags: Flags) -> Training:
     import msgspec
 
-    from modelward.threats.evasion.harden.methods import Training
+    from modelward.threats.evasion.harden.methods import CHOICES, Training, require_own
 
-    stated = {name: value for name, value in flags.items() if name in _CHOICES and value is not None}
+    stated = {name: value for name, value in flags.items() if name in CHOICES and value is not None}
+    require_own(flags["method"], stated)
     norm = flags["norm"] or ("l2" if flags["method"] == "noise" else "linf")
     plain = msgspec.structs.asdict(Training(eps=flags["eps"])) | stated
     return Training(**plain | {"method": flags["method"], "norm": norm})
@@ -193,5 +190,7 @@ def _bounds(text: str | None) -> tuple[float, float] | None:
     try:
         low, high = (float(word) for word in text.split(","))
     except ValueError as error:
-        raise ConfigInvalid(f"--bounds {text!r}: give 2 numbers separated by a comma") from error
+        raise ConfigInvalid(
+            f"--bounds {text!r}: give 2 numbers separated by a comma", advice="Like --bounds 0,1."
+        ) from error
     return low, high

@@ -184,23 +184,34 @@ def _asserted(subjects: Subjects) -> bool:
 
 def _settings(options: AuditOptions) -> tuple[Settings, Budget, Policy]:
     if not 0 <= options.seed < MAX_SEED:
-        raise ConfigInvalid(f"the seed {options.seed} is not in 0 <= seed < 2**53")
+        raise ConfigInvalid(f"the seed {options.seed} is not in 0 <= seed < 2**53", advice="Like --seed 0.")
     if not 1 <= options.limit < MAX_SEED:
-        raise ConfigInvalid(f"the limit of points is {options.limit}, and must be at least 1 and below 2**53")
+        raise ConfigInvalid(
+            f"the limit of points is {options.limit}, and must be at least 1 and below 2**53",
+            advice="Like --limit 200.",
+        )
     if any(not 0 < eps < float("inf") for eps in options.eps):
-        raise ConfigInvalid("every eps must be above 0 and finite")
+        raise ConfigInvalid("every eps must be above 0 and finite", advice="Like --eps 0.05,0.1.")
     if not options.norm:
-        raise ConfigInvalid("at least one norm is needed: linf, l2, l1, l0 or patch")
+        raise ConfigInvalid(
+            "at least one norm is needed: linf, l2, l1, l0 or patch", advice="Like --norm linf,l2."
+        )
     if "l0" in options.norm and any(eps != int(eps) for eps in options.eps):
         raise ConfigInvalid(
             "an eps of the norm l0 counts pixels or features and must be a whole number",
             advice="Give --norm l0 in a run of its own, with --eps 1,5 for example.",
         )
     if "patch" in options.norm and any(eps > 1 for eps in options.eps):
-        raise ConfigInvalid("an eps of a patch is a share of the image's area, and must be at most 1")
+        raise ConfigInvalid(
+            "an eps of a patch is a share of the image's area, and must be at most 1",
+            advice="Give --norm patch in a run of its own, with --eps 0.02,0.05 for example.",
+        )
     for name, floor in msgspec.structs.asdict(options.similarity).items():
         if not 0 <= floor <= 1:
-            raise ConfigInvalid(f"the similarity {name} is {floor}, and must be from 0 to 1")
+            raise ConfigInvalid(
+                f"the similarity {name} is {floor}, and must be from 0 to 1",
+                advice=f"Like --similarity {name}=0.8.",
+            )
     # Said twice, a norm or an eps is still one question.
     norms, eps = tuple(dict.fromkeys(options.norm)), tuple(dict.fromkeys(options.eps))
     settings = Settings(norms=norms, eps=eps, limit=options.limit, preset=options.preset)

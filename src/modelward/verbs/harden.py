@@ -17,10 +17,12 @@ from modelward.errors import ConfigInvalid, ExtraMissing, OperatorUnsupported, O
 from modelward.ledger.blobs import write_atomically
 from modelward.ledger.store import Ledger
 from modelward.reporting.comparison import Comparison, Detector, to_html, to_json_bytes
+from modelward.threats.evasion.arena import differentiable
 from modelward.threats.evasion.harden.detectors.control import Detecting, DetectorControl, Kind, judged
 from modelward.threats.evasion.harden.methods import METHODS, Training
 from modelward.threats.evasion.harden.methods import settled as settled_training
 from modelward.threats.evasion.harden.text import NormalisationControl, Normalised, written
+from modelward.threats.evasion.trees.check import ensemble
 from modelward.verbs.audit import audit, open_subjects
 from modelward.verbs.options import AuditOptions, settled
 from modelward.verbs.quiet import Quiet
@@ -44,6 +46,7 @@ _WANTED = {
     "normalise": "Give a model of texts, and --text with the column of the texts.",
 }
 _SHIELDED = "A model of texts is hardened by --method normalise."
+_MORE = "Give more training data with --train, complete and of every class."
 _WANTED_ELSE = "Give a weights file (safetensors or state_dict) with --factory, or a live torch module."
 
 
@@ -104,12 +107,18 @@ def harden(
     """
     training, watcher = settled_training(options.training), observer or Quiet()
     if options.minutes is not None and not 0 < options.minutes < float("inf"):
-        raise ConfigInvalid(f"harden: minutes is {options.minutes:g}, and must be above 0 and finite")
+        raise ConfigInvalid(
+            f"harden: minutes is {options.minutes:g}, and must be above 0 and finite",
+            advice="Change --minutes, or leave it out for no limit.",
+        )
     chosen = _audited(options.audit, training)
     if chosen.train is None and training.method != "normalise":
         raise ConfigInvalid("no training data was given", advice="Give --train: the defence learns from it.")
     if training.method in _NO_MODULE and (options.onnx or options.detectors):
-        raise ConfigInvalid(f"{training.method} makes no torch module, for ONNX or for detectors")
+        raise ConfigInvalid(
+            f"{training.method} makes no torch module, for ONNX or for detectors",
+            advice="Leave --onnx and --detectors out.",
+        )
     controls = [DetectorControl(_detecting(kind, training, chosen)) for kind in options.detectors]
     folder = _folder(options.output)
     before = audit(model, data, chosen, observer=watcher)
@@ -154,7 +163,7 @@ def _apply(model: object, data: object, options: HardenOptions, watcher: Observe
         why = absent.get(need) or absent.get("model")
         raise ShapeMismatch(
             f"{options.training.method} cannot harden this model: {reason}" + (f" ({why})" if why else ""),
-            advice=_SHIELDED if _textual(subjects) else _WANTED.get(options.training.method, _WANTED_ELSE),
+            advice=_wanted(options.training.method, subjects),
         )
     entry = CheckEntry(id=control.id, path="", summary=METHODS[options.training.method], needs=(), feeds=())
     watcher.started(entry)
@@ -173,6 +182,14 @@ def _apply(model: object, data: object, options: HardenOptions, watcher: Observe
         )
     )
     return made
+
+
+def _wanted(method: str, subjects: Subjects) -> str:
+    """What to give instead of a model or data that a method declines."""
+    if _textual(subjects):
+        return _SHIELDED
+    fits = ensemble(subjects.model) if method == "trees" else differentiable(subjects.model)
+    return _MORE if fits is not None and method != "normalise" else _WANTED.get(method, _WANTED_ELSE)
 
 
 def _textual(subjects: Subjects) -> bool:

@@ -73,7 +73,10 @@ def require_valid(options: DataOptions) -> None:
     if options.bounds is not None:
         lower, upper = options.bounds
         if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
-            raise ConfigInvalid(f"the bounds {lower} and {upper} are not two finite increasing numbers")
+            raise ConfigInvalid(
+                f"the bounds {lower} and {upper} are not two finite increasing numbers",
+                advice="Like --bounds 0,1.",
+            )
 
 
 def require_columns(options: DataOptions, names: Sequence[str], label: str | None) -> None:

@@ -8,7 +8,16 @@ import pytest
 
 from modelward.errors import ConfigInvalid
 from modelward.threats.evasion.harden.losses import LOSSES, passes
-from modelward.threats.evasion.harden.methods import METHODS, PROVED, Method, Trained, Training, settled
+from modelward.threats.evasion.harden.methods import (
+    CHOICES,
+    METHODS,
+    PROVED,
+    Method,
+    Trained,
+    Training,
+    require_own,
+    settled,
+)
 
 
 def test_every_method_is_described_and_has_a_loss():
@@ -56,3 +65,32 @@ def test_defaults_are_possible():
 def test_what_is_impossible_is_refused_in_one_sentence(changes, sentence):
     with pytest.raises(ConfigInvalid, match=sentence):
         settled(Training(**({"eps": 0.1} | changes)))
+
+
+def test_every_choice_is_somebody_s_and_every_field_is_a_choice():
+    assert set(CHOICES) == set(Training.__struct_fields__) - {"method", "norm", "eps"}
+    for methods in CHOICES.values():
+        assert methods
+        assert set(methods) <= set(METHODS)
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_a_method_takes_its_own_choices_and_refuses_each_other_one(method):
+    own = [name for name, methods in CHOICES.items() if method in methods]
+    require_own(method, own)
+    for name in set(CHOICES) - set(own):
+        with pytest.raises(ConfigInvalid, match=f"means nothing to --method {method}") as refused:
+            require_own(method, [*own, name])
+        assert refused.value.advice.startswith(f"Leave --{name.replace('_', '-')} out")
+
+
+def test_choices_of_an_unknown_method_are_not_judged():
+    require_own("magic", CHOICES)
+
+
+def test_advice_about_a_number_says_what_leaving_it_out_means():
+    for name, default in (("trees", "100"), ("held_out", "500"), ("rate", "0.001")):
+        with pytest.raises(ConfigInvalid) as refused:
+            settled(Training(**{"eps": 0.1, name: 0}))
+        flag = "--" + name.replace("_", "-")
+        assert refused.value.advice == f"Change {flag}, or leave it out for {default}."

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
 from modelward.core.choices import explained
 from modelward.errors import ConfigInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Trained: TypeAlias = Literal["pgd", "trades", "awp", "fast", "ibp", "crown-ibp", "sabr", "noise"]
 """Methods that train a torch module."""
@@ -27,6 +30,20 @@ METHODS: Final[dict[Method, str]] = {
 }
 PROVED: Final = ("ibp", "crown-ibp", "sabr")
 """Methods that train bounds, whose epochs are chosen by the share that intervals certify."""
+
+
+_TRAINED: Final[tuple[Method, ...]] = get_args(Trained)
+CHOICES: Final[dict[str, tuple[Method, ...]]] = {
+    **dict.fromkeys(("epochs", "batch", "rate", "ramp", "held_out"), _TRAINED),
+    "steps": ("pgd", "trades", "awp", "sabr"),
+    "beta": ("trades",),
+    "gamma": ("awp",),
+    "kappa": ("ibp", "crown-ibp"),
+    "small": ("sabr",),
+    "trees": ("trees",),
+    "depth": ("trees",),
+}
+"""What may be chosen besides norm and eps, and the methods that look at it."""
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,13 +113,44 @@ def settled(training: Training) -> Training:
         advice = "docs/harden.md says what each method is for, and in which norm it trains."
         raise ConfigInvalid(f"harden: {explained(error, Training)}", advice=advice) from error
     if not 0 < training.eps < float("inf"):
-        raise ConfigInvalid(f"harden: eps is {training.eps:g}, and must be above 0 and finite")
+        raise ConfigInvalid(
+            f"harden: eps is {training.eps:g}, and must be above 0 and finite",
+            advice="Give a radius, like --eps 0.1.",
+        )
+    usual = msgspec.structs.asdict(Training(eps=training.eps))
     for name, (low, high) in _RANGES.items():
         value = getattr(training, name)
         if not low <= value <= high:
-            raise ConfigInvalid(f"harden: {name} is {value:g}, and must be from {low:g} to {high:g}")
+            raise ConfigInvalid(
+                f"harden: {name} is {value:g}, and must be from {low:g} to {high:g}",
+                advice=f"Change {_flag(name)}, or leave it out for {usual[name]:g}.",
+            )
     if training.method in PROVED and training.norm != "linf":
-        raise ConfigInvalid(f"{training.method} trains bounds in linf, not in {training.norm}")
+        raise ConfigInvalid(
+            f"{training.method} trains bounds in linf, not in {training.norm}", advice="Give --norm linf."
+        )
     if training.method == "noise" and training.norm != "l2":
         raise ConfigInvalid("noise is for randomized smoothing, which certifies l2", advice="Give --norm l2.")
     return training
+
+
+def require_own(method: str, stated: Iterable[str]) -> None:
+    """Refuse choices that a method does not look at, whatever they are; unknown methods are not judged.
+
+    Args:
+        method: that was chosen.
+        stated: names of `CHOICES` that a user gave a value.
+
+    Raises:
+        ConfigInvalid: naming the first of them, and the methods that it is for.
+    """
+    for name in stated:
+        if method in METHODS and method not in CHOICES[name]:
+            raise ConfigInvalid(
+                f"{_flag(name)} is for {', '.join(CHOICES[name])}, and means nothing to --method {method}",
+                advice=f"Leave {_flag(name)} out, or choose a method that it is for.",
+            )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -126,7 +126,8 @@ class DetectorControl:
     def __init__(self, options: Detecting) -> None:
         if options.kind not in get_args(Kind):
             raise ConfigInvalid(
-                f"no detector is called {options.kind!r}; there are {', '.join(get_args(Kind))}"
+                f"no detector is called {options.kind!r}; there are {', '.join(get_args(Kind))}",
+                advice="Choose of these with --detectors.",
             )
         if not 0 < options.eps < float("inf") or options.limit < 1:
             raise ConfigInvalid("a detector needs an eps above 0 and a limit of at least 1")
