@@ -52,12 +52,15 @@ class Effort:
         batch: domains bounded at once.
         together: points worked on at once.
         steps: of ascent per domain.
+        work: numbers that the network may hold in all domains of one point together: larger networks are
+            given fewer domains where this is less, since each takes longer (`bounds.search`).
     """
 
     domains: int = 4096
     batch: int = 64
     together: int = 4
     steps: int = 8
+    work: float = math.inf
 
 
 @final

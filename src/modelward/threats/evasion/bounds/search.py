@@ -62,7 +62,6 @@ def search(
     *,
     spend: Spend,
     effort: Effort | None = None,
-    work: float = math.inf,
 ) -> Iterator[Starts]:
     """Split the admissible sets of some points, and yield what was found for each as soon as it is done.
 
@@ -73,8 +72,6 @@ def search(
         target: (n,) score columns of all points of the reach.
         spend: asked before every expense, as `Share.take`; when it refuses, the search ends.
         effort: how much to try.
-        work: numbers that the network may hold in all domains of one point together: larger networks are
-            given fewer domains, since each takes longer.
 
     Raises:
         OperatorUnsupported: names the operation without a sound rule.
@@ -94,7 +91,7 @@ def search(
             x, row = np.zeros((0, *reach.shape)), part.tolist().index(point)
             yield Starts(point, proved=True, x=x, margin=np.zeros(0), rivals=(), value=margins.value, row=row)
         tried = effort or Effort()
-        most = max(tried.batch, math.floor(min(tried.domains, work / _numbers(margins.value))))
+        most = max(tried.batch, math.floor(min(tried.domains, tried.work / _numbers(margins.value))))
         trees = Search(margins, replace(tried, domains=min(tried.domains, most)), method.book).run()
         while True:
             with torch.no_grad():

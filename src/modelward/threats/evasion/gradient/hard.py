@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.gradient.pool import Pool
 
 _POINTS: Final = 64
-_EFFORT: Final = Effort(domains=16384)
-_WORK: Final = 2e7
-"""Numbers held in all domains of a point: some seconds to a minute each."""
+_EFFORT: Final = Effort(domains=16384, work=2e7)
+"""Some seconds to a minute for a point."""
 _GOALS: Final = 3
 _SWITCHES: Final = 4000
 _WHOLE: Final = 100
@@ -67,9 +66,7 @@ def hard(pool: Pool, module: nn.Module, index: IntArray, goals: IntArray) -> boo
     index = index[np.isfinite(values[index]).all(axis=1)][:_POINTS]
     if pool.copy.device.type != "cpu":
         module = copy.deepcopy(module).cpu()
-    found = search(
-        module, arena.reach, index, arena.points.target, spend=arena.share.take, effort=_EFFORT, work=_WORK
-    )
+    found = search(module, arena.reach, index, arena.points.target, spend=arena.share.take, effort=_EFFORT)
     try:
         for number, starts in enumerate(found):
             arena.tried[starts.point] = True
