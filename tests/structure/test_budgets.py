@@ -9,6 +9,9 @@ WIDE = {
     # They stand in for torch functions and must take what torch passes on.
     "modelward/threats/evasion/bounds/sums.py:convolution",
     "modelward/threats/evasion/bounds/sums.py:batch_norm",
+    "modelward/threats/evasion/bounds/sums.py:transposed",
+    "modelward/threats/evasion/bounds/attention.py:heads",
+    "modelward/threats/evasion/bounds/attention.py:scaled_dot_product",
 }
 BROAD = {
     # Code under examination may raise anything, and whatever it is becomes the answer.
