@@ -35,6 +35,13 @@ class Net(nn.Module):
         self.norm.running_mean.normal_()
         self.norm.running_var.uniform_(0.1, 2)
         self.small = nn.Linear(54, 8)
+        with torch.random.fork_rng():  # the weights of the older layers stay as they were
+            self.more()
+        self.one, self.two, self.three = nn.Linear(12, 6), nn.Linear(12, 6), nn.Linear(12, 6)
+        with torch.no_grad():
+            self.head = nn.Linear(self.eval().function(self, torch.zeros(1, *SHAPE)).numel(), 3)
+
+    def more(self):
         self.up = nn.ConvTranspose2d(4, 2, 3, stride=2, padding=1, output_padding=1)
         self.group, self.instance, self.rms = nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.RMSNorm([3, 6])
         self.slopes = nn.PReLU(4)
@@ -42,9 +49,6 @@ class Net(nn.Module):
             part.weight.data.uniform_(0.2, 1.5)
         self.turned = nn.TransformerEncoderLayer(12, 2, 8, activation="gelu", norm_first=True)
         self.several = nn.TransformerEncoder(nn.TransformerEncoderLayer(12, 2, 8, batch_first=True), 1)
-        self.one, self.two, self.three = nn.Linear(12, 6), nn.Linear(12, 6), nn.Linear(12, 6)
-        with torch.no_grad():
-            self.head = nn.Linear(self.eval().function(self, torch.zeros(1, *SHAPE)).numel(), 3)
 
     def forward(self, x):
         return self.head(self.function(self, x).flatten(1))

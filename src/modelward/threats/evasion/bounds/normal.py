@@ -137,8 +137,10 @@ def _scaled(x: Enclosure, weight: Tensor | None, bias: Tensor | None) -> Enclosu
 def _normalised(x: Enclosure, eps: float, *, centre: bool = True) -> Enclosure:
     """C / sqrt(v + eps)."""
     d = x.shape[-1]
-    if not eps >= 0 or d > _WIDE:
-        raise refused(f"a normalisation of {d} entries with eps {eps}")
+    if not eps >= 0:
+        raise refused("a normalisation with a negative eps")
+    if d > _WIDE:
+        raise refused(f"a normalisation of {d} entries together, more than {_WIDE}")
     largest = x.largest.amax(dim=-1, keepdim=True)
     centred = linear(x, torch.eye(d, dtype=torch.float64) - 1.0 / d) if centre else x
     low, high = centred.lower, centred.upper
