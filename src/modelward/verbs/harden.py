@@ -106,19 +106,8 @@ def harden(
         ModelwardError: the job could not be done; see `modelward.errors`.
     """
     training, watcher = settled_training(options.training), observer or Quiet()
-    if options.minutes is not None and not 0 < options.minutes < float("inf"):
-        raise ConfigInvalid(
-            f"harden: minutes is {options.minutes:g}, and must be above 0 and finite",
-            advice="Change --minutes, or leave it out for no limit.",
-        )
     chosen = _audited(options.audit, training)
-    if chosen.train is None and training.method != "normalise":
-        raise ConfigInvalid("no training data was given", advice="Give --train: the defence learns from it.")
-    if training.method in _NO_MODULE and (options.onnx or options.detectors):
-        raise ConfigInvalid(
-            f"{training.method} makes no torch module, for ONNX or for detectors",
-            advice="Leave --onnx and --detectors out.",
-        )
+    _require_possible(options, training, chosen)
     controls = [DetectorControl(_detecting(kind, training, chosen)) for kind in options.detectors]
     folder = _folder(options.output)
     before = audit(model, data, chosen, observer=watcher)
@@ -142,6 +131,26 @@ def harden(
     for name, content in (("json", to_json_bytes(found)), ("html", to_html(found).encode())):
         _write(folder / f"comparison.{name}", content)
     return found
+
+
+def _require_possible(options: HardenOptions, training: Training, chosen: AuditOptions) -> None:
+    """Refuse choices that no model could satisfy.
+
+    Raises:
+        ConfigInvalid: naming the choice.
+    """
+    if options.minutes is not None and not 0 < options.minutes < float("inf"):
+        raise ConfigInvalid(
+            f"harden: minutes is {options.minutes:g}, and must be above 0 and finite",
+            advice="Change --minutes, or leave it out for no limit.",
+        )
+    if chosen.train is None and training.method != "normalise":
+        raise ConfigInvalid("no training data was given", advice="Give --train: the defence learns from it.")
+    if training.method in _NO_MODULE and (options.onnx or options.detectors):
+        raise ConfigInvalid(
+            f"{training.method} makes no torch module, for ONNX or for detectors",
+            advice="Leave --onnx and --detectors out.",
+        )
 
 
 def _audited(options: AuditOptions, training: Training) -> AuditOptions:
