@@ -76,8 +76,8 @@ _HELP = "`modelward audit --help` shows every flag with an example."
 @click.option("--eps", help="Radii in the box's unit, like 0.03,0.1.  [default: by kind of data]")
 @click.option(
     "--preset",
-    help="How hard attacks and proofs try: quick (a first look), standard (AutoAttack's methods, the dear ones "
-    "where points nearly fall) or thorough (adds branch and bound; many times as long).  [default: standard]",
+    help="How hard attacks and proofs try: quick (a first look), standard (AutoAttack's methods, the dear "
+    "ones where points nearly fall) or thorough (adds branch and bound; many times as long).  [default: standard]",
 )
 @click.option(
     "--similarity",
