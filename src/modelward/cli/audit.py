@@ -77,7 +77,8 @@ _HELP = "`modelward audit --help` shows every flag with an example."
 @click.option(
     "--preset",
     help="How hard attacks and proofs try: quick (a first look), standard (AutoAttack's methods, the dear "
-    "ones where points nearly fall) or thorough (adds branch and bound; many times as long).  [default: standard]",
+    "ones where points nearly fall) or thorough (adds branch and bound; many times as long).  "
+    "[default: standard]",
 )
 @click.option(
     "--similarity",
