@@ -13,6 +13,7 @@ from modelward.errors import OperatorUnsupported
 from modelward.threats.evasion.arena import Arena, differentiable, examine, opened, trouble
 from modelward.threats.evasion.attack import attacked, examined, numbers, unexamined
 from modelward.threats.evasion.earlier import earlier
+from modelward.threats.evasion.modules import elsewhere
 from modelward.threats.evasion.reach import reach
 from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.threat import scope, threats
@@ -211,9 +212,9 @@ def _prover(subjects: Subjects) -> Prover:
     if model is None:
         raise AssertionError("the engine runs this check only on models with gradients")
     module = model.module()
-    away = {part.device.type for part in module.parameters()} - {"cpu"}
-    if away:  # another device rounds in its own way, about which these bounds say nothing
-        raise OperatorUnsupported(f"the model is on {min(away)}, and bounds hold for models on the CPU alone")
+    away = elsewhere(module)
+    if away is not None:  # another device rounds in its own way, about which these bounds say nothing
+        raise OperatorUnsupported(f"the model is on {away}, and bounds hold for models on the CPU alone")
     return Prover(module, traced(module), model.tolerance)
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
+
+
+def elsewhere(module: nn.Module) -> str | None:
+    """A device beside the CPU that holds a parameter or a buffer of a module; null: none does."""
+    devices = {part.device.type for part in chain(module.parameters(), module.buffers())}
+    return min(devices - {"cpu"}, default=None)
 
 
 @contextmanager

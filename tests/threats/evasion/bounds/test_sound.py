@@ -11,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from modelward.errors import InputError
+from modelward.numeric import rounding
+from modelward.threats.evasion.bounds import backward
 from modelward.threats.evasion.bounds.backward import least
 from modelward.threats.evasion.bounds.propagate import propagate, traced
 from modelward.threats.evasion.bounds.rows import Rows
@@ -185,3 +188,26 @@ def test_backward_bounds_are_tighter_than_intervals(lab):
         assert (better >= plain - 1e-4).all()
         gain += float((better - plain).where(better.isfinite(), 0).sum())
     assert gain > 0.1
+
+
+def test_layers_of_very_many_numbers_are_summed_in_float64_and_stay_sound(lab, monkeypatch):
+    """A sum in float32 of 2**24 numbers has no bound on its rounding; beyond a limit it is taken in float64."""
+    net = lab.network("deep relu", 1)
+    x = torch.rand((3, *lab.shape), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        target = net(x).argmax(dim=1)
+        plain = lab.margins(net, x, target, "linf", 0.05)
+        asked = []
+        monkeypatch.setattr(backward, "_MANY", 1)
+        monkeypatch.setattr(
+            backward, "gamma", lambda n, dtype: asked.append(dtype) or rounding.gamma(n, dtype)
+        )
+        double = lab.margins(net, x, target, "linf", 0.05)
+        scores = net(x)
+        truth = scores.gather(1, target[:, None]) - scores
+    assert np.float64 in asked
+    assert (double <= truth + 1e-6).all()
+    torch.testing.assert_close(double, plain, rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError):
+        rounding.gamma(2**24, np.float32)
+    assert rounding.gamma(2**24, np.float64) < 1e-8

@@ -153,6 +153,25 @@ def test_a_budget_of_passes_is_never_exceeded(room, passes):
     assert pool.arena.share.passes_left() >= 0
 
 
+@pytest.mark.parametrize(("left", "nodes"), [(40, 7), (40, 38), (40, 39), (40, 5000), (3, 1)])
+def test_what_the_solver_took_is_booked_up_to_the_limit(room, monkeypatch, left, nodes):
+    """A program's nodes are known afterwards only; those beyond the budget end the search."""
+    net, x = planted(1, points=1)
+    pool = pooled(room, net, x, budget=Budget(passes=left))
+
+    class Taking:
+        nodes = 0
+
+        def solve(self, below, work, fixed):
+            assert 0 < work.nodes <= left
+            self.nodes += nodes
+
+    found = searched._Hunt(pool, Taking(), 0, 5)._solved(-1.0, searched.Work(5000, 1.0))
+    assert (found is None) == (2 + nodes > left)
+    assert pool.arena.share.passes_left() == max(0, left - 2 - nodes)
+    assert (pool.arena.share.cut == "passes") == (2 + nodes > left)
+
+
 def test_the_same_seed_finds_the_same(room, monkeypatch):
     monkeypatch.setattr(searched, "_EFFORT", searched.Effort(domains=0))
     monkeypatch.setattr(searched, "_WHOLE", 0)

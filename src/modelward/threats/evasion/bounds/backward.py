@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SPARE: Final = 64
 """Operations on coefficients beside those that a step counts: signs, casts, and sums over the consumers of a
 value, of which no more than this are allowed for."""
+_MANY: Final = 1 << 20
+"""Numbers of a layer from which a sum in float32 would cost too much, or say nothing at all."""
 _UP: Final = 1 + 2.0**-20
 """Covers the rounding of the slack itself."""
 
@@ -80,7 +82,8 @@ def _lost(step: Step, a: Tensor, rows: Rows) -> Tensor | float:
     parts = (a.detach().abs() * rows.slack(step, slack)).flatten(1)
     # Nothing is negative, so that sums in any order and precision may be made up for by a factor.
     count = parts.shape[1]
-    return parts.sum(dim=1).double() * (1 + gamma(count, _kind(rows.dtype))) * _UP + count * TINY
+    dtype = rows.dtype if count < _MANY else torch.float64
+    return parts.sum(dim=1, dtype=dtype).double() * (1 + gamma(count, _kind(dtype))) * _UP + count * TINY
 
 
 def _kind(dtype: torch.dtype) -> type[np.float32 | np.float64]:

@@ -206,8 +206,10 @@ class _Hunt:
         )
         before = self.puzzle.nodes
         x = self.puzzle.solve(below, work, fixed)
-        # How many nodes it takes is known afterwards only: at the end of a budget they go unbooked.
-        booked = share.take(bounds=self.puzzle.nodes - before)
+        # How many nodes it takes is known afterwards only: they are booked up to the budget's limit.
+        taken = self.puzzle.nodes - before
+        covered = taken if passes is None else min(taken, passes)
+        booked = share.take(bounds=covered) and share.take(bounds=taken - covered)
         if x is not None:
             return x[None]
         return np.zeros((0, *self.pool.arena.reach.shape)) if booked else None

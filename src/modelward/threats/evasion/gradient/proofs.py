@@ -9,6 +9,7 @@ import numpy as np
 
 from modelward.core.check import Settings
 from modelward.errors import OperatorUnsupported
+from modelward.threats.evasion.modules import elsewhere
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +72,7 @@ def secured(module: nn.Module, tolerance: float, arena: Arena, order: IntArray) 
     nothing = Proofs(np.zeros(0, np.int64), {})
     values = arena.reach.points.reshape(len(arena.standing), -1).astype(np.float64)
     order = order[np.isfinite(values[order]).all(axis=1)]
-    if len(order) == 0 or any(p.device.type != "cpu" for p in module.parameters()):
+    if len(order) == 0 or elsewhere(module) is not None:
         return nothing
     try:
         prover = Prover(module, traced(module), tolerance)
