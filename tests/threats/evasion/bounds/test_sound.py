@@ -206,7 +206,9 @@ def test_layers_of_very_many_numbers_are_summed_in_float64_and_stay_sound(lab, m
         scores = net(x)
         truth = scores.gather(1, target[:, None]) - scores
     assert np.float64 in asked
-    assert (double <= truth + 1e-6).all()
+    rivals = double.isfinite()
+    assert rivals.sum() == rivals.numel() - len(x)
+    assert (double[rivals] <= truth[rivals]).all()
     torch.testing.assert_close(double, plain, rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError):
         rounding.gamma(2**24, np.float32)
