@@ -110,6 +110,25 @@ def test_programs_find_what_branch_and_bound_had_no_time_for(room, monkeypatch, 
     assert set(pool.record.fell.values()) == {"mixed-integer program"}
 
 
+@pytest.mark.parametrize(("whole", "asked"), [(0, 2), (1000, 5)])
+def test_points_in_a_row_without_a_witness_end_the_dearest_search_alone(room, monkeypatch, whole, asked):
+    """Searches around best inputs stop after some misses in a row; whole programs are exact, and go on."""
+    net, x = wide(units=20), 0.3 + 0.4 * np.random.default_rng(2).random((5, SIDE)).astype(np.float32)
+    monkeypatch.setattr(searched, "_EFFORT", searched.Effort(domains=0))
+    monkeypatch.setattr(searched, "_WHOLE", whole)
+    monkeypatch.setattr(searched, "_MISSES", 2)
+    seen = []
+    for name in ("whole", "nearby"):
+        monkeypatch.setattr(
+            searched._Hunt, name, lambda hunt, name=name: seen.append((name, hunt.point)) or True
+        )
+    pool = pooled(room, net, x, eps=0.3)
+    assert searched_all(pool, net)
+    assert len(set(seen)) == asked
+    assert {name for name, _ in seen} == {"whole" if whole else "nearby"}
+    assert pool.arena.standing.all()
+
+
 def test_what_has_no_witness_is_never_broken_and_is_settled(room):
     """The planted corner lies outside a smaller ball: nothing is broken, and nothing more is tried."""
     net, x = planted(1, points=1)

@@ -44,6 +44,8 @@ _SECONDS: Final = 60.0
 _FREE: Final = 16
 _GROWTH: Final = 1.5
 _ROUNDS: Final = 6
+_MISSES: Final = 3
+"""Points in a row without a witness after which no more are searched around their best inputs: it is dear."""
 _NODES_NEARBY: Final = 200
 _SECONDS_NEARBY: Final = 10.0
 _BELOW: Final = 1e-4
@@ -67,13 +69,20 @@ def hard(pool: Pool, module: nn.Module, index: IntArray, goals: IntArray) -> boo
     if pool.copy.device.type != "cpu":
         module = copy.deepcopy(module).cpu()
     found = search(module, arena.reach, index, arena.points.target, spend=arena.share.take, effort=_EFFORT)
+    misses = 0
     try:
         for number, starts in enumerate(found):
-            arena.tried[starts.point] = True
+            point = starts.point
+            arena.tried[point] = True
             if starts.proved:
-                pool.settled[starts.point] = True
-            elif not _led(pool, starts) or not _solved(pool, starts, goals[starts.point]):
+                pool.settled[point] = True
+            elif not _led(pool, starts):
                 return False
+            elif arena.standing[point] and (program := encoded(pool, starts)) is not None:
+                whole = len(program.switches) <= _WHOLE
+                if (whole or misses < _MISSES) and not _solved(pool, program, starts, goals[point]):
+                    return False
+                misses = misses + 1 if arena.standing[point] and not whole else 0
             arena.share.progress(0.9 + 0.1 * (number + 1) / len(index))
     except OperatorUnsupported:
         return True
@@ -99,14 +108,9 @@ def _asked(pool: Pool, x: FloatArray, point: int, name: str) -> bool:
     return True
 
 
-def _solved(pool: Pool, starts: Starts, goals: IntArray) -> bool:
+def _solved(pool: Pool, program: Program, starts: Starts, goals: IntArray) -> bool:
     """Search the program of a point that is still open; False when the share refused."""
-    point, share = starts.point, pool.arena.share
-    if not pool.arena.standing[point]:
-        return True
-    program = encoded(pool, starts)
-    if program is None:
-        return share.cut is None
+    point = starts.point
     for goal in [goal for goal in _nearest(pool, point, goals) if goal in starts.rivals][:_GOALS]:
         puzzle = Puzzle(program, starts.value, int(pool.arena.points.target[point]), goal)
         hunt = _Hunt(pool, puzzle, point, child_seed(pool.arena.seed, f"hard {goal}/{point}"))
