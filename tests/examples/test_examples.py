@@ -46,7 +46,15 @@ AUDITS = {
     "images/certified.toml": (EVERY | {"motion-accuracy"}, "pass"),
     "fraud/modelward.toml": (EVERY | {"group-gap"}, "fail"),
     "text/modelward.toml": (
-        {"accuracy", "auc", "calibration-error", "robust-accuracy", "load-is-inert", "cost-inflation"},
+        {
+            "accuracy",
+            "auc",
+            "calibration-error",
+            "robust-accuracy",
+            "load-is-inert",
+            "cost-inflation",
+            "input-faults",
+        },
         "unknown",
     ),
     "recommender/modelward.toml": ({"recommender-shift"}, "fail"),

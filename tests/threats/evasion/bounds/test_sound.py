@@ -106,7 +106,7 @@ def test_coefficients_in_float32_give_up_little_and_never_gain(lab):
             wide = least(scores, a.double(), Rows(point, torch.float64))
             plain = least(scores, a, Rows(point, torch.float32), sound=False)
         assert (narrow <= wide).all(), name
-        if name != "sequence first":  # its softmax of unbounded scores has no finite lines
+        if name not in {"sequence first", "encoder"}:  # their softmax of unbounded scores has no finite lines
             assert (narrow < plain).all(), name
             assert (wide - narrow < 2e-2 * (1 + wide.abs())).all(), name
 
