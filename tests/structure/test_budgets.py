@@ -5,14 +5,6 @@ from __future__ import annotations
 import ast
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
-WIDE = {
-    # They stand in for torch functions and must take what torch passes on.
-    "modelward/threats/evasion/bounds/sums.py:convolution",
-    "modelward/threats/evasion/bounds/sums.py:batch_norm",
-    "modelward/threats/evasion/bounds/sums.py:transposed",
-    "modelward/threats/evasion/bounds/attention.py:heads",
-    "modelward/threats/evasion/bounds/attention.py:scaled_dot_product",
-}
 BROAD = {
     # Code under examination may raise anything, and whatever it is becomes the answer.
     "modelward/adapters/recommenders/opening.py:_require_method": "Exception",
@@ -74,7 +66,7 @@ def test_functions_take_few_parameters(trees):
             names = [name for name in names if name not in {"self", "cls"}]
             command = any(ast.unparse(mark).startswith("click.command") for mark in function.decorator_list)
             limit = 8 if function.name == "__init__" else 6
-            if len(names) > limit and not command and f"{path}:{function.name}" not in WIDE:
+            if len(names) > limit and not command:
                 wide.append((path, function.name, len(names)))
     assert not wide
 

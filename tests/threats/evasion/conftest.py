@@ -16,9 +16,15 @@ from modelward.core.data import Box, Column, Dataset
 from modelward.core.evidence import Cost, Evidence
 from modelward.core.model import Outputs
 from modelward.core.subject import Subject
+from modelward.threats.evasion.arena import Arena, Points
 from modelward.threats.evasion.certified import CertifiedCheck
+from modelward.threats.evasion.gradient.balls import Ball
 from modelward.threats.evasion.gradient.check import GradientCheck
+from modelward.threats.evasion.gradient.copy import Copy
+from modelward.threats.evasion.gradient.pool import Pool
 from modelward.threats.evasion.query.check import QueryCheck
+from modelward.threats.evasion.share import Share
+from modelward.threats.evasion.threat import Threat
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +168,21 @@ def run(check, model, points, *, budget=None, seed=7, **settings):
     return SimpleNamespace(evidence=found, store=store, meter=meter, subjects=subjects, first=found[0])
 
 
+def pool(net, x, norm="linf", eps=0.1, *, copy=None, points=None, target=None, **options):
+    """What the methods of the gradient attack share, on points that the net answers right; nothing is tried yet."""
+    budget, kind = options.get("budget"), options.get("kind", "logits")
+    classes = net(torch.zeros((1, *x.shape[1:]))).shape[1]
+    model = TorchModel(net, names(classes), kind)
+    found = labelled(model, x) if points is None else points
+    right = np.asarray(found.y if target is None else target, np.int64)
+    every = Points(
+        data=found, model=model, target=right, correct=np.ones(len(x), np.bool_), scores=model.scores(found.x)
+    )
+    arena = Arena(every, Threat(norm, eps), share=Share(Meter(budget)), seed=5)
+    copy = Copy(net, x.shape[1:]) if copy is None else copy
+    return Pool(arena, copy, Ball(arena.reach, copy.device))
+
+
 def witnesses(result, index=0):
     evidence = result.evidence[index]
     return result.store.kept[evidence.attachments["witnesses"]] if evidence.attachments else None
@@ -215,6 +236,7 @@ def room():
         table=table,
         labelled=labelled,
         run=run,
+        pool=pool,
         witnesses=witnesses,
         evidence=evidence,
         store=Store,

@@ -32,17 +32,6 @@ HONEST = Slopes(n=32, flat=0.0, random=0, false=0, judged=32, kept=(1, 1, 1, 1),
 FLAT = replace(HONEST, flat=0.9)
 
 
-def pool_of(room, net, x, norm="linf", eps=0.1, *, budget=None, kind="logits"):
-    classes = net(torch.zeros((1, *x.shape[1:]))).shape[1]
-    model = room.torch(net, classes, kind=kind)
-    data = room.labelled(model, x)
-    scores = model.scores(x)
-    points = Points(data=data, model=model, target=data.y, correct=np.ones(len(x), np.bool_), scores=scores)
-    arena = Arena(points, Threat(norm, eps), share=Share(Meter(budget or Budget())), seed=3)
-    copy = Copy(net, x.shape[1:])
-    return Pool(arena, copy, Ball(arena.reach, copy.device))
-
-
 def net_of(seed=0, inputs=5, classes=3):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(inputs, 12), nn.ReLU(), nn.Linear(12, classes)).eval()
@@ -75,7 +64,7 @@ def recorded(room, monkeypatch, *, norm="linf", eps=0.1, shape=(5,), refuses=Non
     with torch.no_grad():
         net[1].weight *= 1e3
     x = np.random.default_rng(1).random((6, *shape)).astype(np.float32)
-    pool = pool_of(room, net, x, norm, eps)
+    pool = room.pool(net, x, norm, eps)
     run = Recorded(pool, refuses)
     monkeypatch.setattr(Pool, "run", lambda _, *parts: run(*parts))
     monkeypatch.setattr("modelward.threats.evasion.gradient.cascade.slopes", lambda _: seen)
@@ -158,7 +147,7 @@ def ranked(room):
     """A cascade over 40 points of which point i has lost all but i percent of its margin."""
     w = np.array([[2.0, 1.0], [-2.0, 1.0], [0.0, -3.0]])
     x = np.random.default_rng(0).random((40, 2)).astype(np.float32)
-    pool = pool_of(room, room.linear(w, [0.0, 0.0, 0.0]).eval(), x)
+    pool = room.pool(room.linear(w, [0.0, 0.0, 0.0]).eval(), x)
     cascade = Cascade(pool, "standard", lambda: True)
     scores = np.sort(pool.arena.points.scores, axis=1)
     pool.record.margin[:] = (scores[:, -1] - scores[:, -2]) * np.arange(40) / 100
@@ -234,12 +223,12 @@ def test_a_class_that_no_score_hints_at_is_found_by_probes(room):
     w = np.zeros((5, 3))
     w[1, 1], w[2, 2], w[4, 0] = 0.1, 0.1, 200.0
     net = room.linear(w, [10.0, 9.0, 8.0, 7.0, -105.0]).eval()
-    pool = pool_of(room, net, np.full((3, 3), 0.5, np.float32), "linf", 0.1)
+    pool = room.pool(net, np.full((3, 3), 0.5, np.float32), "linf", 0.1)
     assert Cascade(pool, "quick", lambda: True).run()
     assert pool.arena.broken.tolist() == [0, 1, 2]
     assert set(pool.record.fell.values()) == {"probe"}
     assert set(pool.arena.decisions(np.arange(3)).tolist()) == {4}
-    small = pool_of(room, net, np.full((3, 3), 0.5, np.float32), "linf", 0.05)  # -5 + 200 * 0.05 = 5 < 10
+    small = room.pool(net, np.full((3, 3), 0.5, np.float32), "linf", 0.05)  # -5 + 200 * 0.05 = 5 < 10
     assert Cascade(small, "quick", lambda: True).run()
     assert small.arena.broken.tolist() == []
 
@@ -250,7 +239,7 @@ def exact_linear(room, eps):
     net = room.linear(np.stack([w, -w]), [0.1, -0.1]).eval()
     x = (0.3 + 0.4 * np.random.default_rng(2).random((30, 3))).astype(np.float32)
     exact = np.abs(x.astype(np.float64) @ w + 0.1) / np.abs(w).sum()
-    return net, x, exact, pool_of(room, net, x, "linf", eps)
+    return net, x, exact, room.pool(net, x, "linf", eps)
 
 
 @pytest.mark.parametrize("eps", [0.01, 0.05, 0.1])
@@ -272,7 +261,7 @@ def test_proofs_secure_the_points_beyond_the_exact_distance_and_no_other(room, e
 
 def test_proofs_stop_after_a_chunk_that_gains_nothing(room):
     net, x, exact, _ = exact_linear(room, 0.1)
-    pool = pool_of(room, net, np.concatenate([x, x]), "linf", float(exact.max()) * 1.1)
+    pool = room.pool(net, np.concatenate([x, x]), "linf", float(exact.max()) * 1.1)
     proofs = secured(net, 0.0, pool.arena, np.arange(60))
     assert proofs.certified.tolist() == []
     assert proofs.bounded.tolist() == list(range(16))
@@ -281,7 +270,7 @@ def test_proofs_stop_after_a_chunk_that_gains_nothing(room):
 @pytest.mark.parametrize("limit", [0, 1, 5, 17, 40])
 def test_proofs_end_with_the_budget_and_what_is_proved_stays(room, limit):
     net, x, exact, _ = exact_linear(room, 0.05)
-    pool = pool_of(room, net, x, "linf", 0.05, budget=Budget(passes=limit))
+    pool = room.pool(net, x, "linf", 0.05, budget=Budget(passes=limit))
     proofs = secured(net, 0.0, pool.arena, np.argsort(-exact))
     assert (exact[proofs.certified] > 0.05).all()
     assert pool.arena.share.passes_left() >= 0
@@ -300,7 +289,7 @@ def test_no_proof_where_the_net_cannot_be_read_or_the_copy_is_far_off(room):
 
     torch.manual_seed(0)
     net = Branching().eval()
-    pool = pool_of(room, net, points_of(4, 3), eps=1e-6)
+    pool = room.pool(net, points_of(4, 3), eps=1e-6)
     assert secured(net, 0.0, pool.arena, np.arange(4)).outcome(np.arange(4)) == {}
     net, _, exact, pool = exact_linear(room, 0.01)
     assert len(secured(net, 0.0, pool.arena, np.argsort(-exact)).certified) > 10
@@ -364,7 +353,7 @@ class Bent(nn.Module):
     ("bend", "kept"), [(9.0, (1, 1, 1, 1)), (0.05, (1, 1, 1, 0.25)), (0.025, (1, 1, 0.5, 0.125))]
 )
 def test_how_much_of_the_foretold_fall_comes_true(room, bend, kept):
-    pool = pool_of(room, Bent(bend), np.full((8, 2), 0.5, np.float32), "linf", 0.2)
+    pool = room.pool(Bent(bend), np.full((8, 2), 0.5, np.float32), "linf", 0.2)
     seen = slopes(pool)
     assert seen.judged == seen.n == 8
     assert seen.kept == pytest.approx(kept, abs=1e-4)
@@ -376,10 +365,10 @@ def test_a_slope_of_the_wrong_sign_is_false_and_none_is_flat(room):
         def forward(self, x):
             return super().forward(1 - x.detach() + x - x.detach())
 
-    turned = slopes(pool_of(room, Turned(9.0), np.full((8, 2), 0.5, np.float32), "linf", 0.2))
+    turned = slopes(room.pool(Turned(9.0), np.full((8, 2), 0.5, np.float32), "linf", 0.2))
     assert turned.false == 1.0
     assert turned.kept[0] == pytest.approx(-1.0, abs=1e-3)
-    flat = slopes(pool_of(room, Bent(0.0), np.full((8, 2), 0.9, np.float32), "linf", 0.05))
+    flat = slopes(room.pool(Bent(0.0), np.full((8, 2), 0.9, np.float32), "linf", 0.05))
     assert flat.flat == 1.0
     assert flat.judged == 0
 
@@ -388,7 +377,7 @@ def test_a_surrogate_learns_what_the_model_answers_near_the_points(room):
     w = np.random.default_rng(0).normal(size=(3, 4))
     net = room.linear(w, [0.1, 0.0, -0.1]).eval()
     x = points_of(40, 4)
-    pool = pool_of(room, net, x, "linf", 0.3)
+    pool = room.pool(net, x, "linf", 0.3)
     before = torch.get_rng_state()
     made = fitted(pool, np.arange(40), 5)
     assert torch.equal(before, torch.get_rng_state())
@@ -403,10 +392,10 @@ def test_a_surrogate_learns_what_the_model_answers_near_the_points(room):
 
 def test_no_surrogate_without_answers(room):
     net = net_of()
-    pool = pool_of(room, net, points_of(4), budget=Budget(passes=31))
+    pool = room.pool(net, points_of(4), budget=Budget(passes=31))
     assert fitted(pool, np.arange(4), 1) is None  # 8 questions for each of 4 points are 32
     assert pool.arena.share.cut == "passes"
-    pool = pool_of(room, net, points_of(4))
+    pool = room.pool(net, points_of(4))
     with torch.no_grad():
         net[2].bias[0] = torch.inf
     assert fitted(pool, np.arange(4), 1) is None
@@ -429,7 +418,7 @@ def test_borrowed_slopes_never_ask_the_model_for_its_own(room):
     inner = room.linear(np.stack([w, -w]), [-0.3, 0.3]).eval()
     x = points_of(12, 4)
     exact = np.abs(x.astype(np.float64) @ w - 0.3) / np.abs(w).sum()
-    pool = pool_of(room, NoSlope(inner), x, "linf", 0.15)
+    pool = room.pool(NoSlope(inner), x, "linf", 0.15)
     method = Borrowed(pool, inner, steps=20)
     assert (method.forward, method.backward) == (1, 0)
     assert pool.run(method, [Task(i, -1, "noise", i) for i in range(12)], "transfer")
@@ -440,7 +429,7 @@ def test_borrowed_slopes_never_ask_the_model_for_its_own(room):
 
 
 def test_searches_from_the_best_input_begin_there(room):
-    pool = pool_of(room, net_of(4), points_of(3), eps=0.2)
+    pool = room.pool(net_of(4), points_of(3), eps=0.2)
     best = pool.record.x.copy()
     best[1] += 0.05
     pool.record.x[:] = best

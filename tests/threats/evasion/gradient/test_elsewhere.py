@@ -10,7 +10,6 @@ from torch import nn
 from modelward.adapters.runtimes.torch_module import TorchRuntime
 from modelward.core.budget import Budget, Meter
 from modelward.core.check import Settings, Subjects
-from modelward.threats.evasion.arena import Arena, Points
 from modelward.threats.evasion.certified import CertifiedCheck
 from modelward.threats.evasion.gradient import copy as gradient_copy
 from modelward.threats.evasion.gradient import device
@@ -21,13 +20,12 @@ from modelward.threats.evasion.gradient.descent import Descent
 from modelward.threats.evasion.gradient.device import Machine, placed
 from modelward.threats.evasion.gradient.fab import Fab
 from modelward.threats.evasion.gradient.masking import slopes
-from modelward.threats.evasion.gradient.pool import Pool, Task
+from modelward.threats.evasion.gradient.pool import Task
 from modelward.threats.evasion.gradient.sparse import Swaps, Windows
 from modelward.threats.evasion.gradient.squares import SquareSearch
 from modelward.threats.evasion.gradient.surrogate import Borrowed, fitted
 from modelward.threats.evasion.harden.methods import Training
 from modelward.threats.evasion.harden.training import TrainingControl
-from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.threat import Threat
 
 STARTS = ("centre", "noise", "stripes", "blocks", "corner", "best")
@@ -75,20 +73,6 @@ def offered(rate=lambda: 1.0, translated=None):
     )
 
 
-def pool_of(room, net, threat, copy, budget=None):
-    model = room.torch(net, 4)
-    points = room.labelled(model, images())
-    found = Points(
-        data=points,
-        model=model,
-        target=points.y,
-        correct=np.ones(8, np.bool_),
-        scores=model.scores(points.x),
-    )
-    arena = Arena(found, threat, share=Share(Meter(budget or Budget())), seed=3)
-    return Pool(arena, copy, Ball(arena.reach, copy.device))
-
-
 def there_and_here(room, elsewhere, monkeypatch, threat):
     net = image_net()
     monkeypatch.setattr(device, "accelerator", lambda: elsewhere)
@@ -98,7 +82,7 @@ def there_and_here(room, elsewhere, monkeypatch, threat):
     assert moved is not net
     copies = [Copy(moved, (1, 6, 6)), Copy(net, (1, 6, 6))]
     assert [str(copy.device) for copy in copies] == ["meta", "cpu"]
-    return [pool_of(room, net, threat, copy) for copy in copies]
+    return [room.pool(net, images(), threat.norm, threat.eps, copy=copy) for copy in copies]
 
 
 def everything(pool):

@@ -9,15 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from modelward.core.budget import Budget, Meter
-from modelward.threats.evasion.arena import Arena, Points
+from modelward.core.budget import Budget
 from modelward.threats.evasion.gradient import hard as searched
-from modelward.threats.evasion.gradient.balls import Ball
-from modelward.threats.evasion.gradient.copy import Copy
 from modelward.threats.evasion.gradient.hard import hard
-from modelward.threats.evasion.gradient.pool import Pool
-from modelward.threats.evasion.share import Share
-from modelward.threats.evasion.threat import Threat
 
 SIDE = 12
 EPS = 0.1
@@ -48,18 +42,6 @@ def planted(seed, points=3, norm="linf", eps=EPS):
     return nn.Sequential(first, nn.ReLU(), last).eval(), x.numpy()
 
 
-def pooled(room, net, x, *, norm="linf", eps=EPS, budget=None, target=None):
-    """A pool on points that the net answers right, with nothing tried yet."""
-    model = room.torch(net, 2)
-    data = room.labelled(model, x)
-    scores = model.scores(data.x)
-    right = np.asarray(data.y if target is None else target, np.int64)
-    points = Points(data=data, model=model, target=right, correct=np.ones(len(x), np.bool_), scores=scores)
-    arena = Arena(points, Threat(norm, eps), share=Share(Meter(budget)), seed=5)
-    copy = Copy(net, arena.reach.shape)
-    return Pool(arena, copy, Ball(arena.reach, copy.device))
-
-
 def goals(pool):
     return (1 - pool.arena.points.target)[:, None]
 
@@ -72,7 +54,7 @@ def searched_all(pool, net):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_planted_witness_is_found(room, norm, eps, seed):
     net, x = planted(seed, norm="l1" if norm == "l1" else "linf", eps=eps if norm == "l1" else EPS)
-    pool = pooled(room, net, x, norm=norm, eps=eps if norm != "l2" else EPS * SIDE**0.5)
+    pool = room.pool(net, x, norm=norm, eps=eps if norm != "l2" else EPS * SIDE**0.5)
     assert searched_all(pool, net)
     assert not pool.arena.standing.any()
     found = pool.arena.witnesses()
@@ -104,7 +86,7 @@ def test_programs_find_what_branch_and_bound_had_no_time_for(room, monkeypatch, 
     monkeypatch.setattr(searched, "_EFFORT", searched.Effort(domains=0))
     monkeypatch.setattr(searched, "_WHOLE", whole)
     monkeypatch.setattr(searched, "_FREE", 1)
-    pool = pooled(room, net, x)
+    pool = room.pool(net, x)
     assert searched_all(pool, net)
     assert not pool.arena.standing.any()
     assert set(pool.record.fell.values()) == {"mixed-integer program"}
@@ -122,7 +104,7 @@ def test_points_in_a_row_without_a_witness_end_the_dearest_search_alone(room, mo
         monkeypatch.setattr(
             searched._Hunt, name, lambda hunt, name=name: seen.append((name, hunt.point)) or True
         )
-    pool = pooled(room, net, x, eps=0.3)
+    pool = room.pool(net, x, eps=0.3)
     assert searched_all(pool, net)
     assert len(set(seen)) == asked
     assert {name for name, _ in seen} == {"whole" if whole else "nearby"}
@@ -133,7 +115,7 @@ def test_what_has_no_witness_is_never_broken_and_is_settled(room):
     """The planted corner lies outside a smaller ball: nothing is broken, and nothing more is tried."""
     net, x = planted(1, points=1)
     for effort in (16384, 0):
-        pool = pooled(room, net, x, eps=EPS * 0.85)
+        pool = room.pool(net, x, eps=EPS * 0.85)
         if effort:
             assert searched_all(pool, net)
             assert pool.settled.all()
@@ -156,7 +138,7 @@ def wide(seed=0, units=120):
 
 def test_a_budget_of_seconds_ends_every_search(room):
     net, x = wide(), 0.3 + 0.4 * np.random.default_rng(0).random((6, SIDE)).astype(np.float32)
-    pool = pooled(room, net, x, eps=0.3, budget=Budget(seconds=3.0))
+    pool = room.pool(net, x, eps=0.3, budget=Budget(seconds=3.0))
     begun = time.monotonic()
     done = searched_all(pool, net)
     assert time.monotonic() - begun < 30
@@ -166,7 +148,7 @@ def test_a_budget_of_seconds_ends_every_search(room):
 @pytest.mark.parametrize("passes", [10, 200, 600])
 def test_a_budget_of_passes_is_never_exceeded(room, passes):
     net, x = wide(units=30), 0.3 + 0.4 * np.random.default_rng(0).random((6, SIDE)).astype(np.float32)
-    pool = pooled(room, net, x, eps=0.3, budget=Budget(passes=passes))
+    pool = room.pool(net, x, eps=0.3, budget=Budget(passes=passes))
     assert not searched_all(pool, net)
     assert pool.arena.share.cut == "passes"
     assert pool.arena.share.passes_left() >= 0
@@ -176,7 +158,7 @@ def test_a_budget_of_passes_is_never_exceeded(room, passes):
 def test_what_the_solver_took_is_booked_up_to_the_limit(room, monkeypatch, left, nodes):
     """A program's nodes are known afterwards only; those beyond the budget end the search."""
     net, x = planted(1, points=1)
-    pool = pooled(room, net, x, budget=Budget(passes=left))
+    pool = room.pool(net, x, budget=Budget(passes=left))
 
     class Taking:
         nodes = 0
@@ -196,7 +178,7 @@ def test_the_same_seed_finds_the_same(room, monkeypatch):
     monkeypatch.setattr(searched, "_WHOLE", 0)
     monkeypatch.setattr(searched, "_ROUNDS", 4)
     net, x = wide(units=16), 0.3 + 0.4 * np.random.default_rng(1).random((3, SIDE)).astype(np.float32)
-    pools = [pooled(room, net, x, eps=0.08) for _ in range(2)]
+    pools = [room.pool(net, x, eps=0.08) for _ in range(2)]
     for pool in pools:
         assert searched_all(pool, net)
     first, second = pools
@@ -209,7 +191,7 @@ def test_other_activations_are_searched_without_programs(room):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(SIDE, 6), nn.Tanh(), nn.Linear(6, 2)).eval()
     x = np.full((2, SIDE), 0.5, np.float32)
-    pool = pooled(room, net, x, eps=1e-4)
+    pool = room.pool(net, x, eps=1e-4)
     assert searched_all(pool, net)
     assert pool.arena.standing.all()
 
@@ -221,7 +203,7 @@ class Strange(nn.Module):
 
 def test_what_cannot_be_bounded_is_left_to_the_other_attacks(room):
     net = Strange()
-    pool = pooled(room, net, np.full((2, SIDE), 0.5, np.float32))
+    pool = room.pool(net, np.full((2, SIDE), 0.5, np.float32))
     assert searched_all(pool, net)
     assert pool.arena.standing.all()
     assert not pool.settled.any()
@@ -229,7 +211,7 @@ def test_what_cannot_be_bounded_is_left_to_the_other_attacks(room):
 
 def test_missing_values_and_no_points_are_no_trouble(room):
     net, x = planted(0)
-    pool = pooled(room, net, x)
+    pool = room.pool(net, x)
     assert hard(pool, net, np.zeros(0, np.int64), goals(pool))
     pool.arena.reach.points[1, 3] = np.nan
     assert searched_all(pool, net)

@@ -12,35 +12,22 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 from torch import nn
 
-from modelward.core.budget import Budget, Meter
-from modelward.threats.evasion.arena import Arena, Points
+from modelward.core.budget import Budget
 from modelward.threats.evasion.gradient.apgd import Apgd, _checkpoints
 from modelward.threats.evasion.gradient.balls import Ball
 from modelward.threats.evasion.gradient.copy import Copy
 from modelward.threats.evasion.gradient.descent import Descent
 from modelward.threats.evasion.gradient.fab import Fab, _cheapest, _level
 from modelward.threats.evasion.gradient.losses import logarithms, loss, margin
-from modelward.threats.evasion.gradient.pool import Batch, Pool, Record, Task
+from modelward.threats.evasion.gradient.pool import Batch, Record, Task
 from modelward.threats.evasion.gradient.sparse import Cells, Swaps, Windows
 from modelward.threats.evasion.gradient.squares import SquareSearch
 from modelward.threats.evasion.reach import reach
-from modelward.threats.evasion.share import Share
 from modelward.threats.evasion.threat import Threat
 
 CPU = torch.device("cpu")
 SEEDS = st.integers(0, 2**31)
 STATELESS = [HealthCheck.function_scoped_fixture]  # `room` only builds
-
-
-def pool_of(room, net, x, norm, eps, *, budget=None, points=None):
-    classes = net(torch.zeros((1, *x.shape[1:]))).shape[1]
-    model = room.torch(net, classes)
-    found = points or room.labelled(model, x)
-    scores = model.scores(x)
-    every = Points(data=found, model=model, target=found.y, correct=np.ones(len(x), np.bool_), scores=scores)
-    arena = Arena(every, Threat(norm, eps), share=Share(Meter(budget or Budget())), seed=3)
-    copy = Copy(net, x.shape[1:])
-    return Pool(arena, copy, Ball(arena.reach, copy.device))
 
 
 def curved(seed, inputs=5, classes=3, *, safe=0.0, gain=3.0):
@@ -119,7 +106,7 @@ def test_apgd_goes_where_the_algorithm_of_the_paper_goes(room, norm, seed):
     x = (0.2 + 0.6 * np.random.default_rng(seed).random((1, 5))).astype(np.float32)
     expected = literal_apgd(net, x[0].astype(np.float64), 0, 0.3, 60, norm=norm)
     net = net.float()
-    pool = pool_of(room, net, x, norm, 0.3)
+    pool = room.pool(net, x, norm, 0.3)
     watch = Watch(Apgd(pool.copy, pool.ball, steps=60, kind="margin"))
     assert pool.run(watch, [Task(0)])
     got = np.concatenate(watch.asked)
@@ -283,7 +270,7 @@ def test_one_step_of_fab_lands_on_a_straight_border(room, norm):
     x = np.array([[0.5, 0.3, 0.4]], np.float32)
     gap = 2 * float(x[0].astype(float) @ w - 0.05)
     dual = {"linf": np.abs(w).sum(), "l2": np.linalg.norm(w), "l1": np.abs(w).max()}[norm]
-    pool = pool_of(room, net, x, norm, 0.01)
+    pool = room.pool(net, x, norm, 0.01)
     target = int(pool.arena.points.target[0])
     method = Fab(pool.copy, pool.ball, steps=5)
     batch = begun(method, pool.ball, [Task(0)], target=target)
@@ -297,7 +284,7 @@ def test_one_step_of_fab_lands_on_a_straight_border(room, norm):
 
 
 def test_fab_reports_only_what_lies_in_the_ball(room):
-    pool = pool_of(room, curved(4), np.random.default_rng(0).random((12, 5)).astype(np.float32), "l2", 0.08)
+    pool = room.pool(curved(4), np.random.default_rng(0).random((12, 5)).astype(np.float32), "l2", 0.08)
     kept = []
     method = Fab(pool.copy, pool.ball, steps=20)
     plain = method.advance
@@ -323,7 +310,7 @@ def test_l0_swaps_never_change_more_cells_than_allowed(room, seed, count):
     x = random.random((3, 3, 3, 3)).astype(np.float32)
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Flatten(), nn.Linear(27, 8), nn.ReLU(), nn.Linear(8, 3))
-    pool = pool_of(room, net, x, "l0", float(count))
+    pool = room.pool(net, x, "l0", float(count))
     watch = Watch(Swaps(pool.copy, pool.ball, pool.arena.reach, steps=6))
     tasks = [Task(i, -1, start, i) for i, start in enumerate(["centre", "noise", "noise"])]
     assert pool.run(watch, tasks)
@@ -352,7 +339,7 @@ def test_a_window_is_put_where_the_only_weight_is(room, colours, place):
     w[:, top : top + 2, left : left + 2] = 1.0
     net = nn.Sequential(nn.Flatten(), room.linear(np.stack([w.ravel(), 0 * w.ravel()]), [-0.5, 0.0]))
     x = np.full((1, colours, 5, 5), 0.5, np.float32)
-    pool = pool_of(room, net, x, "patch", 4 / 25)
+    pool = room.pool(net, x, "patch", 4 / 25)
     watch = Watch(Windows(pool.copy, pool.ball, pool.arena.reach, steps=4))
     assert pool.run(watch, [Task(0)])
     assert pool.arena.broken.tolist() == [0]
@@ -365,7 +352,7 @@ def test_other_seeds_look_at_other_windows(room):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
     with torch.no_grad():
         net[1].bias[0] += 100.0
-    pool = pool_of(room, net, np.full((1, 1, 8, 8), 0.5, np.float32), "patch", 4 / 64)
+    pool = room.pool(net, np.full((1, 1, 8, 8), 0.5, np.float32), "patch", 4 / 64)
     places = set()
     for seed in range(12):
         watch = Watch(Windows(pool.copy, pool.ball, pool.arena.reach, steps=2))
@@ -459,7 +446,7 @@ def test_slopes_that_are_not_numbers_do_not_spread():
 def test_a_budget_cut_at_any_step_is_kept_and_what_was_seen_stays(room, name, limit):
     net = curved(1, safe=30.0)
     x = np.random.default_rng(3).random((4, 5)).astype(np.float32)
-    pool = pool_of(room, net, x, "linf", 0.1, budget=Budget(passes=limit))
+    pool = room.pool(net, x, "linf", 0.1, budget=Budget(passes=limit))
     method = {
         "apgd": lambda: Apgd(pool.copy, pool.ball, steps=30, kind="entropy"),
         "descent": lambda: Descent(pool.copy, pool.ball, steps=30, patient=True),
@@ -519,7 +506,7 @@ def test_every_restart_repeats_and_other_seeds_differ(room, norm, name):
     }[name]
 
     def trace(seed):
-        pool = pool_of(room, net, x, norm, 0.2)
+        pool = room.pool(net, x, norm, 0.2)
         watch = Watch(make(pool))
         assert pool.run(watch, [Task(i, -1, "noise", seed + i) for i in range(3)])
         return np.concatenate(watch.asked)

@@ -9,31 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from modelward.core.budget import Budget, Meter
-from modelward.threats.evasion.arena import Arena, Points
+from modelward.core.budget import Budget
 from modelward.threats.evasion.gradient.apgd import Apgd, _checkpoints
-from modelward.threats.evasion.gradient.balls import Ball
-from modelward.threats.evasion.gradient.copy import Copy
 from modelward.threats.evasion.gradient.descent import Descent
 from modelward.threats.evasion.gradient.fab import Fab, _cheapest, _level
 from modelward.threats.evasion.gradient.losses import loss
-from modelward.threats.evasion.gradient.pool import Pool, Task
+from modelward.threats.evasion.gradient.pool import Task
 from modelward.threats.evasion.gradient.sparse import Swaps, Windows
 from modelward.threats.evasion.gradient.squares import SquareSearch
-from modelward.threats.evasion.share import Share
-from modelward.threats.evasion.threat import Threat
-
-
-def pool_of(room, net, x, norm, eps, *, budget=None):
-    classes = net(torch.zeros((1, *x.shape[1:]))).shape[1]
-    model = room.torch(net, classes)
-    data = room.labelled(model, x)
-    scores = model.scores(x)
-    points = Points(data=data, model=model, target=data.y, correct=np.ones(len(x), np.bool_), scores=scores)
-    arena = Arena(points, Threat(norm, eps), share=Share(Meter(budget or Budget())), seed=3)
-    copy = Copy(net, x.shape[1:])
-    return Pool(arena, copy, Ball(arena.reach, copy.device))
-
 
 METHODS = {
     "descent": lambda pool: Descent(pool.copy, pool.ball, steps=30),
@@ -63,7 +46,7 @@ def test_linear_models_fall_just_beyond_their_exact_distance(room, norm, name):
     dual = {"linf": np.abs(w).sum(), "l2": np.linalg.norm(w), "l1": np.abs(w).max()}[norm]
     exact = np.abs((x.astype(np.float64) - 0.5) @ w) / dual
     for eps in np.quantile(exact, [0.3, 0.7]):
-        pool = pool_of(room, net, x, norm, float(eps))
+        pool = room.pool(net, x, norm, float(eps))
         assert pool.run(METHODS[name](pool), [Task(i, seed=i) for i in range(8)], name)
         assert set(np.flatnonzero(exact < eps * 0.97)) <= set(pool.arena.broken)
         assert not set(np.flatnonzero(exact > eps * 1.0001)) & set(pool.arena.broken)
@@ -74,7 +57,7 @@ def test_targeted_searches_reach_their_goal(room):
     torch.manual_seed(1)
     net = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 4))
     x = np.random.default_rng(2).random((6, 4)).astype(np.float32)
-    pool = pool_of(room, net, x, "linf", 0.3)
+    pool = room.pool(net, x, "linf", 0.3)
     before = net(torch.tensor(x)).detach()
     tasks = [Task(i, (int(pool.arena.points.target[i]) + 1) % 4, "noise", i) for i in range(6)]
     pool.run(Apgd(pool.copy, pool.ball, steps=40, kind="ratio"), tasks)
@@ -116,7 +99,7 @@ def test_the_best_pixels_of_a_linear_model_are_found(room, count):
     w = random.standard_normal((1, 4, 4)).astype(np.float32)
     net = nn.Sequential(nn.Flatten(), room.linear(np.stack([w.ravel(), -w.ravel()]), [0, 0]))
     x = random.random((12, 1, 4, 4)).astype(np.float32)
-    pool = pool_of(room, net, x, "l0", float(count))
+    pool = room.pool(net, x, "l0", float(count))
     pool.run(Swaps(pool.copy, pool.ball, pool.arena.reach, steps=10), [Task(i, seed=i) for i in range(12)])
     value = (x * w).reshape(12, -1).astype(np.float64)
     sign = np.sign(value.sum(axis=1))[:, None]
@@ -131,7 +114,7 @@ def test_the_best_square_of_a_linear_model_is_found(room):
     w = random.standard_normal((1, 5, 5)).astype(np.float32)
     net = nn.Sequential(nn.Flatten(), room.linear(np.stack([w.ravel(), -w.ravel()]), [0, 0]))
     x = random.random((12, 1, 5, 5)).astype(np.float32)
-    pool = pool_of(room, net, x, "patch", 4 / 25)
+    pool = room.pool(net, x, "patch", 4 / 25)
     pool.run(Windows(pool.copy, pool.ball, pool.arena.reach, steps=5), [Task(i, seed=i) for i in range(12)])
     value = (x * w)[:, 0].astype(np.float64)
     sign = np.sign(value.sum(axis=(1, 2)))[:, None, None]
@@ -150,7 +133,7 @@ def test_what_falls_does_not_depend_on_the_batch(room, batch):
     x = np.random.default_rng(6).random((20, 5)).astype(np.float32)
     kept = []
     for size in (batch, 7):
-        pool = pool_of(room, net, x, "linf", 0.12)
+        pool = room.pool(net, x, "linf", 0.12)
         pool.copy.batch = size
         tasks = [Task(i, -1, "noise", 100 * i) for i in range(20)]
         pool.run(Descent(pool.copy, pool.ball, steps=15), tasks)
@@ -162,7 +145,7 @@ def test_what_falls_does_not_depend_on_the_batch(room, batch):
 def test_a_refusal_ends_the_run_and_nothing_more_is_booked(room):
     net = room.linear([[1.0, 0], [0, 1.0]], [5.0, 0])
     x = np.full((4, 2), 0.5, np.float32)
-    pool = pool_of(room, net, x, "linf", 0.1, budget=Budget(passes=21))
+    pool = room.pool(net, x, "linf", 0.1, budget=Budget(passes=21))
     method = Descent(pool.copy, pool.ball, steps=10, patient=True)
     assert not pool.run(method, [Task(i) for i in range(4)])
     assert pool.arena.share.cut == "passes"
@@ -173,7 +156,7 @@ def test_a_search_without_prospects_ends_early(room):
     x = np.full((1, 2), 0.5, np.float32)
     spent = []
     for patient in (False, True):
-        pool = pool_of(room, net, x, "linf", 0.1, budget=Budget(passes=10**6))
+        pool = room.pool(net, x, "linf", 0.1, budget=Budget(passes=10**6))
         pool.run(Descent(pool.copy, pool.ball, steps=40, patient=patient), [Task(0)])
         spent.append(10**6 - pool.arena.share.passes_left())
     assert spent[1] == 80

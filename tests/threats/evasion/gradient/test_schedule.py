@@ -9,20 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from modelward.core.budget import Budget, Meter
-from modelward.threats.evasion.arena import Arena, Points
 from modelward.threats.evasion.gradient import schedule
 from modelward.threats.evasion.gradient.apgd import Apgd
-from modelward.threats.evasion.gradient.balls import Ball
-from modelward.threats.evasion.gradient.copy import Copy
 from modelward.threats.evasion.gradient.descent import Descent
 from modelward.threats.evasion.gradient.fab import Fab
-from modelward.threats.evasion.gradient.pool import Pool
 from modelward.threats.evasion.gradient.schedule import Round, method
 from modelward.threats.evasion.gradient.sparse import Swaps, Windows
 from modelward.threats.evasion.gradient.squares import SquareSearch
-from modelward.threats.evasion.share import Share
-from modelward.threats.evasion.threat import Threat
 
 ROUNDS = [
     schedule.FIRST,
@@ -45,13 +38,7 @@ def pool_of(room, norm, eps, shape, *, of=None):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 3))
     net, x = of or (net, np.random.default_rng(1).random((4, *shape)).astype(np.float32))
-    model = room.torch(net, 3)
-    data = room.labelled(model, x)
-    right = np.ones(len(x), np.bool_)
-    points = Points(data=data, model=model, target=data.y, correct=right, scores=model.scores(x))
-    arena = Arena(points, Threat(norm, eps), share=Share(Meter(Budget())), seed=3)
-    copy = Copy(net, shape)
-    return Pool(arena, copy, Ball(arena.reach, copy.device))
+    return room.pool(net, x, norm, eps)
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,21 @@ def word_vectors():
         words=tuple(named),
         vectors=np.column_stack([np.cos(angles), np.sin(angles)]).astype(np.float32),
     )
+
+
+@pytest.fixture(scope="session")
+def alignment_distance():
+    """The optimal string alignment distance, by its textbook recurrence over the whole table."""
+
+    def distance(left, right):
+        table = np.add.outer(np.arange(len(left) + 1), np.arange(len(right) + 1))
+        for i in range(1, len(left) + 1):
+            for j in range(1, len(right) + 1):
+                same = left[i - 1] == right[j - 1]
+                best = min(table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (not same))
+                if i > 1 and j > 1 and left[i - 1] == right[j - 2] and left[i - 2] == right[j - 1]:
+                    best = min(best, table[i - 2, j - 2] + 1)
+                table[i, j] = best
+        return int(table[-1, -1])
+
+    return distance

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,19 +18,6 @@ HAM = "see you at the meeting tomorrow"
 
 def free(text):
     return text.split().count("free") - 0.5
-
-
-def slow(left, right):
-    """The optimal string alignment distance, the whole table."""
-    table = np.add.outer(np.arange(len(left) + 1), np.arange(len(right) + 1))
-    for i in range(1, len(left) + 1):
-        for j in range(1, len(right) + 1):
-            same = left[i - 1] == right[j - 1]
-            best = min(table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (not same))
-            if i > 1 and j > 1 and left[i - 1] == right[j - 2] and left[i - 2] == right[j - 1]:
-                best = min(best, table[i - 2, j - 2] + 1)
-            table[i, j] = best
-    return int(table[-1, -1])
 
 
 @pytest.mark.parametrize("queries", [1, 2, 3, 5, 10, 34, 35, 60, 100, 200, 400, 800])
@@ -64,7 +50,7 @@ def test_what_a_small_bound_broke_a_larger_one_inherits(attack, text_model):
 
 
 @pytest.mark.parametrize("eps", [1.0, 2.0, 0.1])
-def test_every_stored_witness_holds_by_definitions_written_anew(attack, text_model, eps):
+def test_every_stored_witness_holds_by_definitions_written_anew(attack, text_model, alignment_distance, eps):
     texts = [SPAM, HAM, "free entry today for all of you", "win a free cash prize this weekend"]
     found, store, _ = attack(texts, ["yes", "no", "yes", "yes"], text_model(free), eps=(eps,), preset="quick")
     (item,), (held,) = found, store.held
@@ -72,7 +58,7 @@ def test_every_stored_witness_holds_by_definitions_written_anew(attack, text_mod
     for x, original, spans, size in zip(
         held["x"], held["original"], held["changed"], item.outcome["sizes"], strict=True
     ):
-        far = slow(original, x)
+        far = alignment_distance(original, x)
         most = eps if eps >= 1 else eps * len(original)
         assert 0 < far <= most
         assert 1 - far / max(len(original), len(x)) >= 0.8 - 1e-9
@@ -115,9 +101,9 @@ def test_texts_with_no_room_are_not_attacked_and_never_pass_as_tried(attack, tex
 
 
 @given(st.text("abc ", max_size=9), st.text("abc ", max_size=9))
-def test_bounds_agree_with_the_whole_table(left, right):
+def test_bounds_agree_with_the_whole_table(alignment_distance, left, right):
     """Banded distances, admission and sizes, from one slow distance."""
-    far = slow(left, right)
+    far = alignment_distance(left, right)
     for most in range(4):
         assert edits(left, right, most) == min(far, most + 1)
     for eps in (1.0, 2.0, 0.25):
@@ -129,14 +115,14 @@ def test_bounds_agree_with_the_whole_table(left, right):
 
 @given(st.text("ab", min_size=1, max_size=30), st.integers(0, 29), st.sampled_from("abc"))
 @settings(max_examples=60)
-def test_edits_beyond_the_room_are_never_admitted(text, place, letter):
+def test_edits_beyond_the_room_are_never_admitted(alignment_distance, text, place, letter):
     threat = TextThreat("edits", 5.0)
     worse = text
     for step in range(1, 8):
         worse = worse[:place] + letter + worse[place:]
         if threat.admits(text, worse):
-            assert slow(text, worse) <= threat.room(text)
-            assert slow(text, worse) <= step
+            assert alignment_distance(text, worse) <= threat.room(text)
+            assert alignment_distance(text, worse) <= step
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,9 @@ from modelward.threats.evasion.text.measure import changed, edits, trigrams
 SMALL = st.text(st.sampled_from("abc"), max_size=9)
 
 
-def plain_distance(left, right):
-    """The textbook recurrence, without a band."""
-    table = {(i, 0): i for i in range(len(left) + 1)} | {(0, j): j for j in range(len(right) + 1)}
-    for i in range(1, len(left) + 1):
-        for j in range(1, len(right) + 1):
-            same = left[i - 1] == right[j - 1]
-            best = min(table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (not same))
-            if i > 1 and j > 1 and left[i - 1] == right[j - 2] and left[i - 2] == right[j - 1]:
-                best = min(best, table[i - 2, j - 2] + 1)
-            table[i, j] = best
-    return table[len(left), len(right)]
-
-
 @given(SMALL, SMALL, st.integers(0, 10))
-def test_distance_within_the_band(left, right, most):
-    assert edits(left, right, most) == min(plain_distance(left, right), most + 1)
+def test_distance_within_the_band(alignment_distance, left, right, most):
+    assert edits(left, right, most) == min(alignment_distance(left, right), most + 1)
 
 
 @given(SMALL, SMALL)

@@ -7,11 +7,12 @@ cover each of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from modelward.threats.evasion.bounds.calls import arguments
 from modelward.threats.evasion.bounds.enclosure import Enclosure, U
 from modelward.threats.evasion.bounds.functions import softmax
 from modelward.threats.evasion.bounds.laid import WITHHELD, Laid, rearranged
@@ -63,32 +64,26 @@ def _added(mask: object) -> Tensor:
     return plain.masked_fill(hidden, _MASKED)
 
 
-def scaled_dot_product(  # noqa: PLR0917 - as in torch
-    query: Enclosure,
-    key: Enclosure,
-    value: Enclosure,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,  # noqa: FBT001, FBT002 - as in torch
-    **others: object,
+def scaled_dot_product(
+    query: Enclosure, key: Enclosure, value: Enclosure, *given: Any, **named: Any
 ) -> Enclosure:
     """Torch's function of that name."""
-    if dropout_p or any(other for other in others.values()) or (is_causal and attn_mask is not None):
+    options = arguments(("attn_mask", "dropout_p", "is_causal"), given, named)
+    mask, causal = options.pop("attn_mask", None), options.pop("is_causal", False)
+    if any(options.values()) or (causal and mask is not None):
         raise refused("scaled_dot_product_attention with dropout, a scale of its own or two masks")
-    if is_causal:
-        attn_mask = torch.ones((query.shape[-2], key.shape[-2]), dtype=torch.bool).tril()
-    return attention(query, key, value, attn_mask)
+    if causal:
+        mask = torch.ones((query.shape[-2], key.shape[-2]), dtype=torch.bool).tril()
+    return attention(query, key, value, mask)
 
 
-def heads(  # noqa: PLR0917 - as in torch
+def heads(
     layer: nn.MultiheadAttention,
     query: Enclosure | Laid,
     key: Enclosure | Laid,
     value: Enclosure | Laid,
-    key_padding_mask: object = None,
-    need_weights: bool = True,  # noqa: FBT001, FBT002 - as in torch
-    attn_mask: Tensor | None = None,
-    **others: object,
+    *given: Any,
+    **named: Any,
 ) -> tuple[Enclosure | Laid, object]:
     """`nn.MultiheadAttention`, whose weights are withheld: what uses those is refused.
 
@@ -97,13 +92,13 @@ def heads(  # noqa: PLR0917 - as in torch
         query: as the layer takes it.
         key: likewise.
         value: likewise.
-        key_padding_mask: must be null.
-        need_weights: for the weights alone.
-        attn_mask: see `attention`, but what a bool mask names is hidden.
-        others: hints.
+        given: key_padding_mask, which must be null; need_weights; attn_mask, see `attention`, but what a
+            bool mask names is hidden.
+        named: the same, and hints: whether a mask is causal the mask itself says.
     """
-    del need_weights, others  # whether a mask is causal is a hint; the mask itself says what is hidden
-    if key_padding_mask is not None or layer.bias_k is not None or layer.add_zero_attn:
+    options = arguments(("key_padding_mask", "need_weights", "attn_mask"), given, named)
+    attn_mask = options.get("attn_mask")
+    if options.get("key_padding_mask") is not None or layer.bias_k is not None or layer.add_zero_attn:
         raise refused("MultiheadAttention with a padding mask, a bias of keys or an attention to zeros")
     parts = [
         value if layer.batch_first else rearranged("transpose", value, 0, 1) for value in (query, key, value)

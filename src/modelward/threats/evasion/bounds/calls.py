@@ -18,6 +18,27 @@ if TYPE_CHECKING:
     from modelward.threats.evasion.bounds.sums import Operand
 
 
+def arguments(order: tuple[str, ...], given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by name, those given by position in torch's order; ValueError where there are too many."""
+    return dict(zip(order[: len(given)], given, strict=True)) | named
+
+
+def convolution(
+    x: Enclosure, weight: Tensor, bias: Tensor | None = None, *sizes: Any, axes: int, **named: Any
+) -> Enclosure:
+    """See `sums.convolution`."""
+    slide = sums.Slide(**arguments(("stride", "padding", "dilation", "groups"), sizes, named))
+    return sums.convolution(x, weight, bias, slide, axes=axes)
+
+
+def transposed(
+    x: Enclosure, weight: Tensor, bias: Tensor | None = None, *sizes: Any, axes: int, **named: Any
+) -> Enclosure:
+    """See `sums.transposed`."""
+    order = ("stride", "padding", "output_padding", "groups", "dilation")
+    return sums.transposed(x, weight, bias, sums.Slide(**arguments(order, sizes, named)), axes=axes)
+
+
 def elu(x: Enclosure, alpha: float = 1.0, inplace: bool = False) -> Enclosure:  # noqa: FBT001, FBT002 - as in torch
     """Where its slope jumps at 0, lines go around its two parts."""
     found = functions.elu(x, alpha, inplace)

@@ -229,9 +229,9 @@ FUNCTIONS: Final[dict[object, Rule]] = {
     torch.select: partial(_moved, torch.select),
     torch.index_select: partial(_moved, torch.index_select, repeats=True),
     operator.getitem: _item,
-    **{getattr(functional, f"conv{i}d"): partial(sums.convolution, axes=i) for i in _AXES},
-    **{getattr(torch, f"conv{i}d"): partial(sums.convolution, axes=i) for i in _AXES},
-    **{getattr(functional, f"conv_transpose{i}d"): partial(sums.transposed, axes=i) for i in _AXES},
+    **{getattr(functional, f"conv{i}d"): partial(calls.convolution, axes=i) for i in _AXES},
+    **{getattr(torch, f"conv{i}d"): partial(calls.convolution, axes=i) for i in _AXES},
+    **{getattr(functional, f"conv_transpose{i}d"): partial(calls.transposed, axes=i) for i in _AXES},
     torch.flip: partial(_moved, torch.flip),
     functional.pixel_shuffle: partial(_moved, functional.pixel_shuffle),
     functional.channel_shuffle: partial(_moved, functional.channel_shuffle),
@@ -301,16 +301,16 @@ def _convolution(layer: nn.Conv2d, x: Enclosure, *, axes: int) -> Enclosure:
             raise refused(f"{layer.padding_mode} padding given as {padding!r}")
         x = moves.pad(x, tuple(width for width in reversed(padding) for _ in range(2)), layer.padding_mode)
         padding = 0
-    return sums.convolution(
-        x, layer.weight, layer.bias, layer.stride, padding, layer.dilation, layer.groups, axes=axes
-    )
+    slide = sums.Slide(stride=layer.stride, padding=padding, dilation=layer.dilation, groups=layer.groups)
+    return sums.convolution(x, layer.weight, layer.bias, slide, axes=axes)
 
 
 def _up(layer: nn.ConvTranspose2d, x: Enclosure, *, axes: int) -> Enclosure:
-    if isinstance(layer.padding, str):
-        raise refused(f"a transposed convolution with padding {layer.padding!r}")
-    sizes = (layer.stride, layer.padding, layer.output_padding)
-    return sums.transposed(x, layer.weight, layer.bias, *sizes, layer.groups, layer.dilation, axes=axes)
+    slide = sums.Slide(
+        stride=layer.stride, padding=layer.padding, output_padding=layer.output_padding,
+        dilation=layer.dilation, groups=layer.groups,
+    )  # fmt: skip
+    return sums.transposed(x, layer.weight, layer.bias, slide, axes=axes)
 
 
 def _padded(mode: str) -> Callable[[nn.ReflectionPad2d, Enclosure], Enclosure]:

@@ -6,8 +6,8 @@ An argument that depends on the input arrives as an `Enclosure`, a constant as a
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import torch
 from torch import Tensor
@@ -134,18 +134,29 @@ def addmm(bias: Operand, x: Operand, other: Operand, *, beta: float = 1, alpha: 
     return add(matmul(x, other), bias)
 
 
-def convolution(  # noqa: PLR0917 - as in torch
-    x: Enclosure,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Width = 1,
-    padding: Width | str = 0,
-    dilation: Width = 1,
-    groups: int = 1,
-    *,
-    axes: int,
-) -> Enclosure:
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slide:
+    """How a convolution moves over its input; torch's names and meanings.
+
+    Attributes:
+        stride: step of the window, per axis or for all.
+        padding: on each side; `same` and `valid` of plain convolutions alone.
+        output_padding: of transposed convolutions alone.
+        dilation: step within the window.
+        groups: of channels that are convolved by themselves.
+    """
+
+    stride: Width = 1
+    padding: Width | str = 0
+    output_padding: Width = 0
+    dilation: Width = 1
+    groups: int = 1
+
+
+def convolution(x: Enclosure, weight: Tensor, bias: Tensor | None, slide: Slide, *, axes: int) -> Enclosure:
     """Conv1d, 2d and 3d with constant weights."""
+    stride, padding, dilation, groups = slide.stride, slide.padding, slide.dilation, slide.groups
     function: Callable[..., Tensor] = (torch.conv1d, torch.conv2d, torch.conv3d)[axes - 1]
     back: Callable[..., Tensor] = (
         functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d,
@@ -185,19 +196,11 @@ def convolution(  # noqa: PLR0917 - as in torch
     return replace(found, step=replace(found.step, adjoint=spread, geometry=geometry))
 
 
-def transposed(  # noqa: PLR0917 - as in torch
-    x: Enclosure,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Width = 1,
-    padding: Width = 0,
-    output_padding: Width = 0,
-    groups: int = 1,
-    dilation: Width = 1,
-    *,
-    axes: int,
-) -> Enclosure:
+def transposed(x: Enclosure, weight: Tensor, bias: Tensor | None, slide: Slide, *, axes: int) -> Enclosure:
     """Transposed convolutions with constant weights."""
+    if isinstance(slide.padding, str):
+        raise refused(f"a transposed convolution with padding {slide.padding!r}")
+    stride, padding, dilation, groups = slide.stride, slide.padding, slide.dilation, slide.groups
     function: Callable[..., Tensor] = (
         functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d,
     )[axes - 1]  # fmt: skip
@@ -206,7 +209,7 @@ def transposed(  # noqa: PLR0917 - as in torch
     b = None if bias is None else exact(bias).reshape(-1, *[1] * axes)
 
     def apply(values: Tensor, weights: Tensor) -> Tensor:
-        return function(values, weights, None, stride, padding, output_padding, groups, dilation)
+        return function(values, weights, None, stride, padding, slide.output_padding, groups, dilation)
 
     def adjoint(values: Tensor, weights: Tensor) -> Tensor:
         found = back(values, weights, None, stride, padding, dilation, groups)
