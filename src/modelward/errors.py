@@ -14,6 +14,9 @@ The tree (an indented error is a kind of the one above it):
         ConfigInvalid           a configuration file or option has an unknown key or bad value
         PolicyInvalid           a policy is empty or contradictory
         BudgetInvalid           a budget cannot be read
+        PathUnsafe              a path leaves its folder, or two paths may name one file
+        ContentUnstable         a file changed while it was read
+        KeyUnusable             a key cannot be read, is of the wrong kind, or its passphrase is wrong
       ModelFault                the model failed on unmodified data
         ModelRaised             it raised
         ModelHung               it did not answer in time
@@ -22,6 +25,7 @@ The tree (an indented error is a kind of the one above it):
         ExtraMissing            an optional dependency is not installed
         OperatorUnsupported     a graph has an operator the importer does not know or got wrong
         SandboxUnavailable      the kernel cannot protect the child process
+        KeyServiceFailed        a token, a key server or a database does not do what is asked of it
       SandboxFault              the sandboxed child did not answer
         SandboxDied             it was killed or crashed
         SandboxTimeout          it used up its time
@@ -31,6 +35,16 @@ The tree (an indented error is a kind of the one above it):
         OutputUnwritable        a report cannot be written
       DocumentInvalid           a document that was made is not valid by its schema
       PolicyRefused             the policy is not satisfied; exit code 1
+      SealRefused               a seal does not hold; exit code 1
+        SealDamaged             a seal, bundle, proof or checkpoint is not what its format allows
+        SignatureInvalid        a signature is not by the key that it names
+        SignerMissing           too few of the keys that must sign did
+        KeyExpired              a key is not valid at this time
+        Revoked                 a key or a root was revoked
+        ContentChanged          a file is not the one that was sealed
+        RecipientWrong          none of the keys at hand opens it
+        ProofInvalid            a proof does not lead to the root
+        RolledBack              something older than what was seen before
 
 Each error owns the sentence the user reads (`str(error)`) and the advice below it (`error.advice`). The
 command line only prints them.
@@ -124,6 +138,24 @@ class BudgetInvalid(InputError):
     default_advice = "Write seconds, passes and queries like `60s,1e6p,5000q`; each part is optional."
 
 
+class PathUnsafe(InputError):
+    """A path leads out of its folder, or two paths may name one file on another system."""
+
+    default_advice = "Replace the link by what it points to, or rename one of the two files."
+
+
+class ContentUnstable(InputError):
+    """A file changed while it was read, so no digest of it means anything."""
+
+    default_advice = "Let whatever writes there finish, then run the command again."
+
+
+class KeyUnusable(InputError):
+    """A key cannot be read, is of a kind that is not used for this, or its passphrase is wrong."""
+
+    default_advice = "`modelward keys new` makes a pair; `modelward keys show` says what a file holds."
+
+
 class ModelFault(ModelwardError):
     """The model failed on unmodified data, so nothing can be measured on it."""
 
@@ -170,6 +202,12 @@ class SandboxUnavailable(Unsupported):
     default_advice = (
         "Use Linux 5.13 or newer with Landlock and seccomp, or a model format that needs no sandbox."
     )
+
+
+class KeyServiceFailed(Unsupported):
+    """A token, a key server or a database cannot be reached, or refuses what is asked of it."""
+
+    default_advice = "Check its address, its module and what the credentials at hand may do."
 
 
 class SandboxFault(ModelwardError):
@@ -221,3 +259,64 @@ class PolicyRefused(ModelwardError):
 
     default_advice = "The report lists each requirement that is not met and its remedy."
     exit_code = 1
+
+
+class SealRefused(ModelwardError):
+    """A seal does not hold. Catch it to refuse what was sealed."""
+
+    default_advice = "Do not use the model; get it again from its publisher."
+    exit_code = 1
+
+
+class SealDamaged(SealRefused):
+    """A seal, bundle, container, proof or checkpoint is cut short or not what its format allows."""
+
+    default_advice = "Copy it again from its source; nothing in a damaged seal can be trusted."
+
+
+class SignatureInvalid(SealRefused):
+    """A signature is not by the key that it names, or not over these bytes."""
+
+    default_advice = "Check that the public key is the signer's; else what was signed was altered."
+
+
+class SignerMissing(SealRefused):
+    """Too few of the keys that must sign did."""
+
+    default_advice = "Name the signers' public keys, or have the missing ones sign."
+
+
+class KeyExpired(SealRefused):
+    """A key is not valid at this time."""
+
+    default_advice = "Have it signed again by a key that is valid."
+
+
+class Revoked(SealRefused):
+    """A key or a root was revoked."""
+
+    default_advice = "Go back to the last version that was not revoked; docs/keys.md has the drill."
+
+
+class ContentChanged(SealRefused):
+    """A file is not the one that was sealed: altered, missing, added or renamed."""
+
+    default_advice = "Restore the files that are named, or have the changed model sealed again."
+
+
+class RecipientWrong(SealRefused):
+    """None of the keys at hand opens it."""
+
+    default_advice = "Give the identity of a recipient; `modelward verify` works without one."
+
+
+class ProofInvalid(SealRefused):
+    """A proof does not lead from its leaf to the root, or from one root to the next."""
+
+    default_advice = "Ask the ledger's keeper for the proof again; a log that cannot give it was altered."
+
+
+class RolledBack(SealRefused):
+    """A list, a checkpoint or a clock is older than what was seen before."""
+
+    default_advice = "Get the newest version; if the clock was wrong before, correct it."

@@ -1,0 +1,79 @@
+"""Sigstore bundles, version 0.3, as JSON: one DSSE envelope and what helps to verify it.
+
+Source: sigstore protobuf-specs, sigstore_bundle.proto (`application/vnd.dev.sigstore.bundle.v0.3+json`); the
+hint of the public key as OpenSSF Model Signing v1 defines it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from modelward.core.canonical import JSON
+from modelward.errors import SealDamaged
+from modelward.vault import dsse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.vault.keys.signer import Signer
+
+MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """An envelope with the name of its first key.
+
+    Attributes:
+        envelope: the signed payload.
+        hint: key id of the first signature's key; empty where a certificate or nothing is named.
+        material: the verification material as it was read, for keyless signatures.
+    """
+
+    envelope: dsse.Envelope
+    hint: str = ""
+    material: dict[str, JSON] = {}
+
+
+def make(statement: dsse.Statement, signers: Sequence[Signer]) -> bytes:
+    """Sign a statement and write the bundle, UTF-8 JSON.
+
+    Raises:
+        ValueError: there is no signer.
+        KeyServiceFailed: a key's token or server does not sign.
+    """
+    return encode(dsse.sign(statement.encode(), signers))
+
+
+def encode(envelope: dsse.Envelope) -> bytes:
+    """Write a bundle around an envelope whose first signature names its key."""
+    value: JSON = {
+        "mediaType": MEDIA_TYPE,
+        "verificationMaterial": {
+            "publicKey": {"hint": envelope.signatures[0].keyid},
+            "tlogEntries": [],
+        },
+        "dsseEnvelope": dsse.to_json(envelope),
+    }
+    return json.dumps(value, indent=1).encode() + b"\n"
+
+
+def decode(data: bytes) -> Bundle:
+    """Read a bundle. Nothing is verified yet.
+
+    Raises:
+        SealDamaged: it is no bundle of this version with a DSSE envelope.
+    """
+    value = dsse.load(data, "the bundle")
+    if not isinstance(value, dict) or value.get("mediaType") != MEDIA_TYPE:
+        raise SealDamaged(f"the bundle's media type is not {MEDIA_TYPE}")
+    material = value.get("verificationMaterial")
+    if not isinstance(material, dict):
+        raise SealDamaged("the bundle lacks its verification material")
+    public = material.get("publicKey", {})
+    hint = public.get("hint", "") if isinstance(public, dict) else None
+    if not isinstance(hint, str):
+        raise SealDamaged("the bundle's public key has no hint in text")
+    return Bundle(envelope=dsse.from_json(value.get("dsseEnvelope")), hint=hint, material=material)

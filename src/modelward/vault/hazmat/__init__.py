@@ -1,0 +1,1 @@
+"""Cryptographic primitives, thin and without policy; imported from the vault only."""

@@ -1,0 +1,1 @@
+"""Keys: where they lie, who may use them, and until when."""

@@ -1,0 +1,68 @@
+"""What signs and what verifies, wherever the private key lies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, final
+
+from modelward.vault.hazmat import asymmetric
+
+if TYPE_CHECKING:
+    from modelward.vault.hazmat.asymmetric import Algorithm, PrivateKey, PublicKey
+
+
+class Signer(Protocol):
+    """A private key that can be used, not necessarily read: a file, a token, a server."""
+
+    @property
+    def public(self) -> Verifier:
+        """Its public half."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign bytes: DER for ECDSA, raw for Ed25519 and ML-DSA.
+
+        Raises:
+            KeyServiceFailed: the token or server that holds the key does not sign.
+        """
+        ...
+
+
+@final
+class Verifier:
+    """A public key.
+
+    Attributes:
+        key_id: SHA-256 of the PEM, 64 hexadecimal digits.
+        algorithm: what it signs by.
+        pem: SubjectPublicKeyInfo.
+    """
+
+    def __init__(self, pem: bytes) -> None:
+        self._key: PublicKey = asymmetric.load_public(pem)
+        self.pem = asymmetric.public_pem(self._key)  # one spelling, so that one key has one name
+        self.key_id: str = asymmetric.key_id(self._key)
+        self.algorithm: Algorithm = asymmetric.algorithm_of(self._key)
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Check a signature over bytes.
+
+        Raises:
+            SignatureInvalid: it is not by this key over these bytes.
+        """
+        asymmetric.verify(self._key, signature, data)
+
+
+@final
+class LocalSigner:
+    """A private key in this process's memory."""
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._key = key
+        self.public = Verifier(asymmetric.public_pem(key))
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign bytes."""
+        return asymmetric.sign(self._key, data)
+
+    def __repr__(self) -> str:  # a key never shows in a traceback or a log
+        return f"LocalSigner({self.public.key_id[:16]})"
