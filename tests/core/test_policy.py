@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from modelward.core.claim import Bracket, Claim, Interval
 from modelward.core.evidence import Cost
 from modelward.core.finding import SEVERITIES, Finding
-from modelward.core.policy import BASELINE, Policy, Threshold, judge_policy, validate
+from modelward.core.policy import BASELINE, Policy, Threshold, conclude, hold, judge_policy, validate
 from modelward.errors import PolicyInvalid, PolicyRefused
 
 IDS = ("accuracy", "robust-accuracy")
@@ -272,3 +272,25 @@ def test_a_claim_that_is_misspelt_is_guessed():
 
 def test_a_verdict_that_passes_says_so_in_one_word():
     assert str(judge_policy(Policy(max_severity="low"), [], [], ["quality"])) == "pass (policy stated)"
+
+
+@pytest.mark.parametrize("kind", ["cost-inflation", "accounted-epsilon", "audited-epsilon"])
+def test_a_claim_that_is_no_share_may_be_held_to_any_number(kind):
+    policy = Policy(require=(Threshold(claim=kind, at_most=3),))
+    validate(policy, [kind])
+    for value, outcome in ((2.9, "pass"), (3.1, "fail")):
+        assert judge_policy(policy, [claim(kind, value=value)], [], []).outcome == outcome
+    with pytest.raises(PolicyInvalid, match="below 0"):
+        validate(Policy(require=(Threshold(claim=kind, at_most=-1),)), [kind])
+    with pytest.raises(PolicyInvalid, match="above at-most"):
+        validate(Policy(require=(Threshold(claim=kind, at_least=3, at_most=2),)), [kind])
+
+
+def test_thresholds_alone_give_reasons_and_the_claims_with_their_status():
+    reasons, judged = hold(
+        [Threshold(claim="accuracy", at_least=0.5)], [claim("accuracy", value=0.7), claim("auc", value=0.1)]
+    )
+    assert [reason.status for reason in reasons] == ["holds"]
+    assert [one.status for one in judged] == ["holds", None]
+    assert conclude("mine", reasons, judged).outcome == "pass"
+    assert hold([], [claim("auc", value=0.1)]) == ([], (claim("auc", value=0.1),))

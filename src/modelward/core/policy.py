@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from modelward.core.claim import Status
 
 Outcome: TypeAlias = Literal["pass", "fail", "unknown"]
+
+NOT_SHARES: Final = frozenset({"cost-inflation", "accounted-epsilon", "audited-epsilon"})
+"""Claims whose values may be above 1: how many times as long, and losses of privacy."""
 
 
 class Threshold(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -130,7 +133,16 @@ def validate(policy: Policy, claim_ids: Sequence[str]) -> None:
     # An empty list of requirements is satisfied by every model: the classic hole of policy engines.
     if policy.max_severity in {None, "critical"} and not policy.required_checks and not policy.require:
         raise PolicyInvalid(f"policy {policy.name!r} states no requirement, so it would accept every model")
-    for threshold in policy.require:
+    check_thresholds(policy.require, claim_ids)
+
+
+def check_thresholds(thresholds: Sequence[Threshold], claim_ids: Sequence[str]) -> None:
+    """Refuse a threshold that names nothing, or accepts all or nothing.
+
+    Raises:
+        PolicyInvalid: an unknown claim id; no bound; crossed, infinite or senseless bounds.
+    """
+    for threshold in thresholds:
         if threshold.claim not in claim_ids:
             near = get_close_matches(threshold.claim, claim_ids, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(claim_ids)}"
@@ -145,12 +157,15 @@ def validate(policy: Policy, claim_ids: Sequence[str]) -> None:
             raise PolicyInvalid(f"a threshold on {threshold.claim!r} is not a finite number")
         if low is None and high is None and threshold.min_n is None:
             raise PolicyInvalid(f"the threshold on {threshold.claim!r} states no at-least, at-most or min-n")
-        # Every claim is a share: beyond [0, 1] a threshold refuses all or nothing, a slip of percent.
-        if (low is not None and not 0 < low <= 1) or (high is not None and not 0 <= high < 1):
+        # Beyond [0, 1] a threshold on a share refuses all or nothing, a slip of percent.
+        share = threshold.claim not in NOT_SHARES
+        if share and ((low is not None and not 0 < low <= 1) or (high is not None and not 0 <= high < 1)):
             raise PolicyInvalid(
                 f"the threshold on {threshold.claim!r} accepts all or nothing: shares lie between 0 and 1",
                 advice="Write 0.9 for 90 percent; at-least must be above 0 and at-most below 1.",
             )
+        if not share and any(limit < 0 for limit in (low, high) if limit is not None):
+            raise PolicyInvalid(f"the threshold on {threshold.claim!r} is below 0, where it never lies")
         if low is not None and high is not None and low > high:
             raise PolicyInvalid(f"the threshold on {threshold.claim!r} has at-least above at-most")
 
@@ -180,10 +195,25 @@ def judge_policy(
             Reason(requirement="the run was not stopped", status="unknown", detail="it was interrupted")
         )
     if policy.max_severity is not None:
-        reasons.append(_severity_reason(policy.max_severity, findings, finished))
-    reasons.extend(_required_reason(prefix, finished, missed or {}) for prefix in policy.required_checks)
+        reasons.append(severity_reason(policy.max_severity, findings, finished))
+    reasons.extend(required_reason(prefix, finished, missed or {}) for prefix in policy.required_checks)
+    held, judged = hold(policy.require, claims)
+    return conclude(policy.name, [*reasons, *held], judged)
+
+
+def hold(thresholds: Sequence[Threshold], claims: Sequence[Claim]) -> tuple[list[Reason], tuple[Claim, ...]]:
+    """Hold claims against thresholds.
+
+    Args:
+        thresholds: already checked.
+        claims: every claim that fits a threshold is held to it.
+
+    Returns:
+        One reason per threshold and claim, and the claims with their status.
+    """
+    reasons: list[Reason] = []
     judged = list(claims)
-    for threshold in policy.require:
+    for threshold in thresholds:
         named = [i for i, claim in enumerate(judged) if _names(threshold, claim)]
         if not named:
             made = [claim for claim in claims if claim.id == threshold.claim]
@@ -201,14 +231,24 @@ def judge_policy(
                 )
             )
             judged[i] = msgspec.structs.replace(judged[i], status=_worst([judged[i].status, status]))
-    statuses = [reason.status for reason in reasons]
+    return reasons, tuple(judged)
+
+
+def conclude(name: str, reasons: Sequence[Reason], claims: Sequence[Claim]) -> Verdict:
+    """The verdict that reasons amount to.
+
+    Args:
+        name: of the policy.
+        reasons: every requirement.
+        claims: as `hold` gives them.
+    """
     outcomes: dict[Status, Outcome] = {"holds": "pass", "refuted": "fail", "unknown": "unknown"}
     order = ("refuted", "unknown", "holds")
     return Verdict(
-        outcome=outcomes[_worst(statuses)],
-        policy=policy.name,
+        outcome=outcomes[_worst([reason.status for reason in reasons])],
+        policy=name,
         reasons=tuple(sorted(reasons, key=lambda reason: order.index(reason.status))),
-        claims=tuple(judged),
+        claims=tuple(claims),
     )
 
 
@@ -246,7 +286,8 @@ def _distinction(claim: Claim, named: Sequence[Claim], threshold: Threshold) -> 
     return ", ".join(f"{key} {_words(claim.scope[key])}" for key in sorted(shown) if key != "box")
 
 
-def _severity_reason(limit: Severity, findings: Sequence[Finding], finished: Sequence[str]) -> Reason:
+def severity_reason(limit: Severity, findings: Sequence[Finding], finished: Sequence[str]) -> Reason:
+    """Whether no finding is worse than a limit; unknown where no check finished."""
     above = [f for f in findings if severity_rank(f.severity) > severity_rank(limit)]
     requirement = f"no finding worse than {limit}"
     if above:
@@ -257,7 +298,8 @@ def _severity_reason(limit: Severity, findings: Sequence[Finding], finished: Seq
     return Reason(requirement=requirement, status="holds", detail="none is worse")
 
 
-def _required_reason(prefix: str, finished: Sequence[str], missed: Mapping[str, str]) -> Reason:
+def required_reason(prefix: str, finished: Sequence[str], missed: Mapping[str, str]) -> Reason:
+    """Whether what is under a dotted prefix ran, and none of it was left out or cut short."""
     done = [check for check in finished if _under(check, prefix)]
     lacking = [f"{check} {why}" for check, why in missed.items() if _under(check, prefix)]
     detail = "; ".join(lacking) if lacking else ", ".join(done) if done else "none of it applies or ran"
