@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import TYPE_CHECKING, Final
+import math
+from typing import TYPE_CHECKING, Final, Never
 
 import msgspec
 
@@ -164,7 +165,9 @@ def load(data: bytes, what: str) -> JSON:
         SealDamaged: it is not such JSON.
     """
     try:
-        value: JSON = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_refuse)
+        value: JSON = json.loads(
+            data.decode(), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         raise SealDamaged(f"{what} is not JSON: {str(error)[:100]}") from error
     return value
@@ -211,5 +214,10 @@ def _once(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     return found
 
 
-def _refuse(text: str) -> JSON:
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)  # 1e999 is read as an infinity
+
+
+def _refuse(text: str) -> Never:
     raise ValueError(f"{text} is no number of JSON")
