@@ -1,0 +1,187 @@
+"""Hash a folder or a file: the tree, the digests of whole files, the digests of shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+import msgspec
+
+from modelward.vault.hazmat import hashing
+from modelward.vault.hazmat.hashing import Algorithm, FileAlgorithm
+from modelward.vault.tree.entries import Entry, Tree, tree_of
+from modelward.vault.tree.leaves import CHUNK, Leaves
+from modelward.vault.tree.reading import read_all
+from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SPAN: Final = 8 * CHUNK
+"""Bytes of one file that a thread hashes at once."""
+
+
+class TreeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to hash.
+
+    Attributes:
+        algorithm: of a tree's leaves and nodes.
+        jobs: threads; 0 for one per core.
+        walk: which files are left out, and whether links are followed.
+        progress: called with (bytes done, bytes in all), by one thread at a time.
+        cache: file that remembers roots of unchanged files; null for none. See `tree.cache`.
+        paranoid: hash everything, whatever the cache says.
+        warn: called with a sentence where the cache cannot be used.
+    """
+
+    algorithm: Algorithm = "sha256"
+    jobs: int = 0
+    walk: WalkOptions = WalkOptions()
+    progress: Callable[[int, int], None] | None = None
+    cache: Path | None = None
+    paranoid: bool = False
+    warn: Callable[[str], None] | None = None
+
+
+class FileDigest(NamedTuple):
+    """A whole file and its digest.
+
+    Attributes:
+        path: POSIX, relative to the tree.
+        length: bytes.
+        digest: 32 bytes, or 64 of blake2b.
+    """
+
+    path: str
+    length: int
+    digest: bytes
+
+
+class ShardDigest(NamedTuple):
+    """A part of a file and its digest.
+
+    Attributes:
+        path: POSIX, relative to the tree.
+        start: first byte.
+        stop: byte after the last one.
+        digest: 32 bytes, or 64 of blake2b.
+    """
+
+    path: str
+    start: int
+    stop: int
+    digest: bytes
+
+
+def hash_tree(path: Path, options: TreeOptions | None = None) -> Tree:
+    """The Merkle tree of a folder or a file.
+
+    Args:
+        path: a folder or a file.
+        options: see `TreeOptions`.
+
+    Raises:
+        FileMissing: a file does not exist or cannot be read.
+        PathUnsafe: see `walk`.
+        ContentUnstable: a file changed while it was read.
+    """
+    chosen = options or TreeOptions()
+    entries = walk(path, chosen.walk)
+    found: dict[str, Entry] = {}
+    method = _LeavesOf(chosen.algorithm)
+
+    def done(entry: WalkEntry, results: list[bytes]) -> None:
+        found[entry.path] = method.entry(entry, results)
+
+    read_all(entries, method, done, jobs=chosen.jobs, progress=chosen.progress)
+    return tree_of((found[entry.path] for entry in entries), chosen.algorithm)
+
+
+def hash_files(path: Path, algorithm: FileAlgorithm, options: TreeOptions | None = None) -> list[FileDigest]:
+    """Digests of whole files, in order of their paths' parts; files are hashed in parallel.
+
+    Raises:
+        FileMissing: a file does not exist or cannot be read.
+        PathUnsafe: see `walk`.
+        ContentUnstable: a file changed while it was read.
+    """
+    shards = hash_shards(path, algorithm, 0, options)
+    return [FileDigest(shard.path, shard.stop, shard.digest) for shard in shards]
+
+
+def hash_shards(
+    path: Path, algorithm: FileAlgorithm, size: int, options: TreeOptions | None = None
+) -> list[ShardDigest]:
+    """Digests of the shards of files, in parallel; an empty file is one empty shard.
+
+    Args:
+        path: a folder or a file.
+        algorithm: of the digests.
+        size: bytes of a shard; 0 for whole files.
+        options: see `TreeOptions`; neither cache nor the algorithm of trees is used.
+
+    Raises:
+        FileMissing: a file does not exist or cannot be read.
+        PathUnsafe: see `walk`.
+        ContentUnstable: a file changed while it was read.
+    """
+    chosen = options or TreeOptions()
+    entries = walk(path, chosen.walk)
+    found: dict[str, list[bytes]] = {}
+    method = _Shards(algorithm, size)
+
+    def done(entry: WalkEntry, results: list[bytes]) -> None:
+        found[entry.path] = results
+
+    read_all(entries, method, done, jobs=chosen.jobs, progress=chosen.progress)
+    return [
+        ShardDigest(entry.path, start, stop, digest)
+        for entry in entries
+        for (start, stop), digest in zip(method.parts(entry), found[entry.path], strict=True)
+    ]
+
+
+def _spans(length: int, size: int) -> Sequence[tuple[int, int]]:
+    return [(start, min(start + size, length)) for start in range(0, max(length, 1), size)]
+
+
+@final
+class _LeavesOf:
+    """Leaf hashes, of which a part's result is the concatenation."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self._algorithm: Final = algorithm
+
+    def parts(self, entry: WalkEntry) -> Sequence[tuple[int, int]]:
+        return _spans(entry.stat.st_size, SPAN)
+
+    def part(self, entry: WalkEntry, start: int, stop: int, read: Callable[[int, int], memoryview]) -> bytes:
+        leaves = Leaves(self._algorithm, entry.path, entry.stat.st_size)
+        first, last = start // CHUNK, max(-(-stop // CHUNK), 1)
+        return b"".join(
+            leaves.leaf(index, read(index * CHUNK, leaves.size(index))) for index in range(first, last)
+        )
+
+    def entry(self, entry: WalkEntry, results: list[bytes]) -> Entry:
+        length, size = entry.stat.st_size, hashing.SIZE
+        hashes = (part[at : at + size] for part in results for at in range(0, len(part), size))
+        root = Leaves(self._algorithm, entry.path, length).root(hashes)
+        return Entry(path=entry.path, length=length, root=root.hex())
+
+
+@final
+class _Shards:
+    """Plain digests of parts."""
+
+    def __init__(self, algorithm: FileAlgorithm, size: int) -> None:
+        self._begin, self._size = hashing.maker(algorithm), size
+
+    def parts(self, entry: WalkEntry) -> Sequence[tuple[int, int]]:
+        return _spans(entry.stat.st_size, self._size or max(entry.stat.st_size, 1))
+
+    def part(self, _entry: WalkEntry, start: int, stop: int, read: Callable[[int, int], memoryview]) -> bytes:
+        under_way = self._begin(b"")
+        for at in range(start, stop, CHUNK):
+            under_way.update(read(at, min(CHUNK, stop - at)))
+        return under_way.digest()

@@ -1,0 +1,77 @@
+"""Which paths may stand in a tree, and in which order."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+from modelward.errors import PathUnsafe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LONGEST_PATH: Final = 4096
+"""Bytes of a path in UTF-8, as Linux has it."""
+
+
+def sorting_key(path: str) -> tuple[str, ...]:
+    """Paths are ordered by their parts, and parts by code points."""
+    return tuple(path.split("/"))
+
+
+def check_name(path: str) -> None:
+    """Check one path.
+
+    Raises:
+        PathUnsafe: it is absolute, empty, not UTF-8, too long, leaves the tree, or reads otherwise elsewhere.
+    """
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError as error:
+        raise PathUnsafe(f"{shown(path)}: the name is not UTF-8") from error
+    if size > LONGEST_PATH:
+        raise PathUnsafe(f"{shown(path)}: the path is {size} bytes long, more than {LONGEST_PATH}")
+    if "\\" in path or "\0" in path:
+        raise PathUnsafe(f"{shown(path)}: a backslash parts folders on another system; NUL ends a name")
+    if any(part in {"", ".", ".."} for part in path.split("/")):
+        raise PathUnsafe(f"{shown(path)}: is not relative to the tree")
+
+
+def check_names(paths: Iterable[str]) -> None:
+    """Check paths one by one and against each other, folders included.
+
+    Raises:
+        PathUnsafe: as `check_name`; a path stands twice, is a file and a folder, or two paths are one where
+            case or the spelling of accents does not count.
+    """
+    files: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for path in paths:
+        check_name(path)
+        key = fold(path)
+        other = files.get(key) or folders.get(key)
+        if other is not None:
+            raise PathUnsafe(f"{shown(path)} and {shown(other)} may name one file")
+        files[key] = path
+        head = path.rpartition("/")[0]
+        while head and folders.get(key := fold(head)) != head:
+            other = files.get(key) or folders.get(key)
+            if other is not None:
+                raise PathUnsafe(f"{shown(path)} and {shown(other)} may name one file")
+            folders[key] = head
+            head = head.rpartition("/")[0]
+
+
+def fold(path: str) -> str:
+    """What is equal for two names that a file system may take for one.
+
+    Source: Unicode Standard, section 3.13, canonical caseless matching (D145).
+    """
+    if path.isascii():
+        return path.lower()
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
+
+
+def shown(path: str) -> str:
+    """A path for a sentence: no control characters, no surrogates, not too long."""
+    return ascii(path[:200])[1:-1] if not path.isprintable() else path[:200]
