@@ -1,0 +1,1 @@
+"""A sealed model or data set as a folder of files."""
