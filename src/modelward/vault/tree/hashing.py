@@ -10,6 +10,7 @@ import msgspec
 
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm, FileAlgorithm
+from modelward.vault.tree.cache import Cache, settled
 from modelward.vault.tree.entries import Entry, Tree, tree_of
 from modelward.vault.tree.leaves import CHUNK, Leaves
 from modelward.vault.tree.reading import read_all
@@ -28,7 +29,9 @@ class TreeOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         algorithm: of a tree's leaves and nodes.
         jobs: threads; 0 for one per core.
-        walk: which files are left out, and whether links are followed.
+        ignore: shell patterns of what is left out; see `WalkOptions`.
+        excluded: files and folders that are left out.
+        links: follow links that stay in the tree.
         progress: called with (bytes done, bytes in all), by one thread at a time.
         cache: file that remembers roots of unchanged files; null for none. See `tree.cache`.
         paranoid: hash everything, whatever the cache says.
@@ -37,11 +40,18 @@ class TreeOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     algorithm: Algorithm = "sha256"
     jobs: int = 0
-    walk: WalkOptions = WalkOptions()
+    ignore: tuple[str, ...] = ()
+    excluded: tuple[Path, ...] = ()
+    links: bool = False
     progress: Callable[[int, int], None] | None = None
     cache: Path | None = None
     paranoid: bool = False
     warn: Callable[[str], None] | None = None
+
+    def walk(self, path: Path) -> list[WalkEntry]:
+        """The files that are hashed."""
+        chosen = WalkOptions(ignore=self.ignore, excluded=self.excluded, links=self.links)
+        return walk(path, chosen)
 
 
 class FileDigest(NamedTuple):
@@ -87,14 +97,23 @@ def hash_tree(path: Path, options: TreeOptions | None = None) -> Tree:
         ContentUnstable: a file changed while it was read.
     """
     chosen = options or TreeOptions()
-    entries = walk(path, chosen.walk)
+    entries = chosen.walk(path)
+    cache = None
+    if chosen.cache is not None:
+        cache = Cache(chosen.cache, path, chosen.algorithm, chosen.warn or _silent)
     found: dict[str, Entry] = {}
+    if cache is not None and not chosen.paranoid:
+        found = {entry.path: known for entry in entries if (known := cache.find(entry)) is not None}
+    fresh = [entry for entry in entries if entry.path not in found]
+    keep = settled(fresh) | found.keys() if cache is not None else frozenset()
     method = _LeavesOf(chosen.algorithm)
 
     def done(entry: WalkEntry, results: list[bytes]) -> None:
         found[entry.path] = method.entry(entry, results)
 
-    read_all(entries, method, done, jobs=chosen.jobs, progress=chosen.progress)
+    read_all(fresh, method, done, jobs=chosen.jobs, progress=chosen.progress)
+    if cache is not None:
+        cache.replace((entry, found[entry.path]) for entry in entries if entry.path in keep)
     return tree_of((found[entry.path] for entry in entries), chosen.algorithm)
 
 
@@ -127,7 +146,7 @@ def hash_shards(
         ContentUnstable: a file changed while it was read.
     """
     chosen = options or TreeOptions()
-    entries = walk(path, chosen.walk)
+    entries = chosen.walk(path)
     found: dict[str, list[bytes]] = {}
     method = _Shards(algorithm, size)
 
@@ -140,6 +159,10 @@ def hash_shards(
         for entry in entries
         for (start, stop), digest in zip(method.parts(entry), found[entry.path], strict=True)
     ]
+
+
+def _silent(_sentence: str) -> None:
+    """Nobody listens."""
 
 
 def _spans(length: int, size: int) -> Sequence[tuple[int, int]]:

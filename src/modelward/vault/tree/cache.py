@@ -1,0 +1,206 @@
+"""What an unchanged file hashed to: a file beside nobody's model, authenticated by a key of this user.
+
+A file is taken for unchanged while its device, inode, size, mtime and ctime are those under which it was
+hashed, and only if its times lay far enough back when it was opened: a write within the same tick of the file
+system's clock leaves them as they were (the racy entries of git's index). What the cache cannot see is
+written in docs/formats/tree.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+import msgspec
+
+from modelward.ledger.blobs import write_atomically
+from modelward.vault.tree.entries import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from modelward.vault.hazmat.hashing import Algorithm
+    from modelward.vault.tree.walk import WalkEntry
+
+FORMAT: Final = "modelward.tree-cache/1"
+_KEY: Final = 32
+_LARGEST: Final = 1 << 30
+_TICK: Final = 100_000_000
+"""Nanoseconds within which two writes may leave the same time, where times have fractions of a second."""
+_SECONDS: Final = 2_000_000_000
+"""The same where they have none: FAT counts in steps of two seconds."""
+_WORTH_WAITING: Final = 1 << 28
+"""Bytes of files just written for which waiting out a tick costs less than hashing them again next time."""
+
+
+def state_folder() -> Path:
+    """Where this user's state lies: ``$XDG_STATE_HOME/modelward``, else ``~/.local/state/modelward``."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "modelward"
+
+
+def cache_for(path: Path, algorithm: Algorithm) -> Path:
+    """The cache of one folder or file, in the user's state folder."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()
+    return state_folder() / "trees" / f"{name[:32]}.{algorithm}"
+
+
+@final
+class Cache:
+    """The roots of one tree's files as they were last hashed.
+
+    Args:
+        path: of the cache's file.
+        top: the folder or file that is hashed.
+        algorithm: of the tree.
+        warn: called with a sentence where the cache cannot be used; it is then built anew.
+    """
+
+    def __init__(self, path: Path, top: Path, algorithm: Algorithm, warn: Callable[[str], None]) -> None:
+        self._path, self._warn, self._algorithm = path, warn, algorithm
+        self._top = os.fsencode(os.path.realpath(top)).hex()
+        self._key = _own_key(state_folder() / "tree.key", warn)
+        self._known = self._read()
+
+    def find(self, entry: WalkEntry) -> Entry | None:
+        """What the file hashed to, or null if it may have changed since."""
+        known = self._known.get(entry.path)
+        if known is None or known.mark != _mark(entry.stat):
+            return None
+        return Entry(path=entry.path, length=entry.stat.st_size, root=known.root)
+
+    def replace(self, found: Iterable[tuple[WalkEntry, Entry]]) -> None:
+        """Remember these files and forget all others; a failure is a sentence, not an error.
+
+        Args:
+            found: files with their roots. Those that may be racy are not to be among them.
+        """
+        known = {entry.path: _Known(entry.path, _mark(at.stat), entry.root) for at, entry in found}
+        if known == self._known or self._key is None:
+            return
+        body = msgspec.json.encode(_Body(FORMAT, self._algorithm, self._top, list(known.values())))
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self._path, _mac(self._key, body).encode() + b"\n" + body)
+        except OSError as error:
+            self._warn(f"{self._path}: the cache cannot be written ({error.strerror}); nothing is lost")
+
+    def _read(self) -> dict[str, _Known]:
+        try:
+            with self._path.open("rb") as stream:
+                data = stream.read(_LARGEST)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            self._warn(f"{self._path}: the cache cannot be read ({error.strerror}); everything is hashed")
+            return {}
+        mac, _, body = data.partition(b"\n")
+        if self._key is None or not hmac.compare_digest(mac, _mac(self._key, body).encode()):
+            self._warn(f"{self._path}: the cache was not written by this user; everything is hashed")
+            return {}
+        try:
+            read = msgspec.json.decode(body, type=_Body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return {}  # of another version: this user wrote it
+        if (read.format, read.algorithm, read.top) != (FORMAT, self._algorithm, self._top):
+            return {}
+        return {known.path: known for known in read.files}
+
+
+def settled(entries: Sequence[WalkEntry]) -> frozenset[str]:
+    """Paths of the files whose times lie far enough back to tell from now on whether they changed.
+
+    Waits for a tick, a tenth of a second, if that settles files of more than 256 MiB.
+    """
+    now = time.time_ns()
+    wait = max((_until(entry.stat) - now for entry in entries), default=0)
+    racy = sum(entry.stat.st_size for entry in entries if _until(entry.stat) > now)
+    if 0 < wait <= _TICK and racy >= _WORTH_WAITING:
+        time.sleep(wait / 1e9 + 0.001)
+        now = time.time_ns()
+    return frozenset(entry.path for entry in entries if _until(entry.stat) <= now)
+
+
+class _Mark(NamedTuple):
+    device: int
+    inode: int
+    size: int
+    mtime: int
+    ctime: int
+
+
+class _Known(msgspec.Struct, frozen=True, array_like=True):
+    path: str
+    mark: _Mark
+    root: str
+
+
+class _Body(msgspec.Struct, frozen=True):
+    format: str
+    algorithm: str
+    top: str
+    files: list[_Known]
+
+
+def _mark(found: os.stat_result) -> _Mark:
+    return _Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _until(found: os.stat_result) -> int:
+    """When a write would surely leave another time than the file now has, in nanoseconds."""
+    whole = found.st_ctime_ns % 1_000_000_000 == 0
+    return max(found.st_mtime_ns, found.st_ctime_ns) + (_SECONDS if whole else _TICK)
+
+
+def _mac(key: bytes, body: bytes) -> str:
+    return hmac.digest(key, FORMAT.encode() + b"\n" + body, "sha256").hex()
+
+
+def _own_key(path: Path, warn: Callable[[str], None]) -> bytes | None:
+    """This user's key, made when it is first asked for; null if none can be kept."""
+    try:
+        key = _kept_key(path)
+        if key is None and os.path.lexists(path):
+            if path.lstat().st_uid != os.geteuid():
+                warn(f"{path}: is another user's key; no cache is used and everything is hashed")
+                return None
+            warn(f"{path}: is not a key that only you can read; it is replaced and everything is hashed")
+            path.unlink()
+        return key or _new_key(path)
+    except OSError as error:
+        warn(f"{path}: no key can be kept for the cache ({error.strerror}); everything is hashed")
+        return None
+
+
+def _kept_key(path: Path) -> bytes | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(handle, "rb") as stream:
+        found = os.fstat(handle)
+        key = stream.read(_KEY + 1) if stat.S_ISREG(found.st_mode) else b""
+    mine = found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    return key if mine and len(key) == _KEY else None
+
+
+def _new_key(path: Path) -> bytes | None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".modelward-")  # 0600
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(os.urandom(_KEY))
+            stream.flush()
+            os.fsync(handle)
+        with suppress(FileExistsError):  # the first of several processes wins
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
+    return _kept_key(path)
