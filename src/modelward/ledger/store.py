@@ -1,19 +1,22 @@
-"""The SQLite store: records, their order and their head change together or not at all."""
+"""The store: records, their order and their head change together or not at all."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, final
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, final
 
 from modelward.core.canonical import JSON, canonical, parse
 from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable
 from modelward.ledger.merkle import Frontier
+from modelward.ledger.place import is_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from contextlib import AbstractContextManager
 
 FILE_NAME = "ledger.db"
 _SCHEMA = """
@@ -46,65 +49,97 @@ class Head(NamedTuple):
     root: str
 
 
+class Rows(Protocol):
+    """Two tables in which a ledger lies. What is read from them is not believed before it was verified."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Say what the database raises in words of the ledger."""
+        ...
+
+    def writing(self) -> AbstractContextManager[None]:
+        """One transaction that no other writer overlaps; it is rolled back when the block raises."""
+        ...
+
+    def reading(self) -> AbstractContextManager[None]:
+        """One snapshot."""
+        ...
+
+    def heads(self) -> list[tuple[object, object]]:
+        """Size and peaks in every row of the head's table; one row is right."""
+        ...
+
+    def leaves(self, start: int) -> Iterator[tuple[object, object]]:
+        """Place and body of every record from a place on, and of rows before 0, which no ledger has."""
+        ...
+
+    def add(self, start: int, bodies: Sequence[bytes], size: int, peaks: bytes) -> None:
+        """Insert records at their places and set the head."""
+        ...
+
+
 @final
 class Ledger:
-    """An append-only list of JSON records in one folder.
+    """An append-only list of JSON records: a file in a folder, or a database.
 
     Opening reads and hashes every record, so what is read afterwards was verified against the stored head.
-    Several processes may append at once; SQLite's write lock orders them.
+    Several processes may append at once; the write lock of the database orders them.
     """
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
-        self.folder = folder
-        self._db = connection
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
 
     @classmethod
-    def open(cls, folder: Path) -> Ledger:
-        """Open the ledger in a folder for appending; create both (folder 0700, file 0600) when absent.
+    def open(cls, place: str | Path) -> Ledger:
+        """Open a ledger for appending; create it when absent (folder 0700, file 0600).
+
+        Args:
+            place: its folder, or the URL of a PostgreSQL database (`modelward.ledger.place`).
 
         Raises:
-            LedgerUnwritable: the folder or file cannot be created, read or written.
+            LedgerUnwritable: the folder, file or database cannot be created, read or written.
             LedgerTampered: the records are not those that the stored head names.
+            KeyServiceFailed: the database's server does not answer.
+            ConfigInvalid: the URL cannot be used.
+            ExtraMissing: the extra [postgres] is not installed.
         """
-        path = folder / FILE_NAME
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise LedgerUnwritable(f"{path}: cannot be opened for writing ({error.strerror})") from error
-        with _sqlite_errors(path):
-            ledger = cls(folder, _connect(f"file:{_quoted(path)}?mode=rw"))
-            ledger._initialise()
-            ledger.verify()
-        return ledger
+        return cls._verified(_connect(place, writing=True))
 
     @classmethod
-    def open_read_only(cls, folder: Path) -> Ledger:
+    def open_read_only(cls, place: str | Path) -> Ledger:
         """Open an existing ledger without writing anything, also from a read-only folder.
 
         Raises:
             FileMissing: there is no ledger.
             LedgerTampered: the records are not those that the stored head names.
+            KeyServiceFailed: the database's server does not answer.
+            ConfigInvalid: the URL cannot be used.
+            ExtraMissing: the extra [postgres] is not installed.
         """
-        path = folder / FILE_NAME
-        if not path.is_file():
-            raise FileMissing(
-                f"{path}: there is no ledger", advice="Run `modelward audit` first, or give its folder."
-            )
-        # A write-ahead log must be replayed; without one, `immutable` spares SQLite its lock files.
-        live = path.with_name(path.name + "-wal").exists()
-        with _sqlite_errors(path):
-            ledger = cls(folder, _connect(f"file:{_quoted(path)}?{'mode=ro' if live else 'immutable=1'}"))
+        return cls._verified(_connect(place, writing=False))
+
+    @classmethod
+    def _verified(cls, rows: Rows) -> Ledger:
+        whole = False
+        try:
+            ledger = cls(rows)
             ledger.verify()
+            whole = True
+        finally:
+            if not whole:
+                rows.close()
         return ledger
 
     def close(self) -> None:
-        """Release the file."""
-        self._db.close()
+        """Release the file or the connection."""
+        self._rows.close()
 
     def head(self) -> Head:
         """The current head."""
-        with _sqlite_errors(self.folder / FILE_NAME):
+        with self._rows.errors():
             frontier = self._frontier()
         return Head(frontier.size, frontier.root().hex())
 
@@ -115,25 +150,44 @@ class Ledger:
             records: JSON objects; each is stored as canonical JSON.
 
         Raises:
-            LedgerUnwritable: the disk or folder refused; nothing was added.
+            LedgerUnwritable: the disk, folder or database refused; nothing was added.
             ValueError: a record is not canonicalisable (not finite, ...).
         """
         bodies = [canonical(record) for record in records]
-        with _sqlite_errors(self.folder / FILE_NAME), self._transaction():
+        with self._rows.errors(), self._rows.writing():
             frontier = self._frontier()
+            start = frontier.size
             for body in bodies:
-                self._db.execute("INSERT INTO leaf VALUES (?, ?)", (frontier.size, body))
                 frontier.append(body)
-            self._db.execute(
-                "UPDATE head SET size = ?, peaks = ? WHERE id = 0", (frontier.size, b"".join(frontier.peaks))
-            )
+            self._rows.add(start, bodies, frontier.size, b"".join(frontier.peaks))
         return Head(frontier.size, frontier.root().hex())
 
     def records(self) -> Iterator[dict[str, JSON]]:
         """All records, oldest first."""
-        with _sqlite_errors(self.folder / FILE_NAME):
-            for body in self._bodies():
-                yield _decode(body)
+        for body in self.bodies():
+            yield _decode(body)
+
+    def bodies(self, count: int | None = None) -> Iterator[bytes]:
+        """Canonical JSON of the records, oldest first: the leaves of the tree.
+
+        Args:
+            count: the first so many; null: all.
+        """
+        with self._rows.errors():
+            yield from islice(self._bodies(), count)
+
+    def root_at(self, size: int) -> bytes:
+        """The root of the first `size` records, 32 bytes.
+
+        Raises:
+            LedgerTampered: there are fewer.
+        """
+        frontier = Frontier()
+        for body in self.bodies(size):
+            frontier.append(body)
+        if frontier.size != size:
+            raise LedgerTampered(f"the ledger holds {frontier.size} records and once held {size}")
+        return frontier.root()
 
     def verify(self, head: str | None = None) -> Head:
         """Hash everything again.
@@ -151,16 +205,12 @@ class Ledger:
         """
         frontier = Frontier()
         known = head is None or frontier.root().hex() == head
-        with _sqlite_errors(self.folder / FILE_NAME):
-            # One read transaction: a writer in another process must not move the head under the walk.
-            self._db.execute("BEGIN")
-            try:
-                stored = self._frontier()
-                for body in self._bodies():
-                    frontier.append(body)  # covers the very bytes; they are parsed when they are read
-                    known = known or frontier.root().hex() == head
-            finally:
-                self._db.execute("ROLLBACK")
+        # One snapshot: a writer in another process must not move the head under the walk.
+        with self._rows.errors(), self._rows.reading():
+            stored = self._frontier()
+            for body in self._bodies():
+                frontier.append(body)  # covers the very bytes; they are parsed when they are read
+                known = known or frontier.root().hex() == head
         if (frontier.size, frontier.peaks) != (stored.size, stored.peaks):
             raise LedgerTampered(
                 f"the {frontier.size} records do not match the stored head of {stored.size}: "
@@ -170,33 +220,124 @@ class Ledger:
             raise LedgerTampered(f"no beginning of this ledger has the head {head}")
         return Head(frontier.size, frontier.root().hex())
 
+    def _frontier(self) -> Frontier:
+        rows = self._rows.heads()
+        if len(rows) == 1:
+            size, peaks = rows[0]
+            if isinstance(size, int) and isinstance(peaks, bytes) and len(peaks) == 32 * size.bit_count():
+                return Frontier(size, [peaks[i : i + 32] for i in range(0, len(peaks), 32)])
+        raise LedgerTampered("the stored head is damaged")
+
+    def _bodies(self) -> Iterator[bytes]:
+        for expected, (seq, body) in enumerate(self._rows.leaves(0)):
+            if seq != expected or not isinstance(body, bytes):
+                raise LedgerTampered(f"record {expected} is missing or damaged")
+            yield body
+
+
+@final
+class Sqlite:
+    """The tables in one file."""
+
+    def __init__(self, path: Path, uri: str) -> None:
+        self._path = path
+        with self.errors():
+            self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+            self._db.execute("PRAGMA synchronous = FULL")
+
+    @classmethod
+    def create(cls, folder: Path) -> Sqlite:
+        """Open the file of a folder for appending; create both when absent.
+
+        Raises:
+            LedgerUnwritable: the folder or file cannot be created, read or written.
+            LedgerTampered: the file is no database.
+        """
+        path = folder / FILE_NAME
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise LedgerUnwritable(f"{path}: cannot be opened for writing ({error.strerror})") from error
+        opened = cls(path, f"file:{_quoted(path)}?mode=rw")
+        with opened.errors():
+            opened._initialise()
+        return opened
+
+    @classmethod
+    def read(cls, folder: Path) -> Sqlite:
+        """Open an existing file without writing anything.
+
+        Raises:
+            FileMissing: there is none.
+            LedgerTampered: the file is no database.
+        """
+        path = folder / FILE_NAME
+        if not path.is_file():
+            raise FileMissing(
+                f"{path}: there is no ledger", advice="Run `modelward audit` first, or give its folder."
+            )
+        # A write-ahead log must be replayed; without one, `immutable` spares SQLite its lock files.
+        live = path.with_name(path.name + "-wal").exists()
+        return cls(path, f"file:{_quoted(path)}?{'mode=ro' if live else 'immutable=1'}")
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Say what SQLite raises in words of the ledger."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", None)
+            if code is not None and (code & 0xFF) in _UNWRITABLE:
+                raise LedgerUnwritable(f"{self._path}: cannot be used ({error})") from error
+            raise LedgerTampered(f"{self._path}: is not a ledger as modelward writes it ({error})") from error
+        except (OverflowError, UnicodeDecodeError, ValueError) as error:
+            raise LedgerTampered(f"{self._path}: holds values no ledger holds ({error})") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction that no other writer overlaps; it is rolled back when the block raises."""
+        with self._transaction("BEGIN IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """One snapshot."""
+        with self._transaction("BEGIN"):
+            yield
+
+    def heads(self) -> list[tuple[object, object]]:
+        """Every row of the head's table; one is right."""
+        return self._db.execute("SELECT size, peaks FROM head").fetchall()
+
+    def leaves(self, start: int) -> Iterator[tuple[object, object]]:
+        """Place and body of every record from a place on, and of rows before 0, which no ledger has."""
+        first = start or -(2**63)
+        return iter(self._db.execute("SELECT seq, body FROM leaf WHERE seq >= ? ORDER BY seq", (first,)))
+
+    def add(self, start: int, bodies: Sequence[bytes], size: int, peaks: bytes) -> None:
+        """Insert records at their places and set the head."""
+        self._db.executemany("INSERT INTO leaf VALUES (?, ?)", enumerate(bodies, start))
+        self._db.execute("UPDATE head SET size = ?, peaks = ? WHERE id = 0", (size, peaks))
+
     def _initialise(self) -> None:
         if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:
             return
         self._db.execute("PRAGMA journal_mode = WAL")
-        with self._transaction():
+        with self._transaction("BEGIN IMMEDIATE"):
             # Another process may have been faster.
             if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 for statement in _SCHEMA.strip().splitlines():
                     self._db.execute(statement)
                 self._db.execute("PRAGMA user_version = 1")
 
-    def _frontier(self) -> Frontier:
-        row = self._db.execute("SELECT size, peaks FROM head").fetchall()
-        if len(row) != 1 or not isinstance(row[0][1], bytes) or len(row[0][1]) != 32 * row[0][0].bit_count():
-            raise LedgerTampered("the stored head is damaged")
-        size, peaks = row[0]
-        return Frontier(size, [peaks[i : i + 32] for i in range(0, len(peaks), 32)])
-
-    def _bodies(self) -> Iterator[bytes]:
-        for expected, (seq, body) in enumerate(self._db.execute("SELECT seq, body FROM leaf ORDER BY seq")):
-            if seq != expected or not isinstance(body, bytes):
-                raise LedgerTampered(f"record {expected} is missing or damaged")
-            yield body
-
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+    def _transaction(self, begin: str) -> Iterator[None]:
+        self._db.execute(begin)
         try:
             yield
             self._db.execute("COMMIT")
@@ -212,10 +353,12 @@ def find_all(records: Sequence[dict[str, JSON]], **wanted: JSON) -> list[dict[st
     return [record for record in records if all(record.get(key) == value for key, value in wanted.items())]
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+def _connect(place: str | Path, *, writing: bool) -> Rows:
+    if is_database(place):
+        from modelward.ledger.postgres import Postgres
+
+        return Postgres.connect(str(place), writing=writing)
+    return Sqlite.create(Path(place)) if writing else Sqlite.read(Path(place))
 
 
 def _quoted(path: Path) -> str:
@@ -230,16 +373,3 @@ def _decode(body: bytes) -> dict[str, JSON]:
     if not isinstance(record, dict):
         raise LedgerTampered("a record is not a JSON object")
     return record
-
-
-@contextmanager
-def _sqlite_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and (code & 0xFF) in _UNWRITABLE:
-            raise LedgerUnwritable(f"{path}: cannot be used ({error})") from error
-        raise LedgerTampered(f"{path}: is not a ledger as modelward writes it ({error})") from error
-    except (OverflowError, UnicodeDecodeError, ValueError) as error:
-        raise LedgerTampered(f"{path}: holds values no ledger holds ({error})") from error

@@ -1,0 +1,124 @@
+"""Writes a ledger as tiles: only what is new, and nothing that was published is ever replaced."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from modelward.errors import LedgerTampered, OutputUnwritable
+from modelward.ledger.blobs import write_atomically
+from modelward.ledger.merkle import leaf_hash
+from modelward.ledger.proof import tree_root
+from modelward.ledger.tiles import (
+    ENTRIES,
+    LONGEST_ENTRY,
+    LONGEST_RECORD,
+    PREFIX,
+    RECORDS,
+    WIDTH,
+    levels,
+    tile_path,
+    tiles_at,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+
+def write_tiles(
+    bodies: Iterable[bytes], folder: Path, size: int, *, old: int = 0, records: bool = True
+) -> int:
+    """Write the tiles of a log that are not there yet. The checkpoint is written by the caller, last.
+
+    Args:
+        bodies: canonical JSON of the records, in order; the first `size` are taken.
+        folder: where; it exists. Files are 0600 and folders 0700: records can hold personal data.
+        size: of the log.
+        old: size that a published checkpoint names; full tiles below it are not read again.
+        records: write the records too, and not the hashes alone.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        LedgerTampered: there are fewer records, or a tile that is there holds other ones.
+        OutputUnwritable: a file cannot be written, or a record is longer than any bundle holds.
+    """
+    source = iter(bodies)
+    written = 0
+    above: list[bytes] = []
+    for index, width in tiles_at(size, 0):
+        batch = list(islice(source, width))
+        if len(batch) != width:
+            raise LedgerTampered(f"the ledger holds {index * WIDTH + len(batch)} records instead of {size}")
+        settled = (index + 1) * WIDTH <= old
+        hashes = [leaf_hash(body) for body in batch]
+        written += _put(folder / tile_path(0, index, width), b"".join(hashes), settled=settled)
+        if records:
+            kind, data = _bundle(batch, index * WIDTH)
+            written += _put(folder / tile_path(kind, index, width), data, settled=settled)
+        if width == WIDTH:
+            above.append(tree_root(hashes))
+    for level in levels(size)[1:]:
+        below, above = above, []
+        for index, width in tiles_at(size, level):
+            hashes = below[index * WIDTH : index * WIDTH + width]
+            settled = (index + 1) << (8 * (level + 1)) <= old
+            written += _put(folder / tile_path(level, index, width), b"".join(hashes), settled=settled)
+            if width == WIDTH:
+                above.append(tree_root(hashes))
+    return written
+
+
+def remove_partial(folder: Path, old: int, size: int) -> None:
+    """Remove the partial tiles of an older size whose full tiles are there.
+
+    Call it once the newer checkpoint is published.
+
+    Raises:
+        OutputUnwritable: a folder cannot be removed.
+    """
+    for level in levels(old):
+        index = (old >> (8 * level)) // WIDTH
+        if (index + 1) << (8 * (level + 1)) > size:
+            continue
+        for kind in (level,) if level else (0, ENTRIES, RECORDS):
+            partial = folder / f"{tile_path(kind, index)}.p"
+            try:
+                if partial.is_dir():
+                    shutil.rmtree(partial)
+            except OSError as error:
+                raise OutputUnwritable(f"{partial}: cannot be removed ({error.strerror})") from error
+
+
+def _bundle(batch: Sequence[bytes], first: int) -> tuple[str, bytes]:
+    """Records with their lengths: in 16 bits as the specification has it, or in 32 where one is longer."""
+    longest = max(len(body) for body in batch)
+    if longest > LONGEST_RECORD:
+        raise OutputUnwritable(
+            f"a record after the {first}th has {longest} bytes; a bundle holds {LONGEST_RECORD} at most",
+            advice="Export the hashes alone, with --hashes-only.",
+        )
+    kind = ENTRIES if longest <= LONGEST_ENTRY else RECORDS
+    return kind, b"".join(len(body).to_bytes(PREFIX[kind], "big") + body for body in batch)
+
+
+def _put(path: Path, data: bytes, *, settled: bool) -> int:
+    """Write a file that is not there; one that is there must hold just this."""
+    try:
+        if path.exists():
+            if not settled and path.read_bytes() != data:
+                raise LedgerTampered(
+                    f"{path}: holds other records than the ledger",
+                    advice="One of the two was altered or replaced; use a new folder only if you know why.",
+                )
+            return 0
+        missing = [parent for parent in path.parents if not parent.exists()]
+        for parent in reversed(missing):
+            parent.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as error:
+        raise OutputUnwritable(f"{path}: cannot be written ({error.strerror})") from error
+    return 1
