@@ -7,7 +7,10 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import subprocess
 import threading
+import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -166,3 +169,76 @@ def vault(monkeypatch):
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+MODULES = ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so")
+PIN = "56 78"
+
+
+def made(session, name, curve):
+    from asn1crypto.core import PrintableString
+    from pkcs11 import Attribute, KeyType, Mechanism
+    from pkcs11.util.ec import encode_named_curve_parameters
+
+    edwards = curve == "edwards25519"
+    kind = KeyType.EC_EDWARDS if edwards else KeyType.EC
+    encoded = PrintableString(curve).dump() if edwards else encode_named_curve_parameters(curve)
+    domain = session.create_domain_parameters(kind, {Attribute.EC_PARAMS: encoded}, local=True)
+    mechanism = Mechanism.EC_EDWARDS_KEY_PAIR_GEN if edwards else Mechanism.EC_KEY_PAIR_GEN
+    return domain.generate_keypair(store=True, label=name, id=name.encode(), mechanism=mechanism)
+
+
+@pytest.fixture(scope="session")
+def token(tmp_path_factory):
+    """A SoftHSM2 token `model keys` with one key pair of each kind; gives its module's path."""
+    pkcs11 = pytest.importorskip("pkcs11", reason="the extra [keys] is not installed")
+    tool, module = shutil.which("softhsm2-util"), next(filter(os.path.exists, MODULES), None)
+    if tool is None or module is None:
+        pytest.skip("SoftHSM2 is not installed")
+    folder = tmp_path_factory.mktemp("softhsm")
+    (folder / "tokens").mkdir()
+    configuration = folder / "softhsm2.conf"
+    text = f"directories.tokendir = {folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n"
+    configuration.write_text(text, encoding="ascii")
+    os.environ["SOFTHSM2_CONF"] = str(configuration)
+    for label in ("model keys", "other"):
+        words = ["--init-token", "--free", "--label", label, "--so-pin", "12345", "--pin", PIN]
+        subprocess.run([tool, *words], check=True, capture_output=True)
+    session = pkcs11.lib(module).get_token(token_label="model keys").open(user_pin=PIN, rw=True)  # noqa: S106 (a label)
+    for name, curve in (
+        ("p256", "secp256r1"),
+        ("p384", "secp384r1"),
+        ("p521", "secp521r1"),
+        ("ed", "edwards25519"),
+        ("k1", "secp256k1"),
+        ("twice", "secp256r1"),
+        ("twice", "secp256r1"),
+        ("lonely", "secp256r1"),
+    ):
+        public, _ = made(session, name, curve)
+        if name == "lonely":
+            public.destroy()
+    session.close()
+    yield module
+    del os.environ["SOFTHSM2_CONF"]
+
+
+def frames(error):
+    """The whole chain of an error, as text with the variables of every frame that is not a test's."""
+    seen, parts = set(), []
+    waiting = [traceback.TracebackException.from_exception(error, capture_locals=True)]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        parts.append(str(one))
+        parts += [f"{f.filename} {f.locals}" for f in one.stack if "/tests/" not in f.filename]
+        waiting += [other for other in (one.__cause__, one.__context__) if other is not None]
+    return "\n".join(parts)
+
+
+@pytest.fixture
+def revealed():
+    """What a crash reporter that records variables would send away."""
+    return frames
