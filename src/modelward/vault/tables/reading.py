@@ -1,0 +1,299 @@
+"""Tables in files, as groups of rows: the row groups of parquet, the batches of Arrow, blocks of csv."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from modelward.adapters.data.csv_source import CsvSource
+from modelward.adapters.data.limits import GRACE, MAX_RATIO
+from modelward.adapters.data.open import recognise
+from modelward.adapters.data.parquet_source import ParquetSource, require_names
+from modelward.errors import ConfigInvalid, ContentUnstable, FileDamaged, FileMissing
+from modelward.vault.tables.rows import BLOCK, type_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GROUP_ROWS: Final = BLOCK
+"""Rows of a block where the format has no groups of its own."""
+PIECE: Final = 1 << 24
+"""Bytes of cells held at a time, about; it does not influence any result."""
+
+_ARROW_FILE, _ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
+
+
+class Piece(NamedTuple):
+    """Rows that follow one another within one group.
+
+    Attributes:
+        group: the group's place.
+        columns: validated arrays.
+        rows: how many; 0 says that the group exists and is empty.
+    """
+
+    group: int
+    columns: list[pa.Array]
+    rows: int
+
+
+class TableOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a file is read.
+
+    Attributes:
+        group_rows: rows of a group, instead of the groups that the file has.
+        types: for csv, the Arrow type of columns that are not texts (``int64``, ``float64``, ``bool``,
+            ``date32``, ``timestamp[us]``); an empty cell of such a column is null.
+    """
+
+    group_rows: int | None = None
+    types: dict[str, str] = {}
+
+
+class Table(Protocol):
+    """An open file."""
+
+    @property
+    def format(self) -> str:
+        """``parquet``, ``arrow`` or ``csv``."""
+        ...
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns, as the file declares them."""
+        ...
+
+    def pieces(self, groups: range | None = None) -> Iterator[Piece]:
+        """All rows in order, or those of some groups that follow one another."""
+        ...
+
+    @property
+    def direct(self) -> bool:
+        """Whether a group can be read without those before it."""
+        ...
+
+
+def columns_of(schema: pa.Schema) -> list[tuple[str, str]]:
+    """Name and logical type of each column, in order.
+
+    Raises:
+        InputError: a type has no canonical form.
+    """
+    return [(field.name, type_name(field.type)) for field in schema]
+
+
+@contextmanager
+def open_table(path: Path, options: TableOptions) -> Iterator[Table]:
+    """Open a parquet, Arrow (file, feather or stream), csv or csv.gz file; say if it changes meanwhile.
+
+    Raises:
+        FileMissing: it does not exist or cannot be read.
+        FileDamaged: it is truncated, damaged or would expand to implausibly much.
+        FormatUnknown: it is none of these.
+        InputError: two columns have one name, or a type has no canonical form.
+        ConfigInvalid: an option does not fit.
+        ContentUnstable: it was written to while it was read.
+    """
+    before = _state(path)
+    table = _open(path, options)
+    columns_of(table.schema)  # a type without a canonical form is refused before anything is read
+    yield table if options.group_rows is None else _Regrouped(table, options.group_rows)
+    if _state(path) != before:
+        raise ContentUnstable(f"{path}: was written to while it was read")
+
+
+def _open(path: Path, options: TableOptions) -> Table:
+    if options.group_rows is not None and options.group_rows < 1:
+        raise ConfigInvalid(f"a group of {options.group_rows} rows is none")
+    with path.open("rb") as stream:
+        head = stream.read(len(_ARROW_FILE))
+    if head.startswith((_ARROW_FILE, _ARROW_STREAM)):
+        found = "arrow"
+    else:
+        found = recognise(path).removesuffix(".gz")
+        if found not in {"parquet", "csv"}:
+            raise FileDamaged(
+                f"{path}: is {found}, no table with named columns",
+                advice="A manifest of rows is made of parquet, csv and Arrow files; seal others as they are.",
+            )
+    if options.types and found != "csv":
+        raise ConfigInvalid(f"{path}: types are stated for csv alone; {found} has its own")
+    if found == "arrow":
+        return _Arrow(path, stream=head.startswith(_ARROW_STREAM))
+    return _Parquet(path) if found == "parquet" else _Regrouped(_Csv(path, options), GROUP_ROWS)
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@final
+class _Parquet:
+    """Its row groups."""
+
+    format = "parquet"
+    direct = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        ParquetSource(path)  # its refusals of damaged, implausible and ambiguous files are these
+        with self._reading() as file:
+            self.schema: pa.Schema = file.schema_arrow
+
+    @contextmanager
+    def _reading(self) -> Iterator[pq.ParquetFile]:
+        try:
+            with pq.ParquetFile(self._path, memory_map=False, buffer_size=1 << 20, pre_buffer=False) as file:
+                yield file
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise FileDamaged(f"{self._path}: is a truncated or damaged parquet file") from error
+
+    def pieces(self, groups: range | None = None) -> Iterator[Piece]:
+        with self._reading() as file:
+            count = file.metadata.num_row_groups
+            for place in _among(groups, count):
+                meta = file.metadata.row_group(place)
+                per_row = max(1, meta.total_byte_size // max(1, meta.num_rows))
+                rows = max(1, min(BLOCK, PIECE // per_row))
+                yield Piece(place, [], 0)
+                for batch in file.iter_batches(batch_size=rows, row_groups=[place], use_threads=False):
+                    yield from _pieces(batch, place)
+
+
+@final
+class _Arrow:
+    """Its record batches. Those of a file can be reached alone; a stream is read from its beginning."""
+
+    format = "arrow"
+
+    def __init__(self, path: Path, *, stream: bool) -> None:
+        self._path, self._stream, self.direct = path, stream, not stream
+        with self._reading() as reader:
+            self.schema: pa.Schema = reader.schema
+        require_names(str(path), self.schema.names)
+
+    @contextmanager
+    def _reading(self) -> Iterator[pa.RecordBatchFileReader | pa.RecordBatchStreamReader]:
+        try:
+            with pa.memory_map(str(self._path)) as source:
+                yield pa.ipc.open_stream(source) if self._stream else pa.ipc.open_file(source)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise FileDamaged(f"{self._path}: is a truncated or damaged Arrow file") from error
+
+    def pieces(self, groups: range | None = None) -> Iterator[Piece]:
+        size, given = self._path.stat().st_size, 0
+        with self._reading() as reader:
+            for place, batch in _batches(reader, groups):
+                batch.validate(full=True)  # before its size is asked for: offsets may lead anywhere
+                given += batch.nbytes
+                if given > max(GRACE, MAX_RATIO * size):
+                    raise FileDamaged(f"{self._path}: {size:,} bytes expand to over {given:,}")
+                if groups is None or place in groups:
+                    yield Piece(place, [], 0)
+                    yield from _pieces(batch, place)
+
+
+@final
+class _Csv:
+    """One group of rows; texts, or what `types` says."""
+
+    format = "csv"
+    direct = False
+
+    def __init__(self, path: Path, options: TableOptions) -> None:
+        with path.open("rb") as stream:
+            zipped = stream.read(2) == b"\x1f\x8b"
+        self._path = path
+        self._source = CsvSource(path, zipped=zipped, verbatim=True)
+        for name in options.types:
+            if name not in self._source.columns:
+                raise ConfigInvalid(f"{path}: has no column {name!r}, for which a type is stated")
+        self.schema = pa.schema(
+            [(name, _stated(options.types.get(name, "string"))) for name in self._source.columns]
+        )
+
+    def pieces(self, groups: range | None = None) -> Iterator[Piece]:
+        if groups is not None and 0 not in groups:
+            return
+        for batch in self._source.batches():
+            columns = [self._typed(cells, field) for cells, field in zip(batch, self.schema, strict=True)]
+            yield Piece(0, columns, len(columns[0]))
+
+    def _typed(self, cells: pa.Array, field: pa.Field) -> pa.Array:
+        if pa.types.is_string(field.type):
+            return cells
+        filled = pc.if_else(pc.equal(cells, ""), pa.scalar(None, cells.type), cells)
+        try:
+            return filled.cast(field.type)
+        except pa.ArrowException as error:
+            raise FileDamaged(
+                f"{self._path}: column {field.name!r} holds a text that is no {field.type}",
+                advice="State another type for the column, or none to keep its texts.",
+            ) from error
+
+
+@final
+class _Regrouped:
+    """A table whose groups are blocks of so many rows."""
+
+    direct = False
+
+    def __init__(self, table: Table, rows: int) -> None:
+        self.format, self.schema = table.format, table.schema
+        self._table, self._rows = table, rows
+
+    def pieces(self, groups: range | None = None) -> Iterator[Piece]:
+        first = 0
+        for piece in self._table.pieces():
+            start = 0
+            while start < piece.rows:
+                place, inside = divmod(first + start, self._rows)
+                count = min(piece.rows - start, self._rows - inside)
+                if groups is not None and place >= groups.stop:
+                    return
+                if groups is None or place in groups:
+                    yield Piece(place, [column.slice(start, count) for column in piece.columns], count)
+                start += count
+            first += piece.rows
+
+
+def _batches(
+    reader: pa.RecordBatchFileReader | pa.RecordBatchStreamReader, groups: range | None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches with their places; of a file, only those asked for."""
+    if not isinstance(reader, pa.RecordBatchFileReader):
+        yield from enumerate(reader)
+        return
+    for place in _among(groups, reader.num_record_batches):
+        yield place, reader.get_batch(place)
+
+
+def _among(groups: range | None, count: int) -> range:
+    return range(count) if groups is None else range(groups.start, min(groups.stop, count))
+
+
+def _pieces(batch: pa.RecordBatch, group: int) -> Iterator[Piece]:
+    """Cut a batch so that what is computed for one piece stays small; check it, for it is not trusted."""
+    batch.validate(full=True)
+    rows = max(1, min(BLOCK, PIECE // max(1, batch.nbytes // max(1, batch.num_rows))))
+    for start in range(0, batch.num_rows, rows):
+        part = batch.slice(start, rows)
+        yield Piece(group, part.columns, part.num_rows)
+
+
+def _stated(name: str) -> pa.DataType:
+    try:
+        kind = pa.type_for_alias(name)
+    except ValueError as error:
+        raise ConfigInvalid(f"{name!r} is no type of Arrow") from error
+    return kind
