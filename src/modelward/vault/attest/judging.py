@@ -1,0 +1,295 @@
+"""Whether a seal is admitted: what is attested of it, held against a policy.
+
+A requirement holds only where something that verifies shows it. What nothing shows is unknown, and what is
+unknown is not admitted.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+import msgspec
+
+from modelward.core.finding import Finding, Severity, severity_rank
+from modelward.core.policy import Reason, Verdict, conclude, hold, required_reason, severity_reason
+from modelward.vault.attest.admission import validate_admission
+from modelward.vault.attest.attestation import Attestations
+from modelward.vault.attest.moments import parse_span, span_words
+from modelward.vault.attest.provenance import Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from modelward.core.claim import Claim
+    from modelward.vault.attest.admission import Admission
+    from modelward.vault.attest.attestation import Attested, Kind
+    from modelward.vault.attest.audited import Audit
+    from modelward.vault.attest.predicates import Release, Scan
+
+_AHEAD: Final = timedelta(minutes=5)
+"""How far clocks may differ before something is dated in the future."""
+_NO_AUDIT: Final = "no audit evidence is attested"
+_NO_SCAN: Final = "no scan verdict is attested"
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about a seal when it is to be admitted.
+
+    Attributes:
+        root: of its tree, verified.
+        signers: ids of the keys whose signature over the root was verified.
+        moment: now, with a zone.
+        attestations: what verifies over the root, as `read_attestations` gives it.
+        recipients: ids under which it is to be opened; empty where it is only verified.
+    """
+
+    root: str
+    signers: tuple[str, ...]
+    moment: datetime
+    attestations: Attestations = Attestations()
+    recipients: tuple[str, ...] = ()
+
+
+def admit(policy: Admission, facts: Facts) -> Verdict:
+    """Decide.
+
+    Args:
+        policy: as `read_admission` gives it.
+        facts: what is known.
+
+    Returns:
+        The verdict: ``pass`` admits; every other outcome names what is refuted or missing, worst first.
+
+    Raises:
+        PolicyInvalid: the policy would admit everything, or nothing.
+    """
+    validate_admission(policy)
+    counted = _counted(policy, facts.attestations)
+    audits = [cast("Audit", one.content) for one in counted.of("evidence")]
+    audit = max(audits, key=lambda one: (one.moment, one.evidence.ledger.size), default=None)
+    scans = [cast("Scan", one.content) for one in counted.of("scan")]
+    scan = max(scans, key=lambda one: one.moment, default=None)
+    provenances = [cast("Provenance", one.content) for one in counted.of("provenance")]
+    claims: list[Claim] = [*(audit.result.claims if audit else ())]
+    claims += [claim for stated in provenances for claim in stated.judged()]
+    held, judged = hold(policy.require, claims)
+    reasons = [
+        *_identity_reasons(policy, facts),
+        *_attested_reasons(policy, facts.attestations, counted),
+        *_audit_reasons(policy, audit, facts.moment),
+        *_scan_reasons(policy, scan, facts.moment),
+        *release_reasons(counted, facts, policy.release.environment if policy.release else None),
+        *(_explained(reason, audit) for reason in held),
+    ]
+    return conclude(policy.name, reasons, judged)
+
+
+def release_verdict(facts: Facts) -> Verdict | None:
+    """Whether the release policies that are attested allow this opening; null where there are none.
+
+    Args:
+        facts: with the recipients' ids.
+    """
+    reasons = list(release_reasons(facts.attestations, facts, None))
+    return conclude("release", reasons, ()) if reasons else None
+
+
+def release_reasons(attestations: Attestations, facts: Facts, environment: str | None) -> Iterator[Reason]:
+    """Every limit of every release policy that is attested, all of which must hold.
+
+    Args:
+        attestations: those that count.
+        facts: the moment and the recipients.
+        environment: where this is; null where the policy does not say.
+    """
+    releases = [cast("Release", one.content) for one in attestations.of("release")]
+    if not releases and environment is not None:
+        yield _reason(f"a release policy allows {environment}", "unknown", "no release policy is attested")
+    for release in releases:
+        if release.since is not None:
+            early = facts.moment < release.since
+            yield _reason(
+                f"released from {_day(release.since)} on", "refuted" if early else "holds", _now(facts.moment)
+            )
+        if release.until is not None:
+            late = facts.moment > release.until
+            yield _reason(
+                f"released until {_day(release.until)}", "refuted" if late else "holds", _now(facts.moment)
+            )
+        if release.environments:
+            where = f"released for {', '.join(release.environments)}"
+            if environment is None:
+                yield _reason(where, "unknown", "nobody says where this is ([release] environment)")
+            else:
+                inside = environment in release.environments
+                yield _reason(where, "holds" if inside else "refuted", f"this is {environment}")
+        elif environment is not None:
+            yield _reason(f"a release policy allows {environment}", "holds", "it names no environment")
+        if release.recipients and facts.recipients:
+            named = set(facts.recipients) <= set(release.recipients)
+            yield _reason(
+                f"released to {len(release.recipients)} recipients",
+                "holds" if named else "refuted",
+                f"opened by {', '.join(one[:24] for one in facts.recipients)}",
+            )
+
+
+def _identity_reasons(policy: Admission, facts: Facts) -> Iterator[Reason]:
+    if policy.roots:
+        known = facts.root in policy.roots
+        yield _reason("the root is one that is named", "holds" if known else "refuted", facts.root)
+    if policy.signers is not None:
+        keys, threshold = policy.signers.keys, policy.signers.threshold
+        signed = [key for key in keys if key in facts.signers]
+        missing = [key[:16] for key in keys if key not in facts.signers]
+        detail = f"signed by {', '.join(key[:16] for key in signed) or 'none of them'}"
+        enough = len(signed) >= threshold
+        yield _reason(
+            f"signed by {threshold} of {len(keys)} keys",
+            "holds" if enough else "refuted",
+            detail if enough else f"{detail}; missing {threshold - len(signed)} of {', '.join(missing)}",
+        )
+
+
+def _counted(policy: Admission, attestations: Attestations) -> Attestations:
+    keys = set(policy.attestations.keys)
+    held = tuple(one for one in attestations.held if not keys or keys & set(one.signers))
+    return Attestations(held=held, refused=attestations.refused)
+
+
+def _attested_reasons(policy: Admission, given: Attestations, counted: Attestations) -> Iterator[Reason]:
+    for kind in dict.fromkeys(policy.attestations.required):
+        yield _required_attestation(kind, given, counted)
+    # Who is not known may say what he likes; what is altered, forged or of another model may not lie here.
+    broken = [one for one in given.refused if one.error != "SignerMissing"]
+    if broken:
+        detail = "; ".join(f"{one.file}: {one.reason}" for one in broken[:5])
+        more = f" (and {len(broken) - 5} more)" if len(broken) > 5 else ""
+        yield _reason("every attestation is sound", "refuted", detail + more)
+
+
+def _required_attestation(kind: Kind, given: Attestations, counted: Attestations) -> Reason:
+    requirement = f"{kind} is attested"
+    found = counted.of(kind)
+    if found:
+        pinned = [one for one in found if not isinstance(one.content, Provenance) or one.content.pinned]
+        if not pinned:
+            return _reason(requirement, "unknown", "it names neither code nor data by digest")
+        return _reason(requirement, "holds", "; ".join(_signed(one) for one in pinned))
+    others = [f"{_signed(one)}, which does not count" for one in given.of(kind)]
+    others += [f"{one.file} was refused: {one.reason}" for one in given.refused]
+    return _reason(requirement, "unknown", "; ".join(["there is none", *others[:5]]))
+
+
+def _signed(one: Attested) -> str:
+    return f"{one.file} by {', '.join(key[:16] for key in one.signers)}"
+
+
+def _audit_reasons(policy: Admission, audit: Audit | None, now: datetime) -> Iterator[Reason]:
+    table = policy.audit
+    if table.max_age is not None:
+        yield _age_reason("audit", table.max_age, None if audit is None else audit.moment, now)
+    elif audit is not None and audit.moment > now + _AHEAD:
+        yield _reason("the audit is not dated in the future", "refuted", _dated(audit.moment, now))
+    if audit is not None and any(check.state == "interrupted" for check in audit.result.checks):
+        yield _reason("the audit was not stopped", "unknown", "it was interrupted")
+    if table.max_severity is not None:
+        yield _severity(table.max_severity, table.grace, audit, now)
+    for prefix in table.required_checks:
+        reason = required_reason(prefix, audit.finished if audit else (), audit.missed if audit else {})
+        yield _explained(reason, audit)
+
+
+def _severity(limit: Severity, grace: str | None, audit: Audit | None, now: datetime) -> Reason:
+    if audit is None:
+        after = f" for longer than {span_words(parse_span(grace))}" if grace else ""
+        return _reason(f"no finding worse than {limit}{after}", "unknown", _NO_AUDIT)
+    if grace is None:
+        return severity_reason(limit, audit.result.findings, audit.finished)
+    allowed = parse_span(grace)
+    requirement = f"no finding worse than {limit} for longer than {span_words(allowed)}"
+    worse = [
+        (now - seen, finding)
+        for seen, finding in zip(audit.evidence.seen, audit.result.findings, strict=True)
+        if severity_rank(finding.severity) > severity_rank(limit)
+    ]
+    old = [(age, finding) for age, finding in worse if age > allowed]
+    if old:
+        return _reason(requirement, "refuted", f"{len(old)} older: {_aged(old)}")
+    if not audit.finished:
+        return _reason(requirement, "unknown", "no check finished")
+    return _reason(
+        requirement, "holds", f"{len(worse)} younger: {_aged(worse)}" if worse else "none is worse"
+    )
+
+
+def _aged(findings: Sequence[tuple[timedelta, Finding]]) -> str:
+    said = [f"{finding.rule} ({finding.severity}, {span_words(age)})" for age, finding in findings[:5]]
+    return ", ".join(said) + (f" and {len(findings) - 5} more" if len(findings) > 5 else "")
+
+
+def _scan_reasons(policy: Admission, scan: Scan | None, now: datetime) -> Iterator[Reason]:
+    table = policy.scan
+    if table.max_age is not None:
+        yield _age_reason("scan", table.max_age, None if scan is None else scan.moment, now)
+    elif scan is not None and scan.moment > now + _AHEAD:
+        yield _reason("the scan is not dated in the future", "refuted", _dated(scan.moment, now))
+    if table.verdict is not None:
+        yield _inert(scan)
+    if table.max_severity is not None:
+        requirement = f"no finding of the scan worse than {table.max_severity}"
+        if scan is None:
+            yield _reason(requirement, "unknown", _NO_SCAN)
+            return
+        limit = severity_rank(table.max_severity)
+        worse = [f.rule for file in scan.files for f in file.findings if severity_rank(f.severity) > limit]
+        shown = f"{len(worse)} worse: {', '.join(sorted(set(worse))[:5])}"
+        yield _reason(requirement, "refuted" if worse else "holds", shown if worse else "none is worse")
+
+
+def _inert(scan: Scan | None) -> Reason:
+    requirement = "loading is inert"
+    if scan is None:
+        return _reason(requirement, "unknown", _NO_SCAN)
+    verdict = scan.verdict
+    if verdict in {"inert", None}:
+        loaded = sum(file.verdict is not None for file in scan.files)
+        return _reason(requirement, "holds", f"{loaded} of {len(scan.files)} files are loaded as models")
+    named = [file.path for file in scan.files if file.verdict not in {"inert", None}] or ["by its findings"]
+    return _reason(
+        requirement, "refuted" if verdict == "dangerous" else "unknown", f"{verdict}: {', '.join(named[:5])}"
+    )
+
+
+def _age_reason(what: str, limit: str, moment: datetime | None, now: datetime) -> Reason:
+    allowed = parse_span(limit)
+    requirement = f"the {what} is at most {span_words(allowed)} old"
+    if moment is None:
+        return _reason(requirement, "unknown", _NO_AUDIT if what == "audit" else _NO_SCAN)
+    fresh = -_AHEAD <= now - moment <= allowed
+    return _reason(requirement, "holds" if fresh else "refuted", _dated(moment, now))
+
+
+def _explained(reason: Reason, audit: Audit | None) -> Reason:
+    """Where nothing was audited, say so and not that a claim is lacking."""
+    if audit is not None or reason.status != "unknown":
+        return reason
+    return msgspec.structs.replace(reason, detail=f"{reason.detail}: {_NO_AUDIT}")
+
+
+def _dated(moment: datetime, now: datetime) -> str:
+    age = now - moment
+    return f"{_day(moment)}, {span_words(age) + ' ago' if age >= -_AHEAD else 'which is in the future'}"
+
+
+def _now(moment: datetime) -> str:
+    return f"now it is {_day(moment)}"
+
+
+def _day(moment: datetime) -> str:
+    return moment.isoformat(timespec="minutes")
+
+
+def _reason(requirement: str, status: Literal["holds", "refuted", "unknown"], detail: str) -> Reason:
+    return Reason(requirement=requirement, status=status, detail=detail)
