@@ -1,7 +1,7 @@
 """The records in PostgreSQL, so that many machines append to one ledger.
 
-Tables ``modelward_leaf (seq, body)`` and ``modelward_head (id, size, peaks)``, as in SQLite. A writer locks the
-head's row until it commits, so appends come one after the other; a reader sees one snapshot.
+Tables ``modelward_leaf (seq, body)`` and ``modelward_head (id, size, peaks)``, as in SQLite. A writer locks
+the head's row until it commits, so appends come one after the other; a reader sees one snapshot.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BATCH: Final = 1000
 _SECONDS: Final = 60
 _SCHEMA: Final = (
     "CREATE TABLE modelward_leaf (seq bigint PRIMARY KEY, body bytea NOT NULL)",
-    "CREATE TABLE modelward_head (id int PRIMARY KEY CHECK (id = 0), size bigint NOT NULL, peaks bytea NOT NULL)",
+    "CREATE TABLE modelward_head (id int PRIMARY KEY CHECK (id=0), size bigint NOT NULL, peaks bytea)",
     "INSERT INTO modelward_head VALUES (0, 0, '')",
 )
 # SQLSTATE, or its first two digits: what cannot be reached, and what must not or cannot be written.

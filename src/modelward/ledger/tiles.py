@@ -1,8 +1,8 @@
 """A log as files that never change: tiles of its tree, and bundles of its records.
 
-Source: C2SP tlog-tiles v1. One extension: a bundle's entries have lengths of 16 bits there, so a bundle with a
-longer record is a file ``tile/records/<N>`` with lengths of 32 bits, and no ``tile/entries/<N>`` stands beside
-it. The tree is the same either way.
+Source: C2SP tlog-tiles v1. One extension: a bundle's entries have lengths of 16 bits there, so a bundle with
+a longer record is a file ``tile/records/<N>`` with lengths of 32 bits, and no ``tile/entries/<N>`` stands
+beside it. The tree is the same either way.
 """
 
 from __future__ import annotations
