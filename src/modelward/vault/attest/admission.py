@@ -173,7 +173,7 @@ def validate_admission(policy: Admission) -> None:
     if not _states_something(policy):
         raise PolicyInvalid(
             f"policy {policy.name!r} states no requirement, so it would admit everything",
-            advice="State at least one of [signers], [attestations], [audit], [scan], [release], [[require]].",
+            advice="State [signers], [attestations], [audit], [scan], [release] or [[require]].",
         )
     for root in policy.roots:
         if not _ROOT.fullmatch(root):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import msgspec
 
 from modelward.core.canonical import JSON, parse
-from modelward.errors import ContentChanged, SealDamaged, SealRefused, SignerMissing
+from modelward.errors import ContentChanged, SealDamaged, SealRefused
 from modelward.vault import bundle, dsse
 from modelward.vault.attest.audited import EVIDENCE, Audit, AuditEvidence, read_audit
 from modelward.vault.attest.predicates import (
@@ -25,6 +25,7 @@ from modelward.vault.attest.predicates import (
     read_scan,
 )
 from modelward.vault.attest.provenance import PROVENANCE, Provenance, read_provenance, to_predicate
+from modelward.vault.signing.verification import verify_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,16 +165,10 @@ def verify_attestation(data: bytes, root: str, verifiers: Sequence[Verifier], *,
     """
     if len(data) > LARGEST:
         raise SealDamaged(f"the attestation takes more than {LARGEST:,} bytes")
-    envelope = bundle.decode(data).envelope
+    verified = verify_bundle(data, verifiers)
+    envelope, statement = bundle.decode(data).envelope, verified.statement
     if bundle.encode(envelope) != data:  # what no signature covers has one spelling only
         raise SealDamaged("the attestation is not written as `modelward` writes it")
-    known = {verifier.key_id: verifier for verifier in verifiers}
-    signed = [signature for signature in envelope.signatures if signature.keyid in known]
-    for signature in signed:
-        known[signature.keyid].verify(signature.sig, envelope.signed_bytes())
-    if not signed:
-        raise SignerMissing("no key that is known signed the attestation")
-    statement = dsse.statement_of(envelope)
     algorithm, digest = _root(root)
     if [dict(stated) for _, stated in statement.subjects] != [{algorithm: digest}]:
         raise ContentChanged("the attestation is about another root")
@@ -183,7 +178,7 @@ def verify_attestation(data: bytes, root: str, verifiers: Sequence[Verifier], *,
     exact = parse(envelope.payload)  # large whole numbers as they were, so that digests can be checked
     predicate = exact["predicate"] if isinstance(exact, dict) else None
     assert isinstance(predicate, dict)  # noqa: S101  (`statement_of` said so)
-    signers = tuple(sorted({signature.keyid for signature in signed}))
+    signers = tuple(sorted(verified.signers))
     return Attested(file=file, kind=kind, signers=signers, content=read(predicate))
 
 
