@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from modelward.errors import SealDamaged
+from modelward.errors import PathUnsafe, SealDamaged
 from modelward.ledger.proof import tree_root
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm
@@ -120,13 +120,12 @@ def tree_from_json(value: JSON) -> Tree:
     """Read a tree strictly; its root is computed again.
 
     Raises:
-        SealDamaged: it is none, its root is another, or its order is.
-        PathUnsafe: a path leaves the tree, or two may name one file.
+        SealDamaged: it is none, its root is another, its order is, or a path is unsafe.
     """
     try:
         claimed = msgspec.convert(value, _Strict)
         tree = tree_of(claimed.entries, claimed.algorithm)
-    except (msgspec.ValidationError, ValueError) as error:
+    except (msgspec.ValidationError, PathUnsafe, ValueError) as error:
         raise SealDamaged(f"a list of files is not one: {str(error)[:200]}") from error
     if tree.root != claimed.root or tree.entries != claimed.entries:
         raise SealDamaged("a list of files does not have the root that it states, or is out of order")

@@ -17,7 +17,7 @@ from modelward.vault.tree.reading import read_all
 from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 SPAN: Final = 8 * CHUNK
 """Bytes of one file that a thread hashes at once."""
@@ -161,6 +161,19 @@ def hash_shards(
     ]
 
 
+def hash_leaves(entry: WalkEntry, algorithm: Algorithm, *, jobs: int = 0) -> list[bytes]:
+    """All leaf hashes of one file, 32 bytes each.
+
+    Raises:
+        FileMissing: it cannot be read.
+        ContentUnstable: it changed while it was read.
+    """
+    found: list[bytes] = []
+    method = _LeavesOf(algorithm)
+    read_all([entry], method, lambda _, results: found.extend(method.leaves(results)), jobs=jobs)
+    return found
+
+
 def _silent(_sentence: str) -> None:
     """Nobody listens."""
 
@@ -186,10 +199,13 @@ class _LeavesOf:
             leaves.leaf(index, read(index * CHUNK, leaves.size(index))) for index in range(first, last)
         )
 
+    def leaves(self, results: list[bytes]) -> Iterator[bytes]:
+        size = hashing.SIZE
+        return (part[at : at + size] for part in results for at in range(0, len(part), size))
+
     def entry(self, entry: WalkEntry, results: list[bytes]) -> Entry:
-        length, size = entry.stat.st_size, hashing.SIZE
-        hashes = (part[at : at + size] for part in results for at in range(0, len(part), size))
-        root = Leaves(self._algorithm, entry.path, length).root(hashes)
+        length = entry.stat.st_size
+        root = Leaves(self._algorithm, entry.path, length).root(self.leaves(results))
         return Entry(path=entry.path, length=length, root=root.hex())
 
 
