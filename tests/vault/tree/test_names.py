@@ -1,0 +1,123 @@
+"""Which paths may stand in a tree; every reader of a seal asks these before it touches a disk."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelward.errors import PathUnsafe
+from modelward.vault.tree.names import LONGEST_PATH, check_name, check_names, fold, shown, sorting_key
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "/etc/passwd",
+        "..",
+        "../x",
+        "a/../b",
+        "a/..",
+        ".",
+        "./a",
+        "a/.",
+        "a//b",
+        "a/",
+        "a\0b",
+        "\\",
+        "c:\\x",
+    ],
+)
+def test_unsafe(path):
+    with pytest.raises(PathUnsafe):
+        check_name(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "a/b", "...", "..a", "a..", ".git", " ", "a b", "\u00e9", "\U0001f600", "-rf"]
+)
+def test_safe(path):
+    check_name(path)
+
+
+def test_lone_surrogates_are_not_utf8():
+    with pytest.raises(PathUnsafe, match="not UTF-8"):
+        check_name("a\ud800")
+
+
+def test_the_longest_path():
+    check_name("\u00e9" * (LONGEST_PATH // 2))
+    with pytest.raises(PathUnsafe, match="4098 bytes"):
+        check_name("\u00e9" * (LONGEST_PATH // 2 + 1))
+
+
+@given(st.text(max_size=30))
+def test_a_path_that_is_accepted_stays_below_any_folder(path):
+    try:
+        check_name(path)
+    except PathUnsafe:
+        return
+    joined = os.path.normpath(os.path.join("/srv/model", path))  # noqa: PTH118  (what a careless reader does)
+    assert joined == f"/srv/model/{path}"
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["a", "a"],
+        ["a", "a/b"],
+        ["a/b", "a"],
+        ["x/a/b", "x/A"],
+        ["A/b", "a/c"],
+        ["a/B/c", "a/b/d"],
+        ["\u1e9e", "ss"],
+        ["I", "i"],
+        ["\u0345", "\u03b9"],
+    ],
+)
+def test_two_paths_for_one_file(paths):
+    with pytest.raises(PathUnsafe, match="may name one file"):
+        check_names(paths)
+
+
+def test_no_two_of_these_are_one():
+    check_names(["a", "b/a", "b/c/a", "b/c/d", "c/b", "ab", "b c"])
+    check_names([])
+
+
+def test_many_paths_of_many_folders():
+    check_names(f"{n % 100}/{n % 7}/{n}" for n in range(5000))
+
+
+@given(st.text(max_size=12))
+@settings(max_examples=300)
+def test_fold_does_not_see_case_and_spelling(name):
+    """What stays the same under each change that a file system may make; the dotless i is no such pair."""
+    assert fold(fold(name)) == fold(name)
+    for form in ("NFC", "NFD"):
+        assert fold(unicodedata.normalize(form, name)) == fold(name)
+    assert fold(name.casefold()) == fold(name)
+
+
+@given(st.text("aA\u00e9E\u0301", max_size=6), st.text("aA\u00e9E\u0301", max_size=6))
+def test_ascii_takes_the_same_way(one, two):
+    slow = [
+        unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold()) for name in (one, two)
+    ]
+    assert (fold(one) == fold(two)) == (slow[0] == slow[1])
+
+
+def test_order_is_that_of_parts_and_code_points():
+    paths = ["a/b", "a.b", "a-b", "a", "Z", "\u00e9", "\U00010000", "\uffff"]
+    assert sorted(paths, key=sorting_key) == ["Z", "a", "a/b", "a-b", "a.b", "\u00e9", "\uffff", "\U00010000"]
+
+
+@given(st.text())
+def test_what_is_shown_is_one_short_printable_line(name):
+    assert shown(name).isprintable()
+    assert len(shown(name)) <= 10 * 200
