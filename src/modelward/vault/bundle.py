@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from modelward.vault.keys.signer import Signer
 
 MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+LARGEST: Final = 1 << 28
+"""Bytes of a bundle, at most: about a million files."""
+
+_FIELDS: Final = frozenset({"mediaType", "verificationMaterial", "dsseEnvelope"})
+_MATERIAL: Final = frozenset(
+    {"publicKey", "x509CertificateChain", "certificate", "tlogEntries", "timestampVerificationData"}
+)
+_PUBLIC: Final = frozenset({"hint", "rawBytes", "keyDetails"})
+_SIGNATURES: Final = 256
+"""Signatures of one envelope, at most: each may be tried with every known key."""
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +38,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         envelope: the signed payload.
-        hint: key id of the first signature's key; empty where a certificate or nothing is named.
+        hint: key id of the first signature's key; empty where a certificate or nothing names it.
         material: the verification material as it was read, for keyless signatures.
     """
 
@@ -66,6 +76,8 @@ def decode(data: bytes) -> Bundle:
     Raises:
         SealDamaged: it is no bundle of this version with a DSSE envelope.
     """
+    if len(data) > LARGEST:
+        raise SealDamaged(f"the bundle is larger than {LARGEST >> 20} MiB")
     value = dsse.load(data, "the bundle")
     if not isinstance(value, dict) or value.get("mediaType") != MEDIA_TYPE:
         raise SealDamaged(f"the bundle's media type is not {MEDIA_TYPE}")
@@ -73,7 +85,29 @@ def decode(data: bytes) -> Bundle:
     if not isinstance(material, dict):
         raise SealDamaged("the bundle lacks its verification material")
     public = material.get("publicKey", {})
-    hint = public.get("hint", "") if isinstance(public, dict) else None
+    if not isinstance(public, dict):
+        raise SealDamaged("the bundle's public key is no JSON object")
+    _known("the bundle", value, _FIELDS)
+    _known("the verification material", material, _MATERIAL)
+    _known("the public key", public, _PUBLIC)
+    hint = public.get("hint") or ""  # null is how protocol buffers leave it out
     if not isinstance(hint, str):
-        raise SealDamaged("the bundle's public key has no hint in text")
-    return Bundle(envelope=dsse.from_json(value.get("dsseEnvelope")), hint=hint, material=material)
+        raise SealDamaged("the hint at the bundle's public key is no text")
+    envelope = dsse.from_json(value.get("dsseEnvelope"))
+    _consistent(envelope, hint)
+    return Bundle(envelope=envelope, hint=hint, material=material)
+
+
+def _known(what: str, value: dict[str, JSON], fields: frozenset[str]) -> None:
+    """The bundle is a protocol buffer in JSON, whose readers refuse fields that they do not know."""
+    unknown = sorted(value.keys() - fields)
+    if unknown:
+        raise SealDamaged(f"{what} has a field {unknown[0][:80]!a} that bundles of this version do not have")
+
+
+def _consistent(envelope: dsse.Envelope, hint: str) -> None:
+    if len(envelope.signatures) > _SIGNATURES:
+        raise SealDamaged(f"the envelope holds more than {_SIGNATURES} signatures")
+    first = envelope.signatures[0].keyid
+    if hint and first and hint != first:
+        raise SealDamaged("the bundle names one key and its first signature another")

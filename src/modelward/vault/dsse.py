@@ -177,12 +177,15 @@ def decode64(text: str) -> bytes:
     """Decode base64, standard or URL-safe, without anything that is not of its alphabet.
 
     Raises:
-        SealDamaged: it is not base64.
+        SealDamaged: it is not base64, or not the one spelling of these bytes.
     """
+    standard = text.replace("-", "+").replace("_", "/")
     try:
-        data = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+        data = base64.b64decode(standard, validate=True)
     except (binascii.Error, ValueError) as error:
         raise SealDamaged("a field is not base64") from error
+    if base64.b64encode(data).decode() != standard:  # the last character may hold bits of no byte
+        raise SealDamaged("a field is base64 of more than its bytes")
     return data
 
 

@@ -117,15 +117,22 @@ def sign(key: PrivateKey, data: bytes) -> bytes:
     return key.sign(data)
 
 
-def verify(key: PublicKey, signature: bytes, data: bytes) -> None:
+def verify(key: PublicKey, signature: bytes, data: bytes, *, sha256: bool = False) -> None:
     """Check a signature.
+
+    Args:
+        key: of whom it claims to be.
+        signature: DER for ECDSA, raw for Ed25519 and ML-DSA.
+        data: what was signed.
+        sha256: ECDSA hashes by SHA-256 whatever the curve, as one early writer of bundles did.
 
     Raises:
         SignatureInvalid: it is not by this key over these bytes.
     """
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, data, ec.ECDSA(_CURVES[key.curve.name][2]))
+            digest = hashes.SHA256() if sha256 else _CURVES[key.curve.name][2]
+            key.verify(signature, data, ec.ECDSA(digest))
         else:
             key.verify(signature, data)
     except (InvalidSignature, ValueError) as error:

@@ -43,13 +43,18 @@ class Verifier:
         self.key_id: str = asymmetric.key_id(self._key)
         self.algorithm: Algorithm = asymmetric.algorithm_of(self._key)
 
-    def verify(self, signature: bytes, data: bytes) -> None:
+    def verify(self, signature: bytes, data: bytes, *, sha256: bool = False) -> None:
         """Check a signature over bytes.
+
+        Args:
+            signature: DER for ECDSA, raw for Ed25519 and ML-DSA.
+            data: what was signed.
+            sha256: see `asymmetric.verify`.
 
         Raises:
             SignatureInvalid: it is not by this key over these bytes.
         """
-        asymmetric.verify(self._key, signature, data)
+        asymmetric.verify(self._key, signature, data, sha256=sha256)
 
 
 @final

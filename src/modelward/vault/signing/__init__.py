@@ -1,0 +1,1 @@
+"""Signed statements about models: OpenSSF Model Signing v1 and modelward's own over a Merkle root."""

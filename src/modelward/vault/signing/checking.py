@@ -1,0 +1,237 @@
+"""Compare the files at hand with what a verified statement says about them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from modelward.errors import ConfigInvalid, ContentChanged, FileMissing
+from modelward.vault.signing import tree_statement
+from modelward.vault.signing.openssf import ALONE, GIT, Manifest, Resource, read_manifest
+from modelward.vault.signing.signing import excluding
+from modelward.vault.signing.tree_statement import TreeStatement, read_tree_statement
+from modelward.vault.tree.entries import Changes, differences, parse_root
+from modelward.vault.tree.hashing import TreeOptions, hash_shards, hash_tree
+from modelward.vault.tree.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from modelward.vault.dsse import Statement
+
+Found = TypeVar("Found")
+
+SHOWN: Final = 10
+"""Differences that a refusal names; the others are counted."""
+
+
+class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How strictly to compare.
+
+    Attributes:
+        partial: accept that signed files are missing, as after a partial download; at least one must be
+            there, and the missing ones are reported.
+        unsigned: accept files that were not signed; they are not looked at.
+        tree: threads, progress and cache; ``excluded`` must name the signature where it lies in the model.
+    """
+
+    partial: bool = False
+    unsigned: bool = False
+    tree: TreeOptions = TreeOptions()
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was compared and found to be what was signed.
+
+    Attributes:
+        root: digest of the statement's subject, ``sha256:<hex>`` or ``blake3:<hex>``.
+        files: how many files were compared.
+        bytes: of these files.
+        missing: files that are signed and absent, with `CheckOptions.partial`.
+    """
+
+    root: str
+    files: int
+    bytes: int
+    missing: tuple[str, ...] = ()
+
+
+def check_files(statement: Statement, path: Path, options: CheckOptions | None = None) -> Checked:
+    """Hash what is at a path and compare it with a statement of either predicate.
+
+    Args:
+        statement: from `verify_bundle`.
+        path: a folder or a file.
+        options: see `CheckOptions`.
+
+    Raises:
+        ContentChanged: a file is altered, missing, added or renamed, or no signed file is there; the sentence
+            names up to ten.
+        SealDamaged: the statement contradicts itself or says nothing about files.
+        ConfigInvalid: a part is to be checked and the statement lists no files.
+        FileMissing: there is nothing at the path, or it cannot be read.
+        PathUnsafe: see `tree.walk`.
+        ContentUnstable: a file changed while it was read.
+    """
+    chosen = options or CheckOptions()
+    if statement.predicate_type == tree_statement.PREDICATE:
+        return _check_tree(read_tree_statement(statement), path, chosen)
+    return _check_manifest(read_manifest(statement), path, chosen)
+
+
+def root_of(statement: Statement) -> str:
+    """The digest of the statement's subject, ``sha256:<hex>`` or ``blake3:<hex>``.
+
+    Raises:
+        SealDamaged: the statement contradicts itself or says nothing about files.
+    """
+    if statement.predicate_type == tree_statement.PREDICATE:
+        return read_tree_statement(statement).root
+    return f"sha256:{read_manifest(statement).digest}"
+
+
+def refuse_changes(changes: Changes) -> None:
+    """Raise when there is a difference.
+
+    Raises:
+        ContentChanged: there is; the sentence names up to ten files.
+    """
+    sentences = [shown(sentence) for sentence in changes.sentences()]
+    if sentences:
+        more = f" and {len(sentences) - SHOWN} more" if len(sentences) > SHOWN else ""
+        raise ContentChanged("; ".join(sentences[:SHOWN]) + more)
+
+
+def _check_manifest(manifest: Manifest, path: Path, options: CheckOptions) -> Checked:
+    _same_kind(path, single=manifest.single)
+    signed = _by_path(manifest.resources)
+    tree = _without_unsigned(_tree_options(manifest, path, options), path, signed, options)
+    found: dict[str, list[Resource]] = defaultdict(list)
+    length = 0
+    algorithm, size = manifest.algorithm, manifest.shard_size
+    for part in _present(path, tree, lambda: hash_shards(path, algorithm, size, tree)):
+        length += part.stop - part.start
+        if part.stop or not size:  # an empty file has no shard, so its absence is not signed
+            name = ALONE if manifest.single else part.path
+            stop = part.stop if size else -1
+            found[name].append(Resource(name, part.start, stop, part.digest))
+    missing = _compared(_changes(signed, found), len(signed), options)
+    root = f"sha256:{manifest.digest}"
+    return Checked(root=root, files=len(signed) - len(missing), bytes=length, missing=missing)
+
+
+def _check_tree(said: TreeStatement, path: Path, options: CheckOptions) -> Checked:
+    algorithm, _ = parse_root(said.root)
+    if said.tree is None:
+        if options.partial or options.unsigned:
+            raise ConfigInvalid("the signature is over a root alone, so only the whole can be checked")
+        found = hash_tree(path, msgspec.structs.replace(options.tree, algorithm=algorithm))
+        if found.root != said.root:
+            raise ContentChanged(
+                f"{shown(str(path))}: {len(found.entries)} files of {found.length} bytes are not the "
+                f"{said.files} of {said.bytes} bytes that were signed; which of them differ was not signed"
+            )
+        return Checked(root=said.root, files=said.files, bytes=said.bytes)
+    signed = {entry.path for entry in said.tree.entries}
+    tree = _without_unsigned(options.tree, path, signed, options)
+    tree = msgspec.structs.replace(tree, algorithm=algorithm)
+    found = _present(path, tree, lambda: hash_tree(path, tree))
+    missing = _compared(differences(said.tree, found), said.files, options)
+    return Checked(root=said.root, files=len(found.entries), bytes=found.length, missing=missing)
+
+
+def _compared(changes: Changes, signed: int, options: CheckOptions) -> tuple[str, ...]:
+    """Refuse what differs; what may be missing is returned."""
+    if not options.partial:
+        refuse_changes(changes)
+        return ()
+    if len(changes.missing) == signed:
+        raise ContentChanged(f"none of the {signed} signed files is there, so nothing can be verified")
+    refuse_changes(msgspec.structs.replace(changes, missing=()))
+    return changes.missing
+
+
+def _same_kind(path: Path, *, single: bool) -> None:
+    if single and path.is_dir():
+        raise ContentChanged(f"{shown(str(path))}: is a folder, and the signature is over one file")
+    if not single and path.is_file():
+        raise ContentChanged(
+            f"{shown(str(path))}: is one file, and the signature is over a folder",
+            advice="Verify the folder that holds it; a part of the folder can be verified too.",
+        )
+
+
+def _tree_options(manifest: Manifest, path: Path, options: CheckOptions) -> TreeOptions:
+    """What was left out when it was signed is left out again, unless it is signed all the same."""
+    if manifest.single:
+        return options.tree
+    kept = {resource.path for resource in manifest.resources}
+    for name in tuple(kept):
+        while name := name.rpartition("/")[0]:
+            kept.add(name)
+    ignored = [PurePosixPath(name) for name in (*GIT, *manifest.ignore_paths)]
+    inside = [str(name) for name in ignored if not name.is_absolute() and ".." not in name.parts]
+    tree = excluding(options.tree, path, [name for name in inside if name != "." and name not in kept])
+    return msgspec.structs.replace(tree, links=tree.links or manifest.links)
+
+
+def _without_unsigned(
+    tree: TreeOptions, path: Path, signed: Collection[str], options: CheckOptions
+) -> TreeOptions:
+    if not options.unsigned or not path.is_dir():
+        return tree
+    entries = _present(path, tree, lambda: tree.walk(path))
+    return excluding(tree, path, [entry.path for entry in entries if entry.path not in signed])
+
+
+def _present(path: Path, tree: TreeOptions, look: Callable[[], Found]) -> Found:
+    """Look at files; a folder that holds none of them is one whose files are missing."""
+    try:
+        return look()
+    except FileMissing as error:
+        excluded = {each.parent.resolve() / each.name for each in tree.excluded}
+        if path.is_dir() and not _holds_file(path.resolve(), excluded):
+            raise ContentChanged(f"{shown(str(path))}: none of the signed files is there") from error
+        raise
+
+
+def _holds_file(top: Path, excluded: set[Path]) -> bool:
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if Path(folder, name) not in excluded]
+        if any(Path(folder, name) not in excluded for name in names):
+            return True
+    return False
+
+
+def _by_path(resources: Iterable[Resource]) -> dict[str, list[Resource]]:
+    parts: dict[str, list[Resource]] = defaultdict(list)
+    for resource in resources:
+        parts[resource.path].append(resource)
+    for shards in parts.values():
+        shards.sort(key=lambda resource: resource.start)
+    return parts
+
+
+def _changes(signed: Mapping[str, list[Resource]], found: Mapping[str, list[Resource]]) -> Changes:
+    missing = [path for path in signed if path not in found]
+    added = {path: _content(found[path]) for path in found if path not in signed}
+    renamed = {}
+    for path in missing:
+        other = next((name for name, content in added.items() if content == _content(signed[path])), None)
+        if other is not None:
+            renamed[path] = other
+            del added[other]
+    return Changes(
+        altered=tuple(path for path in signed if path in found and found[path] != signed[path]),
+        missing=tuple(path for path in missing if path not in renamed),
+        added=tuple(added),
+        renamed=tuple(renamed.items()),
+    )
+
+
+def _content(parts: Iterable[Resource]) -> tuple[tuple[int, int, bytes], ...]:
+    return tuple((part.start, part.stop, part.digest) for part in parts)
