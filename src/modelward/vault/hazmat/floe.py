@@ -199,7 +199,18 @@ class Floe:
         return AESGCM(self._derive(self._message_key, b"DEK:" + first, 32))
 
     def _derive(self, key: bytes, purpose: bytes, length: int) -> bytes:
-        return HKDFExpand(hashes.SHA384(), length, self._context + purpose + self._aad).derive(key)
+        return expand(key, self._context + purpose + self._aad, length)
+
+
+def expand(key: bytes, info: bytes, length: int) -> bytes:
+    """Derive a key from a key: HKDF-Expand over SHA-384 (RFC 5869, section 2.3).
+
+    Args:
+        key: uniformly random.
+        info: what the derived key is for.
+        length: bytes of it.
+    """
+    return HKDFExpand(hashes.SHA384(), length, info).derive(key)
 
 
 def decrypt(

@@ -1,0 +1,85 @@
+"""Change who may open a container: the header is written again, and nothing else.
+
+The master key stays. Who once opened the container, or kept a copy of the old header, can still open it:
+taking a recipient away stops those who come later and find the new header alone. Sealing again, under a new
+master key, is what keeps a former recipient from later versions.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from modelward.errors import KeyUnusable
+from modelward.ledger.blobs import write_atomically
+from modelward.vault.container import layout
+from modelward.vault.container.placing import sync, unwritable
+from modelward.vault.container.recipients import wrap_for
+from modelward.vault.container.recipients.wrapping import RECIPIENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from modelward.vault.container.layout import Header
+    from modelward.vault.container.reading import Container
+    from modelward.vault.container.recipients import Identity, Recipient, Stanza
+
+
+def rewrap(
+    container: Container,
+    identities: Sequence[Identity],
+    *,
+    add: Sequence[Recipient] = (),
+    remove: Callable[[Stanza], bool] | None = None,
+) -> Header:
+    """Add recipients and take some away.
+
+    Signatures stay valid: they are over what is stored, and the header is not.
+
+    Args:
+        container: encrypted.
+        identities: one of them opens it.
+        add: who may open it from now on.
+        remove: called with each recipient's part of the header; those for which it is true are left out.
+
+    Returns:
+        The new header.
+
+    Raises:
+        RecipientWrong: none of the identities opens it, or nothing is encrypted.
+        SealDamaged: the header was altered.
+        KeyUnusable: nobody would be left who can open it, or there would be too many.
+        KeyServiceFailed: a server does not wrap or unwrap.
+        OutputUnwritable: the header cannot be written; the old one is still there.
+    """
+    header = container.header
+    master = layout.master_of(header, identities)
+    kept = [stanza for stanza in header.recipients if remove is None or not remove(stanza)]
+    new = wrap_for(add, master, header.id) if add else []
+    if not 1 <= len(kept) + len(new) <= RECIPIENTS:
+        raise KeyUnusable(
+            f"{len(kept) + len(new)} recipients would be left; a container has 1 to {RECIPIENTS}",
+            advice="Name a recipient to add.",
+        )
+    changed = msgspec.structs.replace(header, recipients=(*kept, *new))
+    data = layout.encode_header(changed, master)
+    changed = layout.parse_header(data)
+    write_document(container.path / layout.HEADER, data)
+    return changed
+
+
+def write_document(path: Path, data: bytes) -> None:
+    """Write one document of a container anew: the old one or the new one is there, never half.
+
+    Raises:
+        OutputUnwritable: it cannot be written; the old one is still there.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+        write_atomically(path, data, mode=mode)
+        sync(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
