@@ -19,7 +19,7 @@ from modelward.vault.attest.moments import parse_span, span_words
 from modelward.vault.attest.provenance import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from modelward.core.claim import Claim
     from modelward.vault.attest.admission import Admission
@@ -66,21 +66,20 @@ def admit(policy: Admission, facts: Facts) -> Verdict:
     """
     validate_admission(policy)
     counted = _counted(policy, facts.attestations)
-    audits = [cast("Audit", one.content) for one in counted.of("evidence")]
-    audit = max(audits, key=lambda one: (one.moment, one.evidence.ledger.size), default=None)
+    audits = _newest(cast("Audit", one.content) for one in counted.of("evidence"))
     scans = [cast("Scan", one.content) for one in counted.of("scan")]
     scan = max(scans, key=lambda one: one.moment, default=None)
     provenances = [cast("Provenance", one.content) for one in counted.of("provenance")]
-    claims: list[Claim] = [*(audit.result.claims if audit else ())]
+    claims: list[Claim] = [claim for audit in audits for claim in audit.result.claims]
     claims += [claim for stated in provenances for claim in stated.judged()]
     held, judged = hold(policy.require, claims)
     reasons = [
         *_identity_reasons(policy, facts),
         *_attested_reasons(policy, facts.attestations, counted),
-        *_audit_reasons(policy, audit, facts.moment),
+        *(reason for audit in audits or (None,) for reason in _audit_reasons(policy, audit, facts.moment)),
         *_scan_reasons(policy, scan, facts.moment),
         *release_reasons(counted, facts, policy.release.environment if policy.release else None),
-        *(_explained(reason, audit) for reason in held),
+        *(reason if audits else _explained(reason) for reason in held),
     ]
     return conclude(policy.name, reasons, judged)
 
@@ -152,6 +151,14 @@ def _identity_reasons(policy: Admission, facts: Facts) -> Iterator[Reason]:
         )
 
 
+def _newest(audits: Iterable[Audit]) -> tuple[Audit, ...]:
+    """The newest audit of each model in the seal."""
+    newest: dict[str, Audit] = {}
+    for audit in sorted(audits, key=lambda one: (one.moment, one.evidence.ledger.size)):
+        newest[audit.evidence.model.path] = audit
+    return tuple(newest.values())
+
+
 def _counted(policy: Admission, attestations: Attestations) -> Attestations:
     keys = set(policy.attestations.keys)
     held = tuple(one for one in attestations.held if not keys or keys & set(one.signers))
@@ -198,7 +205,7 @@ def _audit_reasons(policy: Admission, audit: Audit | None, now: datetime) -> Ite
         yield _severity(table.max_severity, table.grace, audit, now)
     for prefix in table.required_checks:
         reason = required_reason(prefix, audit.finished if audit else (), audit.missed if audit else {})
-        yield _explained(reason, audit)
+        yield reason if audit else _explained(reason)
 
 
 def _severity(limit: Severity, grace: str | None, audit: Audit | None, now: datetime) -> Reason:
@@ -271,9 +278,9 @@ def _age_reason(what: str, limit: str, moment: datetime | None, now: datetime) -
     return _reason(requirement, "holds" if fresh else "refuted", _dated(moment, now))
 
 
-def _explained(reason: Reason, audit: Audit | None) -> Reason:
+def _explained(reason: Reason) -> Reason:
     """Where nothing was audited, say so and not that a claim is lacking."""
-    if audit is not None or reason.status != "unknown":
+    if reason.status != "unknown":
         return reason
     return msgspec.structs.replace(reason, detail=f"{reason.detail}: {_NO_AUDIT}")
 

@@ -13,10 +13,12 @@ import msgspec
 
 from modelward.core.canonical import JSON
 from modelward.core.claim import Claim
+from modelward.core.digest import file_digest
 from modelward.core.evidence import Cost
 from modelward.errors import PolicyInvalid, SealDamaged
 from modelward.vault.attest.moments import Moment
 from modelward.vault.attest.tables import decode
+from modelward.vault.tree.hashing import hash_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,17 +159,62 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         )
 
 
+class StatedSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Data as a `provenance.toml` states it: by digest, or by the path of a file or folder that is hashed."""
+
+    name: str = ""
+    path: str = ""
+    uri: str = ""
+    digest: dict[str, _Hex] = {}
+
+
+class Stated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `provenance.toml`; see `Provenance`."""
+
+    run: Run
+    code: Code | None = None
+    data: tuple[StatedSource, ...] = ()
+    parameters: dict[str, JSON] = {}
+    environment: dict[str, JSON] = {}
+    claims: tuple[StatedClaim, ...] = ()
+    type: str = TRAINING
+
+
 def read_stated(path: Path) -> Provenance:
-    """Read a `provenance.toml`.
+    """Read a `provenance.toml`; paths of data in it are relative to its folder.
+
+    Returns:
+        What it states, not yet checked: the code may come from elsewhere.
 
     Raises:
-        FileMissing: it cannot be read.
+        FileMissing: it, or data that it names, cannot be read.
         ConfigInvalid: it is not TOML, has an unknown key or a bad value.
-        PolicyInvalid: it pins neither code nor data, or claims what training cannot know.
+        PolicyInvalid: data has neither a digest nor a path, or both.
     """
-    stated = decode(path, Provenance)
-    stated.check()
-    return stated
+    stated = decode(path, Stated)
+    return Provenance(
+        code=stated.code,
+        data=tuple(_source(source, path.parent) for source in stated.data),
+        parameters=stated.parameters,
+        environment=stated.environment,
+        run=stated.run,
+        claims=stated.claims,
+        type=stated.type,
+    )
+
+
+def _source(source: StatedSource, folder: Path) -> Source:
+    name = source.name or source.path or source.uri
+    if not name or bool(source.path) == bool(source.digest):
+        raise PolicyInvalid(f"the data {name!r} needs a name, and either a digest or a path")
+    digest = source.digest
+    if source.path:
+        where = folder / source.path
+        if where.is_dir():
+            digest = {"modelwardTree": hash_tree(where).root.removeprefix("sha256:")}
+        else:
+            digest = {"sha256": file_digest(where).removeprefix("sha256:")}
+    return Source(name=name, uri=source.uri, digest=digest)
 
 
 def to_predicate(stated: Provenance) -> dict[str, JSON]:

@@ -1,0 +1,377 @@
+"""What the ledger's store, a scan, a bill of materials and git give to the attestations of a seal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from modelward.core.canonical import parse
+from modelward.core.digest import file_digest
+from modelward.core.policy import Reason
+from modelward.errors import ConfigInvalid, ContentUnstable, FileDamaged, FileMissing, SealDamaged
+from modelward.ledger.merkle import leaf_hash
+from modelward.ledger.proof import inclusion_path
+from modelward.ledger.store import Head, Ledger
+from modelward.vault.attest.audited import Audit, AuditedModel, AuditEvidence, Concluded, Record
+from modelward.vault.attest.audited import Head as AttestedHead
+from modelward.vault.attest.predicates import Bom, Release, Scan, ScanFinding, ScannedFile, read_bom
+from modelward.vault.attest.provenance import Code, Provenance, Run, read_stated
+from modelward.vault.attest.tables import decode
+from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
+from modelward.verbs.versions import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from modelward.artifact.verdict import ArtifactReport
+    from modelward.core.subject import Subject
+    from modelward.vault.attest.attestation import Attestations
+
+_LARGEST_BOM: Final = 8 << 20
+_DECISION: Final = b'"kind":"decision"'
+
+
+class _Past(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision of the ledger and its place."""
+
+    index: int
+    body: bytes
+    result: Concluded
+
+    def subject(self, kind: str) -> Subject | None:
+        """What was examined, where its digest covers its content."""
+        found = (one for one in self.result.subjects if one.kind == kind and one.identity == "digest")
+        return next(found, None)
+
+
+def audit_evidence(
+    path: Path, store: str | Path, *, run: str = "", options: WalkOptions | None = None
+) -> tuple[AuditEvidence, ...]:
+    """The newest recorded audit of every model among what is sealed.
+
+    Args:
+        path: the file or folder that is sealed, in clear.
+        store: the ledger: its folder, or the URL of its database.
+        run: beginning of a run identity, where it is not to be the newest.
+        options: which files are sealed.
+
+    Returns:
+        One per audited file, in order of their paths; at least one.
+
+    Raises:
+        FileMissing: there is no ledger, or no audit in it is of these bytes.
+        LedgerTampered: the ledger is not what it was.
+        PathUnsafe: the folder holds what is not sealed.
+    """
+    ledger = Ledger.open_read_only(store)
+    try:
+        head = ledger.head()
+        bodies = list(ledger.bodies(head.size))
+    finally:
+        ledger.close()
+    past = list(_decisions(bodies))
+    files = walk(path, options)
+    digests: dict[str, str] = {}
+    found: dict[str, _Past] = {}
+    for decision in past:
+        artifact = decision.subject("artifact")
+        if artifact is None or not decision.result.run.startswith(run):
+            continue
+        for file in files:
+            if _is(file, artifact, digests) and _parts_are_sealed(file, decision, files):
+                found[file.path] = decision
+    if not found:
+        what = f"no run {run!r} in it" if run else "no recorded audit"
+        raise FileMissing(
+            f"{store}: {what} is of a file in {path}",
+            advice="Run `modelward audit` on the very file that is sealed; its digest must be the same.",
+        )
+    leaves = [leaf_hash(body) for body in bodies]
+    return tuple(
+        _evidence(file.path, found[file.path], past, (head, leaves)) for file in files if file.path in found
+    )
+
+
+def _decisions(bodies: Sequence[bytes]) -> Iterator[_Past]:
+    for index, body in enumerate(bodies):
+        if _DECISION in body:
+            record = parse(body)
+            if isinstance(record, dict) and record.get("kind") == "decision":
+                try:
+                    result = msgspec.convert(record.get("result"), Concluded)
+                except msgspec.ValidationError:
+                    continue  # of a version whose results are not read any more
+                yield _Past(index=index, body=body, result=result)
+
+
+def _is(file: WalkEntry, artifact: Subject, digests: dict[str, str]) -> bool:
+    """Whether a file has a digest; its size is compared first, so that few are hashed."""
+    if artifact.details.get("bytes", file.stat.st_size) != file.stat.st_size:
+        return False
+    if file.path not in digests:
+        digests[file.path] = file_digest(Path(file.absolute))
+    return digests[file.path] == artifact.digest
+
+
+def _parts_are_sealed(file: WalkEntry, decision: _Past, files: Sequence[WalkEntry]) -> bool:
+    """Whether the files that the model names as parts of itself are sealed too, and as they were audited."""
+    artifact, model = decision.subject("artifact"), decision.subject("model")
+    if artifact is None or model is None:
+        return False
+    if model.digest == artifact.digest:
+        return True
+    from modelward.adapters.examine import examine  # inspects the whole file
+
+    examined = examine(Path(file.absolute))
+    sealed = {os.path.realpath(one.absolute) for one in files}
+    return examined.whole == model.digest and {os.path.realpath(one) for one in examined.beside} <= sealed
+
+
+def _evidence(
+    path: str, decision: _Past, past: Sequence[_Past], tree: tuple[Head, Sequence[bytes]]
+) -> AuditEvidence:
+    head, leaves = tree
+    artifact, model = decision.subject("artifact"), decision.subject("model")
+    body = parse(decision.body)
+    assert artifact is not None  # noqa: S101  (it was found by its digests)
+    assert model is not None  # noqa: S101
+    assert isinstance(body, dict)  # noqa: S101  (`_decisions` asked)
+    return AuditEvidence(
+        ledger=AttestedHead(head=head.root, size=head.size),
+        record=Record(
+            index=decision.index,
+            path=tuple(node.hex() for node in inclusion_path(leaves, decision.index)),
+            body=body,
+        ),
+        model=AuditedModel(path=path, digest=artifact.digest, whole=model.digest),
+        seen=_first_seen(decision, artifact, past),
+    )
+
+
+def _first_seen(decision: _Past, artifact: Subject, past: Sequence[_Past]) -> tuple[datetime, ...]:
+    """When each finding was first recorded of this file, or of one of the same name before it."""
+    first: dict[tuple[str, str], datetime] = {}
+    for earlier in past:
+        subject = earlier.subject("artifact")
+        if subject is None or (subject.digest != artifact.digest and subject.name != artifact.name):
+            continue
+        for finding in earlier.result.findings:
+            key = finding.rule, finding.location
+            first[key] = min(first.get(key, earlier.result.created), earlier.result.created)
+    ended = decision.result.created
+    return tuple(
+        min(first.get((finding.rule, finding.location), ended), ended) for finding in decision.result.findings
+    )
+
+
+def scan_verdict(path: Path, *, jobs: int = 1, options: WalkOptions | None = None) -> Scan:
+    """Inspect everything that is sealed, loading nothing.
+
+    Args:
+        path: the file or folder, in clear.
+        jobs: processes.
+        options: which files are sealed.
+
+    Raises:
+        FileMissing, PathUnsafe: as `walk` says.
+        ContentUnstable: a file changed meanwhile.
+    """
+    from modelward.verbs.scan_files import inspect_all
+
+    files = walk(path, options)
+    reports = inspect_all((Path(file.absolute) for file in files), jobs)
+    scanned = tuple(_scanned(file, report) for file, report in zip(files, reports, strict=True))
+    tool = f"modelward {versions().get('modelward', 'unknown')}"
+    return Scan(moment=_now(), scanner=tool, files=scanned)
+
+
+def _scanned(file: WalkEntry, report: ArtifactReport) -> ScannedFile:
+    made = ScannedFile(
+        path=file.path,
+        digest=file_digest(Path(file.absolute)),
+        format=report.format,
+        verdict=report.verdict,
+        unread=report.coverage.unread,
+        findings=tuple(
+            ScanFinding(
+                rule=finding.rule,
+                severity=finding.severity,
+                level=finding.level,
+                message=finding.message,
+                member=finding.location.member,
+            )
+            for finding in report.findings
+            if finding.level != "note" or finding.severity != "info"
+        ),
+    )
+    now, then = Path(file.absolute).stat(), file.stat
+    if (now.st_ino, now.st_size, now.st_mtime_ns) != (then.st_ino, then.st_size, then.st_mtime_ns):
+        raise ContentUnstable(f"{file.path}: changed while it was inspected")
+    return made
+
+
+def materials(path: Path, document: Path | None = None, *, jobs: int = 1) -> Bom:
+    """A bill of materials of what is sealed.
+
+    Args:
+        path: the file or folder, in clear.
+        document: a CycloneDX document to take instead of making one.
+        jobs: processes.
+
+    Raises:
+        FileMissing: the document, or what is sealed, cannot be read.
+        FileDamaged: the document is no CycloneDX in JSON.
+        ExtraMissing: the extra [bom] is not installed, and there is no document.
+    """
+    from modelward.vault import dsse
+
+    if document is None:
+        from modelward.verbs.bom import BomOptions, bom
+
+        data = bom(path, BomOptions(jobs=jobs))
+    else:
+        data = _bytes(document)
+    try:
+        value = dsse.load(data, str(document or path))
+        return read_bom(value if isinstance(value, dict) else {})
+    except SealDamaged as error:
+        raise FileDamaged(str(error), advice="`modelward bom` writes a CycloneDX document.") from error
+
+
+def provenance(stated: Path | None, *, folder: Path | None = None, builder: str = "") -> Provenance:
+    """How a model was trained: as a file states it, and as git has it where the file names no commit.
+
+    Args:
+        stated: a `provenance.toml`; null: git, the installed libraries and `builder` alone.
+        folder: in the repository of the code; null: where `stated` lies.
+        builder: URI of who ran the training, where there is no file.
+
+    Raises:
+        FileMissing, ConfigInvalid: the file cannot be read.
+        PolicyInvalid: neither code nor data is known by digest.
+    """
+    if stated is None and not builder:
+        raise ConfigInvalid("nobody says who ran the training", advice="Name the builder by a URI.")
+    found = Provenance(run=Run(builder=builder)) if stated is None else read_stated(stated)
+    if found.code is None:
+        where = folder or (Path() if stated is None else stated.parent)
+        found = msgspec.structs.replace(found, code=git_state(where))
+    if not found.environment:
+        found = msgspec.structs.replace(found, environment=dict(versions()))
+    found.check()
+    return found
+
+
+def git_state(folder: Path) -> Code | None:
+    """The commit that a folder is at; null where there is no repository, no commit, or no git."""
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return None
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    remote = _git(folder, "config", "--get", "remote.origin.url") or ""
+    return Code(uri=_without_secrets(remote), commit=commit, modified=changed != "")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    # Nothing that a repository configures is run.
+    safe = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder.absolute()), *safe, *words],  # noqa: S607  (git of the user's own path)
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _without_secrets(url: str) -> str:
+    """A URL without the name and password that may stand in it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.scheme else url
+
+
+def read_release_file(path: Path) -> Release:
+    """Read a release policy from TOML: `recipients`, `environments`, `since`, `until`.
+
+    Raises:
+        FileMissing, ConfigInvalid: it cannot be read.
+        PolicyInvalid: it limits nothing, or can never hold.
+    """
+    release = decode(path, Release)
+    release.check()
+    return release
+
+
+def bound_reasons(
+    attestations: Attestations, path: Path, options: WalkOptions | None = None
+) -> tuple[Reason, ...]:
+    """Whether evidence and scans speak of the very files that are at hand, in clear.
+
+    Args:
+        attestations: those that verify over the root.
+        path: the sealed files, in clear.
+        options: which files are sealed.
+
+    Raises:
+        FileMissing, PathUnsafe: as `walk` says.
+    """
+    files = {file.path: Path(file.absolute) for file in walk(path, options)}
+    reasons: list[Reason] = []
+    for one in attestations.held:
+        content = one.content
+        wrong: list[str] = []
+        if isinstance(content, Audit):
+            model = content.evidence.model
+            wrong = _unlike({model.path: model.digest}, files)
+        elif isinstance(content, Scan):
+            listed = {file.path: file.digest for file in content.files}
+            wrong = _unlike(listed, files)
+            wrong += [f"{name} was not scanned" for name in files if name not in listed]
+        else:
+            continue
+        reasons.append(
+            Reason(
+                requirement=f"{one.kind} is of these files",
+                status="refuted" if wrong else "holds",
+                detail="; ".join(wrong[:5]) or "its digests are those of the files",
+            )
+        )
+    return tuple(reasons)
+
+
+def _unlike(stated: dict[str, str], files: dict[str, Path]) -> list[str]:
+    wrong = [f"{name} is not there" for name in stated if name not in files]
+    return wrong + [
+        f"{name} is another file"
+        for name, digest in stated.items()
+        if name in files and file_digest(files[name]) != digest
+    ]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_LARGEST_BOM + 1)
+    except OSError as error:
+        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > _LARGEST_BOM:
+        raise FileDamaged(f"{path}: is longer than {_LARGEST_BOM:,} bytes")
+    return data
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
