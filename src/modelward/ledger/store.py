@@ -165,7 +165,7 @@ class Ledger:
     def records(self) -> Iterator[dict[str, JSON]]:
         """All records, oldest first."""
         for body in self.bodies():
-            yield _decode(body)
+            yield decode(body)
 
     def bodies(self, count: int | None = None) -> Iterator[bytes]:
         """Canonical JSON of the records, oldest first: the leaves of the tree.
@@ -365,7 +365,12 @@ def _quoted(path: Path) -> str:
     return path.absolute().as_posix().replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def _decode(body: bytes) -> dict[str, JSON]:
+def decode(body: bytes) -> dict[str, JSON]:
+    """The record that a body holds.
+
+    Raises:
+        LedgerTampered: it holds none.
+    """
     try:
         record = parse(body)
     except (ValueError, RecursionError) as error:

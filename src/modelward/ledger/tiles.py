@@ -129,6 +129,15 @@ class Tiles:
                 raise ProofInvalid(f"record {index} is not the one that the log committed to")
         return self.size
 
+    def leaves(self) -> Iterator[bytes]:
+        """The leaf hash of every record.
+
+        Raises:
+            SealDamaged: a tile is missing or has another length.
+        """
+        for index, _ in tiles_at(self.size, 0):
+            yield from self.hashes(0, index)
+
     def records(self) -> Iterator[tuple[int, bytes]]:
         """Index and canonical JSON of every record.
 

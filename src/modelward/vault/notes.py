@@ -1,8 +1,8 @@
 """Signed notes: text with signatures below it, and the checkpoints and cosignatures that are such notes.
 
 Sources: C2SP signed-note v1, tlog-checkpoint v1, tlog-cosignature v1. Two kinds of signature are made and
-verified here, both by Ed25519: of a log (type 0x01) and of a witness, which states a time (type 0x04). Lines of
-other types, such as ML-DSA-44's, are those of unknown keys and are passed over, as the specification asks.
+verified here, both by Ed25519: of a log (type 0x01) and of a witness, which states a time (type 0x04). Lines
+of other types, such as ML-DSA-44, are those of unknown keys and are passed over, as the specification asks.
 """
 
 from __future__ import annotations
@@ -210,6 +210,19 @@ def parse_note(data: bytes) -> Note:
     if len(lines) > MOST_SIGNATURES:
         raise SealDamaged(f"the note has {len(lines)} signatures; {MOST_SIGNATURES} is the most")
     return Note(text + "\n", tuple(_signature(line) for line in lines))
+
+
+def stated(data: bytes) -> Checkpoint:
+    """What a checkpoint says, whether or not anybody signed it. Nothing of it is verified.
+
+    Raises:
+        SealDamaged: it is no checkpoint, or has an empty line and no signatures below it.
+    """
+    if b"\n\n" in data:
+        return parse_checkpoint(parse_note(data).text)
+    if len(data) > MOST_BYTES or _CONTROL.search(text := data.decode("utf-8", "replace")):
+        raise SealDamaged("this is no checkpoint")
+    return parse_checkpoint(text)
 
 
 def sign_note(text: str, signer: Signer, name: str) -> NoteSignature:
