@@ -192,6 +192,8 @@ def verify_group(path: Path, proof: GroupProof, root: str, options: TableOptions
     """
     if not all(_HEX.fullmatch(text) for text in (proof.columns, proof.root, *proof.path)):
         raise ProofInvalid("the proof holds what is no SHA-256")
+    if not (0 <= proof.first < 2**53 and 0 <= proof.rows < 2**53):
+        raise ProofInvalid(f"the proof speaks of {proof.rows} rows from row {proof.first} on")
     leaf = _leaf(proof.columns, proof.first, Group(proof.rows, proof.root))
     siblings = [bytes.fromhex(part) for part in proof.path]
     found = root_by_inclusion(leaf, proof.group, proof.groups, siblings)

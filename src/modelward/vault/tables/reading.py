@@ -43,7 +43,7 @@ class Piece(NamedTuple):
     rows: int
 
 
-class TableOptions(msgspec.Struct, frozen=True, kw_only=True):
+class TableOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a file is read.
 
     Attributes:
@@ -111,8 +111,13 @@ def open_table(path: Path, options: TableOptions) -> Iterator[Table]:
 def _open(path: Path, options: TableOptions) -> Table:
     if options.group_rows is not None and options.group_rows < 1:
         raise ConfigInvalid(f"a group of {options.group_rows} rows is none")
-    with path.open("rb") as stream:
-        head = stream.read(len(_ARROW_FILE))
+    if not path.is_file():
+        raise FileMissing(f"{path}: is not a regular file")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(len(_ARROW_FILE))
+    except OSError as error:
+        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
     if head.startswith((_ARROW_FILE, _ARROW_STREAM)):
         found = "arrow"
     else:
