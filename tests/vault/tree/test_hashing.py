@@ -262,6 +262,21 @@ def test_a_file_that_goes_away_after_the_walk(planted):
         hash_tree(top, TreeOptions(jobs=1, progress=Meddler((top / "b").unlink)))
 
 
+def test_a_file_that_may_not_be_read(planted, monkeypatch):
+    top = planted({"a": b"1", "d/b": b"2"})
+    real = os.open
+
+    def refuse(path, *more, **named):
+        if str(path).endswith("d/b"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *more, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    for call in (hash_tree, lambda top: hash_files(top, "sha256")):
+        with pytest.raises(FileMissing, match="d/b: permission denied"):
+            call(top)
+
+
 def test_a_disk_that_fails(planted, monkeypatch):
     top = planted({"a": b"1" * 5 * MIB})
     real = os.preadv

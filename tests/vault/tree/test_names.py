@@ -101,7 +101,7 @@ def test_fold_does_not_see_case_and_spelling(name):
     assert fold(fold(name)) == fold(name)
     for form in ("NFC", "NFD"):
         assert fold(unicodedata.normalize(form, name)) == fold(name)
-    assert fold(name.casefold()) == fold(name)
+    assert fold(unicodedata.normalize("NFD", name).casefold()) == fold(name)
 
 
 @given(st.text("aA\u00e9E\u0301", max_size=6), st.text("aA\u00e9E\u0301", max_size=6))

@@ -12,7 +12,7 @@ from modelward.ledger.proof import tree_root
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm
 from modelward.vault.tree.leaves import entry_leaf, node
-from modelward.vault.tree.names import check_names, sorting_key
+from modelward.vault.tree.names import check_names, shown, sorting_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,10 +90,10 @@ class Changes(msgspec.Struct, frozen=True):
     def sentences(self) -> list[str]:
         """One sentence per difference."""
         return [
-            *(f"{path}: altered" for path in self.altered),
-            *(f"{path}: missing" for path in self.missing),
-            *(f"{path}: added, was not sealed" for path in self.added),
-            *(f"{old}: renamed to {new}" for old, new in self.renamed),
+            *(f"{shown(path)}: altered" for path in self.altered),
+            *(f"{shown(path)}: missing" for path in self.missing),
+            *(f"{shown(path)}: added, was not sealed" for path in self.added),
+            *(f"{shown(old)}: renamed to {shown(new)}" for old, new in self.renamed),
         ]
 
 
@@ -110,7 +110,9 @@ def tree_of(entries: Iterable[Entry], algorithm: Algorithm) -> Tree:
     check_names([entry.path for entry in ordered])
     for entry in ordered:
         if not _HEX.fullmatch(entry.root) or not 0 <= entry.length < LONGEST:
-            raise ValueError(f"{entry.path}: {entry.length} bytes with root {entry.root[:80]!r} is no entry")
+            raise ValueError(
+                f"{shown(entry.path)}: {entry.length} bytes with root {entry.root[:80]!r} is no entry"
+            )
     leaves = [entry_leaf(algorithm, entry.path, entry.length, entry.root) for entry in ordered]
     root = tree_root(leaves, node(algorithm))
     return Tree(algorithm=algorithm, entries=ordered, root=f"{algorithm}:{root.hex()}")
@@ -151,8 +153,8 @@ def differences(sealed: Tree, found: Tree, *, rehash: Callable[[str, Entry], str
     Args:
         sealed: what was signed.
         found: what is there.
-        rehash: hashes the found file at a path under the sealed entry's name, since a root binds the name;
-            without it nothing is told to be renamed.
+        rehash: hashes the found file at a path under the sealed entry's name, since a root binds the name
+            (`hashing.rehash_under` makes one); without it nothing is told to be renamed.
 
     Returns:
         The differences, in order of paths; false if there is none.

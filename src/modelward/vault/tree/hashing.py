@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import msgspec
 
+from modelward.errors import FileMissing
+from modelward.ledger.proof import tree_root
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm, FileAlgorithm
 from modelward.vault.tree.cache import Cache, settled
 from modelward.vault.tree.entries import Entry, Tree, tree_of
-from modelward.vault.tree.leaves import CHUNK, Leaves
+from modelward.vault.tree.leaves import CHUNK, Leaves, node
+from modelward.vault.tree.names import shown
 from modelward.vault.tree.reading import read_all
 from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
 
@@ -172,6 +176,34 @@ def hash_leaves(entry: WalkEntry, algorithm: Algorithm, *, jobs: int = 0) -> lis
     method = _LeavesOf(algorithm)
     read_all([entry], method, lambda _, results: found.extend(method.leaves(results)), jobs=jobs)
     return found
+
+
+def rehash_under(top: Path, algorithm: Algorithm) -> Callable[[str, Entry], str]:
+    """What hashes a file of a folder under the name of another entry, for `entries.differences`."""
+
+    def rehash(path: str, entry: Entry) -> str:
+        where = located(top, path)._replace(path=entry.path)
+        leaves = hash_leaves(where, algorithm)
+        return tree_root(leaves, node(algorithm)).hex()
+
+    return rehash
+
+
+def located(top: Path, name: str) -> WalkEntry:
+    """One file of a tree, without a walk.
+
+    Args:
+        top: the folder of the tree, or its one file.
+        name: path of the file in the tree.
+
+    Raises:
+        FileMissing: it does not exist.
+    """
+    where = os.path.realpath(top / name if top.is_dir() else top)
+    try:
+        return WalkEntry(name, where, Path(where).stat())
+    except OSError as error:
+        raise FileMissing(f"{shown(name)}: {(error.strerror or 'cannot be read').lower()}") from error
 
 
 def _silent(_sentence: str) -> None:

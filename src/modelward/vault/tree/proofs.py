@@ -7,9 +7,7 @@ docs/formats/tree.md.
 from __future__ import annotations
 
 import hmac
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, final
 
 import msgspec
@@ -20,14 +18,14 @@ from modelward.ledger.proof import inclusion_path, tree_root
 from modelward.vault.dsse import load
 from modelward.vault.hazmat.hashing import Algorithm
 from modelward.vault.tree.entries import Entry, Tree, parse_root
-from modelward.vault.tree.hashing import hash_leaves
+from modelward.vault.tree.hashing import hash_leaves, located
 from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in, entry_leaf, node
 from modelward.vault.tree.names import check_name, shown
 from modelward.vault.tree.pool import cores, run
-from modelward.vault.tree.walk import WalkEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from modelward.core.canonical import JSON
     from modelward.vault.tree.pool import Task
@@ -104,7 +102,7 @@ class Prover:
         if index is None:
             raise FileMissing(f"{shown(name)}: is not in the tree")
         self.entry: Final[Entry] = tree.entries[index]
-        self.file: Final = _located(path, name)
+        self.file: Final = located(path, name)
         self._algorithm: Final[Algorithm] = tree.algorithm
         self._leaves = hash_leaves(self.file, tree.algorithm, jobs=jobs)
         self._node = node(tree.algorithm)
@@ -241,14 +239,6 @@ def _hash_chunks(proof: RangeProof, view: memoryview) -> list[bytes]:
 
     run(map(chunk, range(proof.count)), jobs=min(cores(), -(-proof.count // 4)), buffer=0)
     return found
-
-
-def _located(path: Path, name: str) -> WalkEntry:
-    where = os.path.realpath(path / name if path.is_dir() else path)
-    try:
-        return WalkEntry(name, where, Path(where).stat())
-    except OSError as error:
-        raise FileMissing(f"{shown(name)}: {(error.strerror or 'cannot be read').lower()}") from error
 
 
 def _sides(index: int, size: int) -> Iterator[Literal["left", "right"]]:

@@ -1,0 +1,241 @@
+"""The tree as a value: strict to read, and what differs between two of them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelward.errors import PathUnsafe, SealDamaged
+from modelward.vault.tree.entries import (
+    Changes,
+    Entry,
+    Tree,
+    compare,
+    differences,
+    parse_root,
+    tree_from_json,
+    tree_of,
+)
+from modelward.vault.tree.hashing import hash_tree, rehash_under
+
+ROOT = "ab" * 32
+
+
+def tree(*names, algorithm="sha256"):
+    return tree_of(
+        [Entry(name, len(name), hashlib.sha256(name.encode()).hexdigest()) for name in names], algorithm
+    )
+
+
+def test_the_order_of_entries_does_not_matter():
+    assert tree("a", "b/c", "b/d") == tree("b/d", "a", "b/c")
+
+
+def test_hash_functions_do_not_mix():
+    assert tree("a").root != tree("a", algorithm="blake3").root
+    assert tree("a").root.startswith("sha256:")
+    assert tree("a", algorithm="blake3").digest.keys() == {"blake3"}
+
+
+def test_a_tree_without_files_has_no_root():
+    with pytest.raises(ValueError, match="without files"):
+        tree_of([], "sha256")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry("a", -1, ROOT),
+        Entry("a", 1 << 53, ROOT),
+        Entry("a", 1, ROOT[1:]),
+        Entry("a", 1, ROOT.upper()),
+        Entry("a", 1, ROOT + "\n"),
+        Entry("a", 1, ""),
+    ],
+)
+def test_what_is_no_entry(entry):
+    with pytest.raises(ValueError, match="is no entry"):
+        tree_of([entry], "sha256")
+
+
+def test_unsafe_paths_make_no_tree():
+    with pytest.raises(PathUnsafe):
+        tree("a", "../b")
+    with pytest.raises(PathUnsafe):
+        tree("a", "A")
+
+
+def test_a_tree_is_read_back():
+    made = tree("a", "b/c", "\u00e9")
+    assert tree_from_json(made.to_json()) == made
+
+
+def test_a_prefix_of_the_entries_has_another_root():
+    roots = {tree(*"abcdefgh"[:n]).root for n in range(1, 9)}
+    assert len(roots) == 8
+
+
+def set_at(value, keys, new):
+    found = copy.deepcopy(value)
+    here = found
+    for key in keys[:-1]:
+        here = here[key]
+    here[keys[-1]] = new
+    return found
+
+
+@pytest.mark.parametrize(
+    ("keys", "new"),
+    [
+        (["algorithm"], "md5"),
+        (["algorithm"], "blake3"),
+        (["algorithm"], None),
+        (["root"], "sha256:" + "0" * 64),
+        (["root"], "0" * 64),
+        (["root"], 1),
+        (["entries"], []),
+        (["entries"], {}),
+        (["entries", 0], "a"),
+        (["entries", 0, "path"], "../a"),
+        (["entries", 0, "path"], "b/c"),
+        (["entries", 0, "path"], 1),
+        (["entries", 0, "path"], "x"),
+        (["entries", 0, "length"], 2),
+        (["entries", 0, "length"], -1),
+        (["entries", 0, "length"], 1.5),
+        (["entries", 0, "length"], 1 << 70),
+        (["entries", 0, "length"], True),
+        (["entries", 0, "root"], "00"),
+        (["entries", 0, "root"], "0" * 64),
+        (["more"], 1),
+    ],
+)
+def test_a_damaged_list(keys, new):
+    with pytest.raises(SealDamaged):
+        tree_from_json(set_at(tree("a", "b/c").to_json(), keys, new))
+
+
+def test_a_list_out_of_order():
+    value = tree("a", "b").to_json()
+    value["entries"].reverse()
+    with pytest.raises(SealDamaged, match="out of order"):
+        tree_from_json(value)
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 1, {}, {"algorithm": "sha256"}])
+def test_what_is_no_list(value):
+    with pytest.raises(SealDamaged):
+        tree_from_json(value)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["algorithm", "entries", "root", "path", "length"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+@settings(max_examples=200)
+def test_anything_else_is_refused(value):
+    with pytest.raises(SealDamaged):
+        tree_from_json(value)
+
+
+def test_roots_as_text():
+    assert parse_root("sha256:" + ROOT) == ("sha256", bytes.fromhex(ROOT))
+    assert parse_root("blake3:" + ROOT) == ("blake3", bytes.fromhex(ROOT))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ROOT,
+        "md5:" + ROOT,
+        "sha256:" + ROOT[1:],
+        "sha256:" + ROOT.upper(),
+        "SHA256:" + ROOT,
+        f"sha256:{ROOT}\n",
+    ],
+)
+def test_what_is_no_root(text):
+    with pytest.raises(SealDamaged, match="is no root"):
+        parse_root(text)
+
+
+def test_equal_trees_do_not_differ():
+    changes = differences(tree("a", "b"), tree("b", "a"))
+    assert not changes
+    assert changes == Changes()
+    assert compare(tree("a"), tree("a")) == []
+
+
+def test_differences_in_sentences(planted):
+    sealed = hash_tree(planted({"a": b"1", "b": b"2", "c": b"3", "d/e": b"4"}))
+    found = hash_tree(planted({"a": b"1", "b": b"X", "d/f": b"44", "d/g": b""}, "other"))
+    assert compare(sealed, found) == [
+        "b: altered",
+        "c: missing",
+        "d/e: missing",
+        "d/f: added, was not sealed",
+        "d/g: added, was not sealed",
+    ]
+
+
+def test_a_renamed_file_is_told_by_hashing_it_again(planted):
+    """The root binds the name, so that nothing less can tell."""
+    sealed = hash_tree(planted({"a": b"same", "b": b"gone", "c": b"kept"}))
+    top = planted({"z": b"same", "y": b"new!", "c": b"kept"}, "other")
+    changes = differences(sealed, hash_tree(top), rehash=rehash_under(top, "sha256"))
+    assert changes == Changes(missing=("b",), added=("y",), renamed=(("a", "z"),))
+    assert changes.sentences() == ["b: missing", "y: added, was not sealed", "a: renamed to z"]
+
+
+def test_one_file_under_two_names_is_renamed_once(planted):
+    sealed = hash_tree(planted({"a": b"same", "b": b"same"}))
+    top = planted({"z": b"same"}, "other")
+    changes = differences(sealed, hash_tree(top), rehash=rehash_under(top, "sha256"))
+    assert changes == Changes(missing=("b",), renamed=(("a", "z"),))
+
+
+def test_files_of_another_length_are_not_hashed_again():
+    asked = []
+    sealed, found = tree("long"), tree("s")
+    differences(sealed, found, rehash=lambda path, entry: asked.append(path) or "")
+    assert not asked
+
+
+def test_hashing_again_has_a_bound():
+    """A hostile tree of many equal lengths would ask for the square of their number."""
+    asked = []
+    sealed = tree(*(f"a{n:03}" for n in range(300)))
+    found = tree(*(f"b{n:03}" for n in range(300)))
+    changes = differences(sealed, found, rehash=lambda path, entry: asked.append(path) or "")
+    assert len(asked) <= 32
+    assert len(changes.missing) == len(changes.added) == 300
+
+
+def test_control_characters_are_not_told():
+    sentences = compare(tree("a\x1b[2J"), tree("b\nc"))
+    assert all(text.isprintable() for text in sentences)
+
+
+def test_two_hash_functions_are_not_compared():
+    with pytest.raises(ValueError, match="cannot be compared"):
+        compare(tree("a"), tree("a", algorithm="blake3"))
+
+
+def test_a_tree_is_frozen():
+    with pytest.raises(AttributeError):
+        tree("a").root = "x"
+    assert isinstance(tree("a"), Tree)
