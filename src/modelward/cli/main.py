@@ -23,6 +23,11 @@ _VERBS = {
     "init": ("modelward.cli.init", "Write a commented modelward.toml for the files that are here."),
     "report": ("modelward.cli.report", "Render a stored result again; verify the store."),
     "bom": ("modelward.cli.bom", "List what a model consists of: CycloneDX or SPDX."),
+    "seal": ("modelward.cli.seal", "Sign, encrypt and attest a model or a data set."),
+    "verify": ("modelward.cli.verify", "Say who sealed it, whether it is that, and whether it is admitted."),
+    "open": ("modelward.cli.open", "Decrypt what was sealed, as one of its recipients."),
+    "keys": ("modelward.cli.keys", "Make, show, rotate and revoke keys."),
+    "ledger": ("modelward.cli.ledger", "Export, prove, verify and witness the evidence store."),
     "scan": ("modelward.cli.scan", "Say what loading a file can do, without loading it."),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +48,8 @@ class SealOptions(msgspec.Struct, frozen=True, kw_only=True):
         jobs: threads; 0 for one per core.
         walk: which files are left out, and whether links are followed.
         progress: called with (bytes done, bytes in all), by one thread at a time.
+        attest: called with the root that is signed and the name, before anything is in its place; gives the
+            attestations, file name to bundle. What it raises leaves everything as it was.
     """
 
     recipients: tuple[Recipient, ...] = ()
@@ -58,6 +60,7 @@ class SealOptions(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int = 0
     walk: WalkOptions = WalkOptions()
     progress: Callable[[int, int], None] | None = None
+    attest: Callable[[str, str], Mapping[str, bytes]] | None = None
 
 
 class SealedInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,11 +122,20 @@ def seal_folder(source: Path, target: Path, options: SealOptions | None = None) 
             if chosen.signers:
                 data = sign_tree(tree, chosen.signers, name=name, container=header.signed(entry.root))
                 write_file(folder / layout.SIGNATURES / "00000000.json", data)
+            _attest(folder, tree.root, name, chosen)
             if len(entries) > _MANY:
                 sync_everything(folder)
         except OSError as error:
             raise unwritable(target, error) from error
     return SealedInfo(path=target, header=header, content=manifest.tree, stored=tree, name=name)
+
+
+def _attest(folder: Path, root: str, name: str, options: SealOptions) -> None:
+    made = {} if options.attest is None else options.attest(root, name)
+    if made:
+        (folder / layout.ATTESTATIONS).mkdir()
+    for file, data in made.items():
+        write_file(folder / layout.ATTESTATIONS / file, data)
 
 
 def _check_place(source: Path, target: Path, *, replace: bool) -> None:

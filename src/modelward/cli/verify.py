@@ -1,0 +1,158 @@
+"""`modelward verify`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from modelward.cli.talking import talk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from modelward.verbs.trust import TrustOptions
+
+
+class TrustFlags(TypedDict):
+    """Whose signatures count."""
+
+    public_key: tuple[Path, ...]
+    keyring: Path | None
+    owner: tuple[Path, ...]
+    threshold: int
+    post_quantum: bool
+    authorities: Path | None
+    moment: datetime | None
+
+
+class Flags(TrustFlags):
+    """What click hands over; empty where a flag was not given."""
+
+    signature: Path | None
+    policy: Path | None
+    attestations: Path | None
+    partial: bool
+    ignore_unsigned: bool
+    exclude: tuple[Path, ...]
+    links: bool
+    jobs: int
+    form: str
+    output: Path | None
+
+
+_EPILOG = """\b
+Examples:
+  modelward verify model.sealed --public-key release.pub
+  modelward verify model.sealed --keyring ring.json --owner owner.pub --policy policy.toml
+  modelward verify model/ --signature model.sig --public-key release.pub
+  modelward verify model/ --signature model.sig --public-key release.pub --partial --format json
+  modelward verify train.parquet --signature train.sig --public-key data.pub
+"""
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_PATH = click.Path(path_type=Path)
+_TRUST = (
+    click.option(
+        "--public-key", multiple=True, type=_FILE, metavar="PEM", help="A key whose signature counts."
+    ),
+    click.option("--keyring", type=_FILE, help="Keys that may sign, and what was revoked."),
+    click.option("--owner", multiple=True, type=_FILE, metavar="PEM", help="A key that signs the keyring."),
+    click.option(
+        "--threshold",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Keys that must have signed.",
+    ),
+    click.option("--post-quantum", is_flag=True, help="One of the signatures must be by ML-DSA-65."),
+    click.option("--authorities", type=_FILE, metavar="PEM", help="Authorities of signing certificates."),
+    click.option(
+        "--moment",
+        type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"]),
+        help="Judge expiry and age at another time than now, in UTC where no zone is given.",
+    ),
+)
+
+
+def trust_options(function: Callable[..., int]) -> Callable[..., int]:
+    """The flags that say whose signatures count."""
+    for option in reversed(_TRUST):
+        function = option(function)
+    return function
+
+
+def trust_of(flags: TrustFlags) -> TrustOptions:
+    """The flags as the verbs take them."""
+    from datetime import UTC
+
+    from modelward.verbs.trust import TrustOptions
+
+    moment = flags["moment"]
+    return TrustOptions(
+        public_keys=flags["public_key"],
+        keyring=flags["keyring"],
+        owners=flags["owner"],
+        threshold=flags["threshold"],
+        post_quantum=flags["post_quantum"],
+        authorities=flags["authorities"],
+        moment=moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC),
+    )
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("path", type=_PATH)
+@click.option("--signature", type=_FILE, help="Detached signature of what is at PATH.")
+@trust_options
+@click.option("--policy", type=_FILE, help="What must be attested for it to be admitted (docs/admission.md).")
+@click.option("--attestations", type=_PATH, help="Folder of attestations beside a detached signature.")
+@click.option("--partial", is_flag=True, help="Accept that signed files are missing; list them.")
+@click.option("--ignore-unsigned", is_flag=True, help="Accept files that nobody signed.")
+@click.option("--exclude", multiple=True, type=_PATH, help="Not part of what was signed.")
+@click.option("--links", is_flag=True, help="Follow symbolic links that stay inside.")
+@click.option("--jobs", type=click.IntRange(0), default=0, help="Threads.  [default: one per core]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to write the result.",
+)
+@click.option("--output", type=_FILE, help="Write the result there and not to the screen.")
+def command(path: Path, **flags: Unpack[Flags]) -> int:
+    """Say who sealed PATH, whether it is still that, and whether a policy admits it.
+
+    PATH is a sealed folder, or a model or data set with its detached signature. Nothing in it is loaded and
+    no private key is needed. Exit code 0: every requirement holds; 1: one does not; 2: it could not be said.
+    """
+    from modelward.verbs.verify import VerifyOptions, verify
+
+    options = VerifyOptions(
+        signature=flags["signature"],
+        trust=trust_of(flags),
+        policy=flags["policy"],
+        attestations=flags["attestations"],
+        partial=flags["partial"],
+        unsigned=flags["ignore_unsigned"],
+        excluded=flags["exclude"],
+        links=flags["links"],
+        jobs=flags["jobs"],
+    )
+    with talk("verify") as talking:
+        result = verify(path, options, talking)
+    from modelward.reporting.verification import verification_json, verification_text
+
+    color = flags["output"] is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    made = verification_json(result) if flags["form"] == "json" else None
+    document = made or verification_text(result, color=color).encode()
+    if flags["output"] is not None:
+        from modelward.verbs.report import write_report
+
+        write_report(flags["output"], document)
+    else:
+        sys.stdout.buffer.write(document)
+    return 0 if result.verified else 1

@@ -1,0 +1,172 @@
+"""The verb `seal`: a model or data set, encrypted for whom it is meant, signed, with its evidence."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from modelward.errors import FileMissing
+from modelward.vault.attest.attestation import Attestations, Attested, Written, attest, verify_attestation
+from modelward.vault.container.writing import SealedInfo, seal_folder
+from modelward.vault.container.writing import SealOptions as Writing
+from modelward.vault.hazmat.hashing import Algorithm
+from modelward.vault.tree.walk import WalkOptions
+from modelward.verbs.sign import Talk, open_signers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from modelward.vault.attest.admission import Admission
+    from modelward.vault.keys.signer import Signer
+
+
+class SealOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to seal.
+
+    Attributes:
+        keys: references to the private keys that sign; see `modelward keys`.
+        recipients: who may open it; where there is nobody, nothing is encrypted.
+        evidence: store of audits; the newest audit of every sealed model is attested.
+        scan: attest what loading each file can do.
+        bom: attest a bill of materials: a file, or true to write one now (extra [bom]).
+        provenance: file that states where the model comes from (docs/admission.md).
+        release: file that states who may open it, where and until when.
+        policy: file with what a verifier will demand; nothing is sealed that it would not admit.
+        name: as signatures state it; else the output's, without ``.sealed``.
+        hash: of all trees.
+        excluded: paths that are left out.
+        links: follow symbolic links that stay inside.
+        replace: exchange a seal that is there already.
+        jobs: threads; 0 for one per core.
+        oci: folder to write the sealed folder to as an OCI layout as well.
+    """
+
+    keys: tuple[str, ...]
+    recipients: tuple[str, ...] = ()
+    evidence: str | Path | None = None
+    scan: bool = True
+    bom: str | Path | bool = False
+    provenance: str | Path | None = None
+    release: str | Path | None = None
+    policy: str | Path | None = None
+    name: str = ""
+    hash: Algorithm = "blake3"
+    excluded: tuple[str | Path, ...] = ()
+    links: bool = False
+    replace: bool = False
+    jobs: int = 0
+    oci: str | Path | None = None
+
+
+def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk | None = None) -> SealedInfo:
+    """Seal a file or folder into a folder that anyone can verify and its recipients alone can open.
+
+        modelward.seal("model/", "model.sealed", modelward.SealOptions(keys=("release.pem",)))
+
+    Args:
+        path: what is sealed; it stays where it is.
+        output: the sealed folder; it is there whole or not at all.
+        options: how.
+        talk: whom to ask for passphrases, warn, and tell of progress.
+
+    Returns:
+        What was sealed.
+
+    Raises:
+        ConfigInvalid: no key was named.
+        FileMissing, PathUnsafe, ContentUnstable: it cannot be read whole.
+        KeyUnusable, KeyServiceFailed, ExtraMissing: a key or recipient cannot be used.
+        PolicyRefused: the policy would not admit it; nothing was written.
+        OutputUnwritable: it cannot be written, or something is there.
+    """
+    talk, source = talk or Talk(), Path(path)
+    if not source.exists():
+        raise FileMissing(f"{source}: there is no such file")
+    policy = _policy(options.policy)
+    signers = open_signers(options.keys, talk)
+    from modelward.vault.container.recipients import parse_recipient
+
+    recipients = tuple(parse_recipient(one, talk.passphrase, talk.warn) for one in options.recipients)
+    walking = WalkOptions(excluded=tuple(Path(p) for p in options.excluded), links=options.links)
+    contents = _contents(source, walking, options)
+
+    def beside(root: str, name: str) -> Mapping[str, bytes]:
+        made = _attested(contents, root, name, signers)
+        if policy is not None:
+            _demand(policy, root, made, signers)
+        return made
+
+    writing = Writing(
+        recipients=recipients,
+        signers=tuple(signers),
+        algorithm=options.hash,
+        name=options.name,
+        replace=options.replace,
+        jobs=options.jobs,
+        walk=walking,
+        progress=talk.progress,
+        attest=beside,
+    )
+    info = seal_folder(source, Path(output), writing)
+    if options.oci is not None:
+        from modelward.vault.oci import write_oci
+
+        write_oci(info.path, Path(options.oci))
+    return info
+
+
+def _policy(path: str | Path | None) -> Admission | None:
+    if path is None:
+        return None
+    from modelward.vault.attest.admission import read_admission
+
+    return read_admission(Path(path))
+
+
+def _contents(source: Path, walking: WalkOptions, options: SealOptions) -> list[tuple[str, Written]]:
+    """Everything that will be attested, gathered before the first byte is written."""
+    from modelward.verbs import attest as gather
+
+    found: list[tuple[str, Written]] = []
+    if options.evidence is not None:
+        audits = gather.audit_evidence(source, options.evidence, options=walking)
+        found += [(f"evidence-{place}", audit) for place, audit in enumerate(audits)]
+    if options.scan:
+        found.append(("scan", gather.scan_verdict(source, jobs=options.jobs or 1, options=walking)))
+    if options.bom:
+        document = None if options.bom is True else Path(options.bom)
+        found.append(("bom", gather.materials(source, document)))
+    if options.provenance is not None:
+        stated = gather.provenance(
+            Path(options.provenance), folder=source if source.is_dir() else source.parent
+        )
+        found.append(("provenance", stated))
+    if options.release is not None:
+        found.append(("release", gather.read_release_file(Path(options.release))))
+    return found
+
+
+def _attested(
+    contents: Sequence[tuple[str, Written]], root: str, name: str, signers: Sequence[Signer]
+) -> dict[str, bytes]:
+    return {f"{file}.json": attest(content, root, name, signers) for file, content in contents}
+
+
+def _demand(policy: Admission, root: str, made: Mapping[str, bytes], signers: Sequence[Signer]) -> None:
+    """Read the attestations as a verifier will, and hold them against the policy."""
+    from modelward.vault.attest.judging import Facts, admit
+
+    verifiers = [signer.public for signer in signers]
+    held: tuple[Attested, ...] = tuple(
+        verify_attestation(data, root, verifiers, file=file) for file, data in made.items()
+    )
+    facts = Facts(
+        root=root,
+        signers=tuple(verifier.key_id for verifier in verifiers),
+        moment=datetime.now(UTC),
+        attestations=Attestations(held=held),
+    )
+    admit(policy, facts).enforce()

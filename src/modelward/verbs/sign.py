@@ -1,0 +1,144 @@
+"""The verb `seal --signature-only`: a detached signature over files, or over the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from modelward.errors import ConfigInvalid, FileMissing, OutputUnwritable
+from modelward.ledger.blobs import write_atomically
+from modelward.vault.keys.opening import open_signer
+from modelward.vault.signing.signing import SHARD_SIZE, SigningOptions, sign_openssf
+from modelward.vault.signing.tree_statement import sign_tree
+from modelward.vault.tree.cache import cache_for
+from modelward.vault.tree.hashing import TreeOptions, hash_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.vault.keys.signer import Signer
+
+StatementKind: TypeAlias = Literal["openssf", "tree", "rows"]
+HashName: TypeAlias = Literal["sha256", "blake3", "blake2b"]
+Progress: TypeAlias = Callable[[int, int], None]
+Ask: TypeAlias = Callable[[], bytes]
+
+
+class SignOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is signed, and how.
+
+    Attributes:
+        statement: `openssf`: the list of files of OpenSSF Model Signing v1; `tree`: a Merkle root that binds
+            names and lengths and is quick to sign again; `rows`: the rows of a table.
+        hash: of file contents; blake2b for `openssf` alone.
+        shards: digests of shards of 1 GB, not of whole files (`openssf`).
+        excluded: paths that are left out.
+        links: follow symbolic links that stay inside.
+        jobs: threads; 0 for one per core.
+        paranoid: hash everything, although a cache says that it did not change (`tree`).
+    """
+
+    statement: StatementKind = "openssf"
+    hash: HashName = "sha256"
+    shards: bool = False
+    excluded: tuple[str | Path, ...] = ()
+    links: bool = False
+    jobs: int = 0
+    paranoid: bool = False
+
+
+class Talk(msgspec.Struct, frozen=True, kw_only=True):
+    """How a verb speaks with whoever called it.
+
+    Attributes:
+        passphrase: asked for a passphrase or PIN when one is needed; null where there is nobody to ask.
+        warn: told in one sentence what is unwise.
+        progress: told bytes done and bytes in all.
+    """
+
+    passphrase: Ask | None = None
+    warn: Callable[[str], None] = lambda _: None
+    progress: Progress | None = None
+
+
+def sign(
+    path: str | Path,
+    keys: Sequence[str],
+    output: str | Path,
+    options: SignOptions | None = None,
+    talk: Talk | None = None,
+) -> bytes:
+    """Sign a model or a data set where it lies.
+
+    Args:
+        path: file or folder.
+        keys: references to private keys, as `modelward.vault.keys.opening.open_signer` reads them.
+        output: the bundle's file; it may lie in the folder, and is then left out of it.
+        options: what is signed, and how.
+        talk: whom to ask and tell.
+
+    Returns:
+        The bundle as written.
+
+    Raises:
+        ConfigInvalid: no key, or options that exclude each other.
+        FileMissing, PathUnsafe, ContentUnstable: the files cannot be hashed.
+        KeyUnusable, KeyServiceFailed, ExtraMissing: a key cannot be used.
+        OutputUnwritable: the bundle cannot be written.
+    """
+    options, talk, source, target = options or SignOptions(), talk or Talk(), Path(path), Path(output)
+    _check(source, options)
+    signers = open_signers(keys, talk)
+    data = _signed(source, signers, target, options, talk)
+    try:
+        write_atomically(target, data, mode=0o644)
+    except OSError as error:
+        raise OutputUnwritable(f"{target}: cannot be written ({error.strerror})") from error
+    return data
+
+
+def open_signers(keys: Sequence[str], talk: Talk) -> list[Signer]:
+    """The private keys, opened before anything long begins."""
+    if not keys:
+        raise ConfigInvalid(
+            "no key was named to sign with", advice="Give --key; `modelward keys new` makes one."
+        )
+    return [open_signer(key, talk.passphrase, warn=talk.warn) for key in keys]
+
+
+def _check(source: Path, options: SignOptions) -> None:
+    if not source.exists():
+        raise FileMissing(f"{source}: there is no such file")
+    if options.statement != "openssf":
+        if options.shards:
+            raise ConfigInvalid("shards belong to --statement openssf", advice="Leave --shards out.")
+        if options.hash == "blake2b":
+            raise ConfigInvalid("blake2b belongs to --statement openssf", advice="Choose sha256 or blake3.")
+
+
+def _signed(source: Path, signers: Sequence[Signer], target: Path, options: SignOptions, talk: Talk) -> bytes:
+    if options.statement == "rows":
+        from modelward.vault.tables.manifest import manifest
+        from modelward.vault.tables.signed import sign_manifest
+
+        return sign_manifest(manifest(source), signers, name=source.resolve().name)
+    excluded = (*(Path(p) for p in options.excluded), target)
+    tree = TreeOptions(
+        jobs=options.jobs, excluded=excluded, links=options.links, progress=talk.progress, warn=talk.warn
+    )
+    if options.statement == "openssf":
+        method: Literal["shards", "files"] = "shards" if options.shards else "files"
+        return sign_openssf(
+            source,
+            signers,
+            SigningOptions(method=method, algorithm=options.hash, shard_size=SHARD_SIZE, tree=tree),
+        )
+    algorithm: Literal["blake3", "sha256"] = "blake3" if options.hash == "blake3" else "sha256"
+    tree = msgspec.structs.replace(
+        tree, algorithm=algorithm, cache=cache_for(source, algorithm), paranoid=options.paranoid
+    )
+    name = source.resolve().name
+    return sign_tree(hash_tree(source, tree), signers, name=name, listed=True)

@@ -1,0 +1,146 @@
+"""Whose signatures count: public keys that are named, those of a policy, and those of a keyring."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import msgspec
+
+from modelward.errors import ConfigInvalid, FileMissing, SignerMissing
+from modelward.reporting.verification import SignedBy
+from modelward.vault.keys.signer import Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.vault.keys.keyring import Keyring
+
+_LARGEST_PEM = 1 << 16
+
+
+class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is trusted.
+
+    Attributes:
+        public_keys: PEM files; every key in them counts.
+        keyring: a keyring, which also says who is revoked and until when keys are valid.
+        owners: public keys (PEM) of those who sign the keyring; needed with `keyring`.
+        threshold: how many different keys must have signed.
+        post_quantum: one of the signatures must be by ML-DSA-65.
+        authorities: file of certificates (PEM) that signing certificates may lead to.
+        moment: when keys and releases must be valid; null for now.
+    """
+
+    public_keys: tuple[str | Path, ...] = ()
+    keyring: str | Path | None = None
+    owners: tuple[str | Path, ...] = ()
+    threshold: int = 1
+    post_quantum: bool = False
+    authorities: str | Path | None = None
+    moment: datetime | None = None
+
+
+@final
+class Trust:
+    """The keys that count, with the names that people know them by.
+
+    Attributes:
+        verifiers: public keys.
+        keyring: who is revoked; null where none was given.
+        threshold: how many different keys must have signed.
+        moment: the time to judge at, with a zone.
+    """
+
+    def __init__(self, options: TrustOptions, more: Sequence[bytes] = ()) -> None:
+        """Read every key.
+
+        Args:
+            options: who is trusted.
+            more: public keys (PEM) that count as well: those of a policy.
+
+        Raises:
+            ConfigInvalid: nobody is trusted, or an option is out of range.
+            FileMissing: a file cannot be read.
+            KeyUnusable: a file holds no public key.
+            SealRefused: the keyring does not hold.
+        """
+        self.options = options
+        self.threshold = options.threshold
+        self.moment = options.moment or datetime.now(UTC)
+        if options.threshold < 1:
+            raise ConfigInvalid(
+                "the threshold of signatures must be at least 1", advice="Like --threshold 2."
+            )
+        self._names: dict[str, str] = {}
+        verifiers = [self._named(Verifier(read_pem(Path(p))), Path(p).name) for p in options.public_keys]
+        verifiers += [Verifier(pem) for pem in more]
+        self.authorities = b"" if options.authorities is None else read_pem(Path(options.authorities))
+        self.keyring = None if options.keyring is None else self._ring(Path(options.keyring))
+        if self.keyring is not None:
+            verifiers += self.keyring.known()  # of an expired or revoked key the sentence is another
+        if not verifiers and not self.authorities:
+            raise ConfigInvalid(
+                "no key is trusted, so nobody's signature could count",
+                advice="Give --public-key PEM, or --keyring RING with --owner PEM.",
+            )
+        self.verifiers = tuple({verifier.key_id: verifier for verifier in verifiers}.values())
+
+    def signed_by(self, key_ids: Sequence[str]) -> tuple[SignedBy, ...]:
+        """The signers as reports name them."""
+        known = {verifier.key_id: verifier for verifier in self.verifiers}
+        return tuple(
+            SignedBy(
+                key_id=key_id,
+                algorithm=known[key_id].algorithm if key_id in known else "certificate",
+                name=self._names.get(key_id, ""),
+            )
+            for key_id in key_ids
+        )
+
+    def require_post_quantum(self, key_ids: Sequence[str]) -> None:
+        """Refuse where an ML-DSA-65 signature is demanded and none of these keys gives one.
+
+        Raises:
+            SignerMissing: so it is.
+        """
+        kinds = {signer.algorithm for signer in self.signed_by(key_ids)}
+        if self.options.post_quantum and "ml-dsa-65" not in kinds:
+            raise SignerMissing("no trusted ML-DSA-65 key signed, and one must")
+
+    def _named(self, verifier: Verifier, name: str) -> Verifier:
+        self._names.setdefault(verifier.key_id, name)
+        return verifier
+
+    def _ring(self, path: Path) -> Keyring:
+        from modelward.vault.keys.keyring import Keyring
+        from modelward.vault.keys.seen import Seen, default_path
+
+        if not self.options.owners:
+            raise ConfigInvalid(
+                f"{path}: whoever can write a keyring could name keys in it, so its owners must be known",
+                advice="Give --owner PEM for each of them.",
+            )
+        ring = Keyring.read(path, [Verifier(read_pem(Path(owner))) for owner in self.options.owners])
+        ring.check_age(self.moment)
+        if self.options.moment is None:  # another time than now says nothing about this machine's clock
+            Seen(default_path()).admit(ring, self.moment)
+        self._names.update({key.id: key.name for key in ring.keys})
+        return ring
+
+
+def read_pem(path: Path) -> bytes:
+    """A file of public keys or certificates.
+
+    Raises:
+        FileMissing: it cannot be read, or is too large for one.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_LARGEST_PEM + 1)
+    except OSError as error:
+        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > _LARGEST_PEM:
+        raise FileMissing(f"{path}: is larger than {_LARGEST_PEM} bytes, so it is no public key")
+    return data

@@ -1,0 +1,295 @@
+"""The verb `verify`: who sealed it, whether it is still that, and whether a policy admits it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from modelward.core.policy import Reason
+from modelward.errors import ConfigInvalid, FileMissing, SealRefused
+from modelward.reporting.text import plural
+from modelward.reporting.verification import Kind, Verification
+from modelward.vault.attest.attestation import Attestations, read_attestations
+from modelward.vault.container.layout import ATTESTATIONS
+from modelward.vault.container.reading import Container
+from modelward.vault.keys.admission import admit_signers
+from modelward.vault.signing.checking import CheckOptions, check_files, root_of
+from modelward.vault.signing.verification import verify_bundle
+from modelward.vault.tree.hashing import TreeOptions
+from modelward.verbs.sign import Progress, Talk
+from modelward.verbs.trust import Trust, TrustOptions
+
+if TYPE_CHECKING:
+    from modelward.core.policy import Verdict
+    from modelward.vault.attest.admission import Admission
+
+_LARGEST_BUNDLE: Final = 1 << 30
+_WORST: Final = {"refuted": 0, "unknown": 1, "holds": 2}
+
+
+class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is demanded.
+
+    Attributes:
+        signature: the detached signature of a model or data set; null where the path is a sealed folder.
+        trust: whose signatures count.
+        policy: file that says what admits it (docs/admission.md); null demands signatures and content alone.
+        attestations: folder of attestations beside a detached signature.
+        partial: accept that signed files are missing, as after a partial download.
+        unsigned: accept files that nobody signed (with a detached signature).
+        excluded: paths that are no part of what was signed.
+        links: follow symbolic links that stay inside.
+        jobs: threads; 0 for one per core.
+    """
+
+    signature: str | Path | None = None
+    trust: TrustOptions = TrustOptions()
+    policy: str | Path | None = None
+    attestations: str | Path | None = None
+    partial: bool = False
+    unsigned: bool = False
+    excluded: tuple[str | Path, ...] = ()
+    links: bool = False
+    jobs: int = 0
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verification has found so far."""
+
+    kind: Kind
+    root: str
+    signers: tuple[str, ...]
+    files: int
+    bytes: int
+    encrypted: bool = False
+    missing: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    attestations: Attestations
+
+
+def verify(path: str | Path, options: VerifyOptions | None = None, talk: Talk | None = None) -> Verification:
+    """Say how a seal stands. Nothing that was sealed is loaded, and no private key is needed.
+
+    Args:
+        path: a sealed folder; or a model or data set, with its detached signature.
+        options: what is demanded.
+        talk: whom to tell.
+
+    Returns:
+        How it stands; `Verification.verified` is true only where every requirement holds.
+
+    Raises:
+        ConfigInvalid: nobody is trusted, or options exclude each other.
+        FileMissing: there is nothing at the path, or a file cannot be read.
+        KeyUnusable: a file holds no public key.
+        PolicyInvalid: the policy is empty or contradicts itself.
+    """
+    options, talk, source = options or VerifyOptions(), talk or Talk(), Path(path)
+    if not source.exists():
+        raise FileMissing(f"{source}: there is no such file")
+    policy, pems = read_policy(options.policy)
+    kind: Kind = "signature" if options.signature is not None else "seal"
+    try:
+        trust = Trust(options.trust, pems)
+        return conclude(source, trust, _seen(source, trust, options, talk), policy)
+    except SealRefused as error:
+        reason = Reason(requirement="the seal holds", status="refuted", detail=str(error))
+        return Verification(
+            subject=str(source),
+            kind=kind,
+            verified=False,
+            reasons=(reason,),
+            refusal=type(error).__name__,
+            moment=_iso(options.trust.moment or datetime.now(UTC)),
+        )
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def read_bundle(path: Path) -> bytes:
+    """A detached signature's bytes.
+
+    Raises:
+        FileMissing: it cannot be read.
+        ConfigInvalid: it is larger than any signature.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_BUNDLE:
+            raise ConfigInvalid(f"{path}: is larger than {_LARGEST_BUNDLE:,} bytes, so it is no signature")
+        return path.read_bytes()
+    except OSError as error:
+        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_policy(path: str | Path | None) -> tuple[Admission | None, tuple[bytes, ...]]:
+    """A policy of admission and the public keys that it names by path; null where none is stated.
+
+    Raises:
+        ModelwardError: it cannot be read, is empty or contradicts itself.
+    """
+    if path is None:
+        return None, ()
+    from modelward.vault.attest.admission import read_with_keys
+
+    read = read_with_keys(Path(path))
+    return read.policy, read.pems
+
+
+def _seen(source: Path, trust: Trust, options: VerifyOptions, talk: Talk) -> Seen:
+    if options.signature is not None:
+        return _signature(source, Path(options.signature), trust, options, talk)
+    if not (source / "seal.json").exists():
+        raise ConfigInvalid(
+            f"{source}: is no sealed folder, and no signature was named",
+            advice="Give --signature FILE.sig, or the folder that `modelward seal` wrote.",
+        )
+    if options.partial or options.unsigned or options.excluded:
+        raise ConfigInvalid("a sealed folder is verified whole", advice="These flags go with --signature.")
+    return look_into(Container.open(source), trust, jobs=options.jobs, progress=talk.progress)
+
+
+def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptions, talk: Talk) -> Seen:
+    data = read_bundle(signature)
+    verified = verify_bundle(
+        data,
+        trust.verifiers,
+        threshold=trust.threshold,
+        moment=trust.moment,
+        authorities=trust.authorities,
+    )
+    statement = verified.statement
+    from modelward.vault.tables.signed import PREDICATE
+
+    if statement.predicate_type == PREDICATE:
+        return _rows(source, data, options, trust)
+    root = root_of(statement)
+    excluded = (*(Path(p) for p in options.excluded), signature)
+    tree = TreeOptions(
+        jobs=options.jobs, excluded=excluded, links=options.links, progress=talk.progress, warn=talk.warn
+    )
+    checking = CheckOptions(partial=options.partial, unsigned=options.unsigned, tree=tree)
+    checked = check_files(statement, source, checking)
+    return Seen(
+        kind="signature",
+        root=root,
+        signers=verified.signers,
+        files=checked.files,
+        bytes=checked.bytes,
+        missing=checked.missing,
+        attestations=_beside(options, root, trust),
+    )
+
+
+def _rows(source: Path, data: bytes, options: VerifyOptions, trust: Trust) -> Seen:
+    from modelward.vault.tables.manifest import verify_manifest
+    from modelward.vault.tables.signed import read_signed
+
+    if options.partial or options.unsigned:
+        raise ConfigInvalid("the rows of a table are verified whole", advice="Leave these flags out.")
+    _, pinned, signers = read_signed(data, trust.verifiers, threshold=trust.threshold)
+    verify_manifest(source, pinned)
+    return Seen(
+        kind="rows",
+        root=pinned.root,
+        signers=signers,
+        files=1,
+        bytes=source.stat().st_size,
+        attestations=_beside(options, pinned.root, trust),
+    )
+
+
+def _beside(options: VerifyOptions, root: str, trust: Trust) -> Attestations:
+    if options.attestations is None:
+        return Attestations()
+    return read_attestations(Path(options.attestations), root, trust.verifiers)
+
+
+def look_into(container: Container, trust: Trust, *, jobs: int, progress: Progress | None) -> Seen:
+    """Verify a sealed folder: its signatures, and every stored byte.
+
+    Raises:
+        SealRefused: it does not hold.
+    """
+    seen = look_at(container, trust)
+    container.check_files(jobs=jobs, progress=progress)
+    tree = container.index
+    return msgspec.structs.replace(seen, files=len(tree.entries), bytes=tree.length)
+
+
+def look_at(container: Container, trust: Trust) -> Seen:
+    """Verify a sealed folder's signatures, lists and attestations; files are left to who decrypts them.
+
+    Raises:
+        SealRefused: it does not hold.
+    """
+    verified = container.check_signatures(trust.verifiers, trust.threshold)
+    root = container.index.root
+    return Seen(
+        kind="seal",
+        root=root,
+        signers=verified.signers,
+        files=0,
+        bytes=0,
+        encrypted=container.encrypted,
+        recipients=tuple(str(one.get("key") or one["kind"]) for one in container.header.recipients),
+        attestations=read_attestations(container.path / ATTESTATIONS, root, trust.verifiers),
+    )
+
+
+def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -> Verification:
+    """Hold what was seen against keyring and policy.
+
+    Raises:
+        SealRefused: a signer or the root is revoked, expired or not allowed.
+    """
+    from modelward.vault.attest.judging import Facts, admit, release_verdict
+
+    trust.require_post_quantum(seen.signers)
+    if trust.keyring is not None:
+        admit_signers(seen.signers, seen.root, trust.keyring, trust.moment)
+    facts = Facts(root=seen.root, signers=seen.signers, moment=trust.moment, attestations=seen.attestations)
+    verdict: Verdict | None = admit(policy, facts) if policy is not None else release_verdict(facts)
+    reasons = [
+        Reason(
+            requirement=f"signed by at least {plural(trust.threshold, 'trusted key')}",
+            status="holds",
+            detail=", ".join(signer.name or signer.key_id[:16] for signer in trust.signed_by(seen.signers)),
+        ),
+        Reason(
+            requirement="the content is what was signed",
+            status="holds",
+            detail=_compared(seen),
+        ),
+        *(
+            Reason(requirement=f"{one.file} is an attestation of this", status="refuted", detail=one.reason)
+            for one in seen.attestations.refused
+        ),
+        *(verdict.reasons if verdict is not None else ()),
+    ]
+    reasons.sort(key=lambda reason: _WORST[reason.status])
+    return Verification(
+        subject=str(source),
+        kind=seen.kind,
+        verified=all(reason.status == "holds" for reason in reasons),
+        root=seen.root,
+        signers=trust.signed_by(seen.signers),
+        files=seen.files,
+        bytes=seen.bytes,
+        encrypted=seen.encrypted,
+        missing=seen.missing,
+        attestations=tuple(sorted({one.kind for one in seen.attestations.held})),
+        claims=verdict.claims if verdict is not None and policy is not None else (),
+        reasons=tuple(reasons),
+        moment=_iso(trust.moment),
+    )
+
+
+def _compared(seen: Seen) -> str:
+    if not seen.files:
+        return "its manifest, which decryption holds every byte to"
+    return f"{plural(seen.files, 'file')} compared" + (", others are absent" if seen.missing else "")
