@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import click
+import msgspec
 
 from modelward.errors import ConfigInvalid, SealRefused
 from modelward.reporting.text import clean
@@ -147,7 +148,7 @@ def export(store: str, **flags: Unpack[Export]) -> int:
     signer = _signer(flags["key"], flags["passphrase_file"])
     done = publish(store, flags["output"], signer, flags["origin"], records=not flags["hashes_only"])
     said = f"{done.size} records, head {done.root}; {done.written} files written to {flags['output']}"
-    _say(flags["form"], said, {"exported": done}, more=f"public key: {done.key}")
+    _say(flags["form"], said, msgspec.to_builtins(done), more=f"public key: {done.key}")
     return 0
 
 
@@ -231,7 +232,7 @@ def verify(path: str, **flags: Unpack[Verify]) -> int:
             reasons = [clean(str(error))]
             click.echo(json.dumps({"schema": SCHEMA, "verified": False, "reasons": reasons}, indent=2))
         raise
-    _say(flags["form"], _sentence(found), {"verified": True, "reasons": [], "found": found})
+    _say(flags["form"], _sentence(found), {"verified": True, "reasons": [], **msgspec.to_builtins(found)})
     return 0
 
 
@@ -268,10 +269,7 @@ def witness(path: Path, **flags: Unpack[Attest]) -> int:
     signer = _signer(flags["key"], flags["passphrase_file"])
     keeper = Witness(signer, flags["name"] or f"witness-{signer.public.key_id[:16]}", flags["state"])
     named = read_checkpoint(path)
-    if keeper.last(named.origin) is None:
-        click.echo(
-            clean(f"{flags['state']}: remembers nothing of {named.origin}, so it is believed"), err=True
-        )
+    first = keeper.last(named.origin) is None
     line, note = ask(path, keeper, log_keys(flags["public_key"], named.origin), int(time.time()))
     if flags["output"] is not None:
         write_file(flags["output"], note)
@@ -280,15 +278,10 @@ def witness(path: Path, **flags: Unpack[Attest]) -> int:
     elif flags["form"] == "text":
         click.echo(line.line(), nl=False)
     said = f"cosigned {named.origin} at {named.size} records"
-    content = {
-        "cosigned": {
-            "origin": named.origin,
-            "size": named.size,
-            "line": line.line(),
-            "key": keeper.key.text(),
-        }
-    }
-    _say(flags["form"], said, content, more=f"public key: {keeper.key.text()}", quiet=True)
+    said += "; nothing was remembered of it, so it was believed" if first else ""
+    key = keeper.key.text()
+    content = {"origin": named.origin, "size": named.size, "line": line.line(), "key": key}
+    _say(flags["form"], said, content, more=f"public key: {key}", quiet=True)
     return 0
 
 
@@ -362,10 +355,7 @@ def _say(
 ) -> None:
     """Say what happened; what a person wants to copy goes to standard error, where it disturbs no pipe."""
     if form == "json":
-        import msgspec
-
-        plain = msgspec.to_builtins({"schema": SCHEMA, **content})
-        click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+        click.echo(json.dumps({"schema": SCHEMA, **content}, indent=2, ensure_ascii=False))
         return
     click.echo(clean(sentence), err=quiet)
     if more:

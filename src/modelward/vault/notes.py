@@ -114,7 +114,7 @@ class Note(msgspec.Struct, frozen=True):
         return (self.text + "\n" + "".join(signature.line() for signature in self.signatures)).encode()
 
 
-class Cosigned(NamedTuple):
+class Cosigned(msgspec.Struct, frozen=True):
     """A witness's statement: this was the largest tree I knew of that log.
 
     Attributes:
@@ -123,7 +123,7 @@ class Cosigned(NamedTuple):
     """
 
     name: str
-    moment: int
+    moment: int = msgspec.field(name="time")
 
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True):
