@@ -1,7 +1,7 @@
 """The steps from training to the seal as an in-toto layout with link metadata, for in-toto's own tools.
 
 Source: in-toto specification v1.0 (layout, link, artifact rules), each signed in a DSSE envelope. The layout
-says which steps there are, whose keys may do them and how their files follow from one another; a link per step
+says which steps there are, whose keys may do them and how their files follow from each other; a link per step
 says which files went in and came out. `in-toto-verify` compares them without knowing modelward.
 """
 
