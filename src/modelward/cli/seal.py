@@ -10,7 +10,8 @@ import click
 from modelward.cli.talking import passphrase_option, talk
 
 if TYPE_CHECKING:
-    from modelward.verbs.sign import HashName, StatementKind, Talk
+    from modelward.verbs.sign import HashName, StatementKind
+    from modelward.verbs.talk import Talk
 
 
 class Flags(TypedDict):

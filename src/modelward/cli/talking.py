@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from modelward.verbs.sign import Talk
+    from modelward.verbs.talk import Talk
 
 passphrase_option = click.option(
     "--passphrase-file",
@@ -30,7 +30,7 @@ def talk(what: str, passphrase_file: Path | None = None) -> Iterator[Talk]:
         passphrase_file: file whose first line is the passphrase.
     """
     from modelward.vault.keys.secrets import passphrase_from
-    from modelward.verbs.sign import Talk
+    from modelward.verbs.talk import Talk
 
     ask = passphrase_from(passphrase_file, _prompt if sys.stdin.isatty() else None, warn)
     with _bar(what) as progress:

@@ -14,7 +14,8 @@ from modelward.vault.container.writing import SealedInfo, seal_folder
 from modelward.vault.container.writing import SealOptions as Writing
 from modelward.vault.hazmat.hashing import Algorithm
 from modelward.vault.tree.walk import WalkOptions
-from modelward.verbs.sign import Talk, open_signers
+from modelward.verbs.sign import open_signers
+from modelward.verbs.talk import Talk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -15,6 +14,7 @@ from modelward.vault.signing.signing import SHARD_SIZE, SigningOptions, sign_ope
 from modelward.vault.signing.tree_statement import sign_tree
 from modelward.vault.tree.cache import cache_for
 from modelward.vault.tree.hashing import TreeOptions, hash_tree
+from modelward.verbs.talk import Talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 StatementKind: TypeAlias = Literal["openssf", "tree", "rows"]
 HashName: TypeAlias = Literal["sha256", "blake3", "blake2b"]
-Progress: TypeAlias = Callable[[int, int], None]
-Ask: TypeAlias = Callable[[], bytes]
 
 
 class SignOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,20 +46,6 @@ class SignOptions(msgspec.Struct, frozen=True, kw_only=True):
     links: bool = False
     jobs: int = 0
     paranoid: bool = False
-
-
-class Talk(msgspec.Struct, frozen=True, kw_only=True):
-    """How a verb speaks with whoever called it.
-
-    Attributes:
-        passphrase: asked for a passphrase or PIN when one is needed; null where there is nobody to ask.
-        warn: told in one sentence what is unwise.
-        progress: told bytes done and bytes in all.
-    """
-
-    passphrase: Ask | None = None
-    warn: Callable[[str], None] = lambda _: None
-    progress: Progress | None = None
 
 
 def sign(

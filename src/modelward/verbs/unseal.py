@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from modelward.errors import PolicyRefused
-from modelward.verbs.sign import Talk
+from modelward.verbs.talk import Talk
 from modelward.verbs.trust import Trust, TrustOptions
 from modelward.verbs.verify import conclude, look_at, read_policy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -12,19 +12,17 @@ from modelward.core.policy import Reason
 from modelward.errors import ConfigInvalid, FileMissing, SealRefused
 from modelward.reporting.text import plural
 from modelward.reporting.verification import Kind, Verification
-from modelward.vault.attest.attestation import Attestations, read_attestations
-from modelward.vault.container.layout import ATTESTATIONS
-from modelward.vault.container.reading import Container
-from modelward.vault.keys.admission import admit_signers
 from modelward.vault.signing.checking import CheckOptions, check_files, root_of
 from modelward.vault.signing.verification import verify_bundle
 from modelward.vault.tree.hashing import TreeOptions
-from modelward.verbs.sign import Progress, Talk
+from modelward.verbs.talk import Progress, Talk
 from modelward.verbs.trust import Trust, TrustOptions
 
 if TYPE_CHECKING:
     from modelward.core.policy import Verdict
     from modelward.vault.attest.admission import Admission
+    from modelward.vault.attest.attestation import Attestations
+    from modelward.vault.container.reading import Container
 
 _LARGEST_BUNDLE: Final = 1 << 30
 _WORST: Final = {"refuted": 0, "unknown": 1, "holds": 2}
@@ -56,18 +54,30 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int = 0
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verification has found so far."""
+class Seen(NamedTuple):
+    """What a verification has found so far.
+
+    Attributes:
+        kind: of seal.
+        root: what was signed.
+        signers: key ids.
+        files: that were compared.
+        bytes: of these.
+        attestations: beside it; null where there is nothing to read.
+        missing: signed files that are absent.
+        encrypted: whether identities are needed.
+        recipients: ids of who may open it.
+    """
 
     kind: Kind
     root: str
     signers: tuple[str, ...]
     files: int
     bytes: int
-    encrypted: bool = False
+    attestations: Attestations | None
     missing: tuple[str, ...] = ()
+    encrypted: bool = False
     recipients: tuple[str, ...] = ()
-    attestations: Attestations
 
 
 def verify(path: str | Path, options: VerifyOptions | None = None, talk: Talk | None = None) -> Verification:
@@ -150,6 +160,8 @@ def _seen(source: Path, trust: Trust, options: VerifyOptions, talk: Talk) -> See
         )
     if options.partial or options.unsigned or options.excluded:
         raise ConfigInvalid("a sealed folder is verified whole", advice="These flags go with --signature.")
+    from modelward.vault.container.reading import Container
+
     return look_into(Container.open(source), trust, jobs=options.jobs, progress=talk.progress)
 
 
@@ -163,7 +175,7 @@ def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptio
         authorities=trust.authorities,
     )
     statement = verified.statement
-    from modelward.vault.tables.signed import PREDICATE
+    from modelward.vault.tables import PREDICATE
 
     if statement.predicate_type == PREDICATE:
         return _rows(source, data, options, trust)
@@ -203,9 +215,11 @@ def _rows(source: Path, data: bytes, options: VerifyOptions, trust: Trust) -> Se
     )
 
 
-def _beside(options: VerifyOptions, root: str, trust: Trust) -> Attestations:
+def _beside(options: VerifyOptions, root: str, trust: Trust) -> Attestations | None:
     if options.attestations is None:
-        return Attestations()
+        return None
+    from modelward.vault.attest.attestation import read_attestations
+
     return read_attestations(Path(options.attestations), root, trust.verifiers)
 
 
@@ -218,7 +232,7 @@ def look_into(container: Container, trust: Trust, *, jobs: int, progress: Progre
     seen = look_at(container, trust)
     container.check_files(jobs=jobs, progress=progress)
     tree = container.index
-    return msgspec.structs.replace(seen, files=len(tree.entries), bytes=tree.length)
+    return seen._replace(files=len(tree.entries), bytes=tree.length)
 
 
 def look_at(container: Container, trust: Trust) -> Seen:
@@ -227,6 +241,9 @@ def look_at(container: Container, trust: Trust) -> Seen:
     Raises:
         SealRefused: it does not hold.
     """
+    from modelward.vault.attest.attestation import read_attestations
+    from modelward.vault.container.layout import ATTESTATIONS
+
     verified = container.check_signatures(trust.verifiers, trust.threshold)
     root = container.index.root
     return Seen(
@@ -247,13 +264,12 @@ def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -
     Raises:
         SealRefused: a signer or the root is revoked, expired or not allowed.
     """
-    from modelward.vault.attest.judging import Facts, admit, release_verdict
-
     trust.require_post_quantum(seen.signers)
     if trust.keyring is not None:
+        from modelward.vault.keys.admission import admit_signers
+
         admit_signers(seen.signers, seen.root, trust.keyring, trust.moment)
-    facts = Facts(root=seen.root, signers=seen.signers, moment=trust.moment, attestations=seen.attestations)
-    verdict: Verdict | None = admit(policy, facts) if policy is not None else release_verdict(facts)
+    verdict = _verdict(trust, seen, policy)
     reasons = [
         Reason(
             requirement=f"signed by at least {plural(trust.threshold, 'trusted key')}",
@@ -267,10 +283,11 @@ def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -
         ),
         *(
             Reason(requirement=f"{one.file} is an attestation of this", status="refuted", detail=one.reason)
-            for one in seen.attestations.refused
+            for one in (seen.attestations.refused if seen.attestations else ())
         ),
         *(verdict.reasons if verdict is not None else ()),
     ]
+    held = seen.attestations.held if seen.attestations else ()
     reasons.sort(key=lambda reason: _WORST[reason.status])
     return Verification(
         subject=str(source),
@@ -282,11 +299,28 @@ def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -
         bytes=seen.bytes,
         encrypted=seen.encrypted,
         missing=seen.missing,
-        attestations=tuple(sorted({one.kind for one in seen.attestations.held})),
+        attestations=tuple(sorted({one.kind for one in held})),
         claims=verdict.claims if verdict is not None and policy is not None else (),
         reasons=tuple(reasons),
         moment=_iso(trust.moment),
     )
+
+
+def _verdict(trust: Trust, seen: Seen, policy: Admission | None) -> Verdict | None:
+    """By the policy; without one by the release policies that are attested, if any."""
+    if policy is None and seen.attestations is None:
+        return None
+    from modelward.vault.attest.attestation import Attestations
+    from modelward.vault.attest.judging import Facts, admit, release_verdict
+
+    facts = Facts(
+        root=seen.root,
+        signers=seen.signers,
+        moment=trust.moment,
+        attestations=seen.attestations or Attestations(),
+        recipients=seen.recipients,
+    )
+    return admit(policy, facts) if policy is not None else release_verdict(facts)
 
 
 def _compared(seen: Seen) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelward.errors import SealDamaged
 from modelward.vault import bundle
 from modelward.vault.dsse import Statement
 from modelward.vault.signing.verification import verify_bundle
+from modelward.vault.tables import PREDICATE
 from modelward.vault.tables.manifest import TableManifest, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from modelward.vault.keys.signer import Signer, Verifier
-
-PREDICATE: Final = "https://modelward.dev/table/v1"
 
 
 class SignedManifest(NamedTuple):
