@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from modelward.core.canonical import canonical
-from modelward.errors import FileMissing, KeyUnusable, SealDamaged, SignatureInvalid, SignerMissing
+from modelward.errors import (
+    ConfigInvalid,
+    FileMissing,
+    KeyUnusable,
+    SealDamaged,
+    SignatureInvalid,
+    SignerMissing,
+)
 from modelward.vault import dsse
-from modelward.vault.keys.keyring import Keyring, check, parse
+from modelward.vault.keys.keyring import Keyring, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,10 +177,14 @@ def sign(ring: Keyring, signers: Sequence[Signer], before: Keyring | None) -> Li
 
     Raises:
         KeyUnusable: a signer is no owner.
-        SealDamaged: the version is not a valid one, or does not follow.
+        ConfigInvalid: the version would not be a valid one.
+        SealDamaged: it does not follow.
         KeyServiceFailed: a key's token or server does not sign.
     """
-    check(ring)
+    try:
+        parse(ring.encode())
+    except (SealDamaged, ValueError) as error:
+        raise ConfigInvalid(f"so the keyring would not be valid: {error}") from error
     _check_owners(signers, ring, before)
     envelope = dsse.sign(ring.encode(), signers, payload_type=PAYLOAD_TYPE)
     return decode_line(canonical(dsse.to_json(envelope)), before)
