@@ -128,7 +128,7 @@ def test_what_theirs_writes_ours_verifies(peer, alice, model, algorithm, method)
 
 
 @pytest.mark.parametrize("method", ["files", "shards"])
-def test_both_libraries_say_the_same_of_one_model(peer, alice, model, tmp_path, payload_of, method):
+def test_both_libraries_say_the_same(peer, alice, model, payload_of, method):
     config = peer.hashing.Config()
     if method == "shards":
         config = config.use_shard_serialization(shard_size=100)
