@@ -71,32 +71,36 @@ class Postgres:
             raise ExtraMissing("pg8000", "postgres") from error
         server, secret = server_of(place)
         socket = f"{server.host}/.s.PGSQL.{server.port}" if server.host.startswith("/") else None
+        context = _tls(server.roots) if server.secured else None
         with _errors(server.name):
             connection = Connection(
                 server.user,
                 host=server.host,
                 port=server.port,
                 database=server.database,
-                password=secret,
+                password=secret or "",  # the driver fails on null when it is asked
                 unix_sock=socket,
-                ssl_context=ssl.create_default_context(cafile=server.roots) if server.secured else None,
+                ssl_context=context,
                 timeout=_SECONDS,
                 application_name="modelward",
             )
-            opened = cls(server, connection)
-            connection.run("SET lock_timeout = '30s'")
-            connection.run("SET synchronous_commit = on")
-            if writing:
-                opened._create()
-            else:
-                connection.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
-                opened._require()
+        opened, whole = cls(server, connection), False
+        try:
+            with opened.errors():
+                opened._prepare(writing=writing)
+            whole = True
+        finally:
+            if not whole:
+                opened.close()
         return opened
 
     def close(self) -> None:
-        """Disconnect."""
-        with _errors(self.name):
-            self._db.close()
+        """Disconnect; a connection that is gone already is no fault."""
+        try:
+            with _errors(self.name):
+                self._db.close()
+        except KeyServiceFailed:
+            return
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -157,19 +161,25 @@ class Postgres:
         except ModelwardError:
             return
 
+    def _prepare(self, *, writing: bool) -> None:
+        self._db.run("SET lock_timeout = '30s'")
+        self._db.run("SET synchronous_commit = on")
+        if writing:
+            self._create()
+            return
+        self._db.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        if not self._exists():
+            raise FileMissing(
+                f"{self.name}: there is no ledger",
+                advice="Run `modelward audit` first, or name its database.",
+            )
+
     def _create(self) -> None:
         with self._transaction("BEGIN"):
             self._db.run("SELECT pg_advisory_xact_lock(:key)", key=_LOCK)
             if not self._exists():
                 for statement in _SCHEMA:
                     self._db.run(statement)
-
-    def _require(self) -> None:
-        if not self._exists():
-            raise FileMissing(
-                f"{self.name}: there is no ledger",
-                advice="Run `modelward audit` first, or name its database.",
-            )
 
     def _exists(self) -> bool:
         [[found]] = self._db.run("SELECT to_regclass('modelward_head') IS NOT NULL")
@@ -190,7 +200,15 @@ def _errors(name: str) -> Iterator[None]:
             raise LedgerUnwritable(f"{name}: cannot be used ({sentence})") from error
         raise LedgerTampered(f"{name}: is not a ledger as modelward writes it ({sentence})") from error
     except (InterfaceError, OSError) as error:
-        raise KeyServiceFailed(f"{name}: the server does not answer ({error})") from error
+        raise KeyServiceFailed(f"{name}: the server does not answer ({error.__cause__ or error})") from error
+
+
+def _tls(roots: str | None) -> ssl.SSLContext:
+    """What verifies the server's certificate and name."""
+    try:
+        return ssl.create_default_context(cafile=roots)
+    except OSError as error:  # so are errors of ssl
+        raise FileMissing(f"{roots}: holds no certificates to verify the server by ({error})") from error
 
 
 def _said(args: tuple[object, ...]) -> tuple[str, str]:
