@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modelward.errors import ModelwardError
     from modelward.reporting.comparison import Comparison
     from modelward.reporting.result import AuditResult
+    from modelward.reporting.verification import Verification
     from modelward.threats.evasion.harden.methods import Training
     from modelward.verbs.audit import audit
     from modelward.verbs.bom import BomOptions, bom
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from modelward.verbs.options import AuditOptions
     from modelward.verbs.report import report
     from modelward.verbs.scan import ScanOptions, scan
+    from modelward.verbs.seal import SealOptions, seal
+    from modelward.verbs.sign import SignOptions, sign
+    from modelward.verbs.trust import TrustOptions
+    from modelward.verbs.unseal import OpenOptions, unseal
+    from modelward.verbs.verify import VerifyOptions, verify
 
 __all__ = [
     "AuditOptions",
@@ -33,10 +39,16 @@ __all__ = [
     "Comparison",
     "HardenOptions",
     "ModelwardError",
+    "OpenOptions",
     "Policy",
     "ScanOptions",
+    "SealOptions",
+    "SignOptions",
     "Threshold",
     "Training",
+    "TrustOptions",
+    "Verification",
+    "VerifyOptions",
     "audit",
     "bom",
     "harden",
@@ -44,6 +56,10 @@ __all__ = [
     "read_policy",
     "report",
     "scan",
+    "seal",
+    "sign",
+    "unseal",
+    "verify",
 ]
 
 _HOME = {
@@ -53,10 +69,16 @@ _HOME = {
     "Comparison": "modelward.reporting.comparison",
     "HardenOptions": "modelward.verbs.harden",
     "ModelwardError": "modelward.errors",
+    "OpenOptions": "modelward.verbs.unseal",
     "Policy": "modelward.core.policy",
     "ScanOptions": "modelward.verbs.scan",
+    "SealOptions": "modelward.verbs.seal",
+    "SignOptions": "modelward.verbs.sign",
     "Threshold": "modelward.core.policy",
     "Training": "modelward.threats.evasion.harden.methods",
+    "TrustOptions": "modelward.verbs.trust",
+    "Verification": "modelward.reporting.verification",
+    "VerifyOptions": "modelward.verbs.verify",
     "audit": "modelward.verbs.audit",
     "bom": "modelward.verbs.bom",
     "harden": "modelward.verbs.harden",
@@ -64,6 +86,10 @@ _HOME = {
     "read_policy": "modelward.verbs.config",
     "report": "modelward.verbs.report",
     "scan": "modelward.verbs.scan",
+    "seal": "modelward.verbs.seal",
+    "sign": "modelward.verbs.sign",
+    "unseal": "modelward.verbs.unseal",
+    "verify": "modelward.verbs.verify",
 }
 
 

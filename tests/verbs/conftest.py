@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import modelward
+from modelward.vault.hazmat import asymmetric
+from modelward.verbs.talk import Talk
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +74,24 @@ def options(tmp_path):
         return modelward.AuditOptions(**{**stated, "store": tmp_path / ".modelward", **changes})
 
     return options
+
+
+@pytest.fixture(scope="session")
+def talk():
+    """Somebody who knows the passphrase of every key that `write_key` writes."""
+    return Talk(passphrase=lambda: b"correct horse battery staple")
+
+
+@pytest.fixture(scope="session")
+def write_key(talk):
+    """Write a pair of signing keys, the private one encrypted; gives both paths."""
+
+    def write(folder, name, algorithm="ed25519"):
+        key = asymmetric.generate(algorithm)
+        private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+        private.write_bytes(asymmetric.private_pem(key, talk.passphrase()))
+        private.chmod(0o600)
+        public.write_bytes(asymmetric.public_pem(key))
+        return private, public
+
+    return write

@@ -1,0 +1,364 @@
+"""Seal, verify and open through the verbs: the whole way, and what each of them refuses."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+import modelward
+from modelward.errors import (
+    ConfigInvalid,
+    FileMissing,
+    KeyUnusable,
+    OutputUnwritable,
+    PolicyInvalid,
+    PolicyRefused,
+    RecipientWrong,
+    SealRefused,
+)
+from modelward.vault.attest.predicates import Release
+from modelward.vault.container.recipients import generate_identity
+from modelward.vault.hazmat import asymmetric
+from modelward.verbs.talk import Talk
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory, talk, write_key):
+    """Pairs of signing keys, and one recipient: name to (private, public) paths."""
+    folder = tmp_path_factory.mktemp("keys")
+    made = {
+        "release": write_key(folder, "release"),
+        "audit": write_key(folder, "audit", "ecdsa-p256"),
+        "later": write_key(folder, "later", "ml-dsa-65"),
+        "other": write_key(folder, "other"),
+    }
+    for name in ("reader", "stranger"):
+        pair = generate_identity("x25519", talk.passphrase())
+        private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+        private.write_bytes(pair.private)
+        private.chmod(0o600)
+        public.write_bytes(pair.public)
+        made[name] = private, public
+    return made
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder with two files and a folder in it."""
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    np.save(folder / "weights.npy", np.arange(300_000, dtype=np.float32))
+    (folder / "sub" / "README.md").write_text("read me\n", encoding="utf-8")
+    return folder
+
+
+def options(keys, *signers, **changes):
+    return modelward.SealOptions(
+        keys=tuple(str(keys[name][0]) for name in signers or ("release",)), **changes
+    )
+
+
+def trust(keys, *signers, **changes):
+    names = signers or ("release",)
+    return modelward.TrustOptions(public_keys=tuple(str(keys[name][1]) for name in names), **changes)
+
+
+def verified(path, keys, *signers, **changes):
+    return modelward.verify(path, modelward.VerifyOptions(trust=trust(keys, *signers), **changes))
+
+
+def content(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def sealed(model, keys, tmp_path, talk):
+    target = tmp_path / "model.sealed"
+    recipients = (str(keys["reader"][1]),)
+    modelward.seal(model, target, options(keys, recipients=recipients), talk)
+    return target
+
+
+def opening(keys, reader="reader", **changes):
+    return modelward.OpenOptions(identities=(str(keys[reader][0]),), trust=trust(keys), **changes)
+
+
+def test_the_whole_way(model, sealed, keys, tmp_path, talk):
+    found = verified(sealed, keys)
+    assert found.verified
+    assert found.kind == "seal"
+    assert found.encrypted
+    assert found.attestations == ("scan",)
+    assert [signer.name for signer in found.signers] == ["release.pub"]
+    opened = modelward.unseal(sealed, tmp_path / "opened", opening(keys), talk)
+    assert opened.verified
+    assert content(tmp_path / "opened") == content(model)
+
+
+def test_nothing_of_the_content_is_readable(model, sealed):
+    stored = b"".join(content(sealed).values())
+    assert np.load(model / "weights.npy").tobytes()[:64] not in stored
+    assert b"read me" not in stored
+
+
+def test_without_recipients_everybody_reads(model, keys, tmp_path, talk):
+    target = tmp_path / "plain.sealed"
+    modelward.seal(model, target, options(keys), talk)
+    assert not verified(target, keys).encrypted
+    assert content(target / "data") == content(model)
+    unlocked = modelward.OpenOptions(trust=trust(keys))
+    modelward.unseal(target, tmp_path / "opened", unlocked, talk)
+    assert content(tmp_path / "opened") == content(model)
+
+
+def test_an_altered_byte_is_refused_and_named(sealed, keys):
+    path = sealed / "data" / "00000001"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    found = verified(sealed, keys)
+    assert not found.verified
+    assert found.refusal == "ContentChanged"
+    assert "00000001" in found.reasons[0].detail
+    with pytest.raises(SealRefused, match="00000001"):
+        found.enforce()
+
+
+def test_opening_an_altered_seal_writes_nothing(sealed, keys, tmp_path, talk):
+    path = sealed / "data" / "00000001"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(SealRefused):
+        modelward.unseal(sealed, tmp_path / "opened", opening(keys), talk)
+    assert not (tmp_path / "opened").exists()
+
+
+def test_a_stranger_can_verify_and_cannot_open(sealed, keys, tmp_path, talk):
+    assert verified(sealed, keys).verified
+    with pytest.raises(RecipientWrong):
+        modelward.unseal(sealed, tmp_path / "opened", opening(keys, "stranger"), talk)
+    assert not (tmp_path / "opened").exists()
+
+
+def test_a_wrong_passphrase_opens_nothing(sealed, keys, tmp_path):
+    forgetful = Talk(passphrase=lambda: b"wrong")
+    with pytest.raises(KeyUnusable, match="passphrase"):
+        modelward.unseal(sealed, tmp_path / "opened", opening(keys), forgetful)
+
+
+def test_a_key_nobody_named_does_not_count(sealed, keys):
+    found = verified(sealed, keys, "other")
+    assert not found.verified
+    assert found.refusal == "SignerMissing"
+
+
+def test_who_trusts_nobody_is_told_so(sealed):
+    with pytest.raises(ConfigInvalid, match="no key is trusted"):
+        modelward.verify(sealed)
+
+
+@pytest.mark.parametrize(("count", "fine"), [(1, True), (2, True), (3, False)])
+def test_a_threshold_counts_different_keys(model, keys, count, fine, talk):
+    target = model.parent / "two.sealed"
+    modelward.seal(model, target, options(keys, "release", "audit", "release"), talk)
+    asked = modelward.TrustOptions(
+        public_keys=tuple(str(keys[name][1]) for name in ("release", "audit", "other")), threshold=count
+    )
+    found = modelward.verify(target, modelward.VerifyOptions(trust=asked))
+    assert found.verified is fine
+
+
+def test_a_threshold_below_one_is_refused(sealed, keys):
+    with pytest.raises(ConfigInvalid, match="at least 1"):
+        modelward.verify(sealed, modelward.VerifyOptions(trust=trust(keys, threshold=0)))
+
+
+@pytest.mark.parametrize(("signers", "fine"), [(("release",), False), (("release", "later"), True)])
+def test_a_post_quantum_signature_can_be_demanded(model, keys, signers, fine, talk):
+    target = model.parent / "pq.sealed"
+    modelward.seal(model, target, options(keys, *signers), talk)
+    asked = trust(keys, "release", "later", post_quantum=True)
+    found = modelward.verify(target, modelward.VerifyOptions(trust=asked))
+    assert found.verified is fine
+    assert found.refusal == (None if fine else "SignerMissing")
+
+
+def test_something_in_the_way_is_left_alone(model, keys, tmp_path, talk):
+    target = tmp_path / "there"
+    target.mkdir()
+    (target / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputUnwritable):
+        modelward.seal(model, target, options(keys, replace=True), talk)
+    assert (target / "mine.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_seal_is_exchanged_when_asked(model, sealed, keys, talk):
+    before = verified(sealed, keys).root
+    (model / "new.txt").write_text("new", encoding="utf-8")
+    with pytest.raises(OutputUnwritable):
+        modelward.seal(model, sealed, options(keys), talk)
+    assert verified(sealed, keys).root == before
+    modelward.seal(model, sealed, options(keys, replace=True), talk)
+    assert verified(sealed, keys).root != before
+
+
+def test_no_key_and_no_model_are_refused_before_anything_is_written(model, keys, tmp_path, talk):
+    with pytest.raises(ConfigInvalid, match="no key"):
+        modelward.seal(model, tmp_path / "a", modelward.SealOptions(keys=()), talk)
+    with pytest.raises(FileMissing, match="no such file"):
+        modelward.seal(tmp_path / "nowhere", tmp_path / "a", options(keys), talk)
+    assert not (tmp_path / "a").exists()
+
+
+def write_policy(folder, text):
+    path = folder / "policy.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_empty_policy_is_an_error(sealed, keys, tmp_path):
+    with pytest.raises(PolicyInvalid, match="no requirement"):
+        verified(sealed, keys, policy=write_policy(tmp_path, "name = 'empty'\n"))
+
+
+def test_a_policy_that_is_not_met_says_what_is_missing(sealed, keys, tmp_path, talk):
+    policy = write_policy(tmp_path, "[attestations]\nrequired = ['scan', 'evidence']\n")
+    found = verified(sealed, keys, policy=policy)
+    assert not found.verified
+    assert found.refusal is None
+    assert "evidence" in found.reasons[0].requirement + found.reasons[0].detail
+    with pytest.raises(PolicyRefused):
+        modelward.unseal(sealed, sealed.parent / "opened", opening(keys, policy=policy), talk)
+    assert not (sealed.parent / "opened").exists()
+
+
+def test_what_a_policy_would_not_admit_is_not_sealed(model, keys, tmp_path, talk):
+    policy = write_policy(tmp_path, "[attestations]\nrequired = ['provenance']\n")
+    with pytest.raises(PolicyRefused, match="provenance"):
+        modelward.seal(model, tmp_path / "a.sealed", options(keys, policy=policy), talk)
+    assert not (tmp_path / "a.sealed").exists()
+    assert not [p for p in tmp_path.iterdir() if p.name not in {"model", "policy.toml"}]
+
+
+def test_an_inert_verdict_is_attested_and_demanded(sealed, keys, tmp_path):
+    policy = write_policy(tmp_path, "[scan]\nverdict = 'inert'\n")
+    assert verified(sealed, keys, policy=policy).verified
+
+
+def test_a_dangerous_file_is_not_admitted(model, keys, tmp_path, talk):
+    (model / "payload.pkl").write_bytes(b"cos\nsystem\n(S'echo no'\ntR.")
+    target = tmp_path / "bad.sealed"
+    modelward.seal(model, target, options(keys), talk)
+    assert verified(target, keys).verified
+    policy = write_policy(tmp_path, "[scan]\nverdict = 'inert'\n")
+    assert not verified(target, keys, policy=policy).verified
+
+
+def test_without_a_scan_nothing_is_inert(model, keys, tmp_path, talk):
+    target = tmp_path / "unscanned.sealed"
+    modelward.seal(model, target, options(keys, scan=False), talk)
+    policy = write_policy(tmp_path, "[scan]\nverdict = 'inert'\n")
+    assert verified(target, keys).attestations == ()
+    assert not verified(target, keys, policy=policy).verified
+
+
+def write_release(folder, **limits):
+    path = folder / "release.toml"
+    path.write_text("".join(f"{key} = {value}\n" for key, value in limits.items()), encoding="utf-8")
+    return path
+
+
+def test_a_release_that_has_ended_is_refused(model, keys, tmp_path, talk):
+    until = datetime.now(UTC) + timedelta(days=1)
+    release = write_release(tmp_path, until=until.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    target = tmp_path / "until.sealed"
+    modelward.seal(model, target, options(keys, release=release), talk)
+    assert verified(target, keys).verified
+    after = trust(keys, moment=until + timedelta(seconds=1))
+    found = modelward.verify(target, modelward.VerifyOptions(trust=after))
+    assert not found.verified
+    assert "released until" in found.reasons[0].requirement
+
+
+def test_a_release_names_who_may_open_it(model, keys, tmp_path, talk):
+    pair = keys["reader"][1].read_bytes()
+    ids = [key_of(pair)]
+    release = write_release(tmp_path, recipients=json.dumps(ids))
+    target = tmp_path / "released.sealed"
+    modelward.seal(model, target, options(keys, release=release, recipients=(str(keys["reader"][1]),)), talk)
+    assert verified(target, keys).verified
+    other = tmp_path / "other.sealed"
+    both = (str(keys["reader"][1]), str(keys["stranger"][1]))
+    modelward.seal(model, other, options(keys, release=release, recipients=both), talk)
+    found = verified(other, keys)
+    assert not found.verified
+    assert "released to" in found.reasons[0].requirement
+
+
+def key_of(public):
+    from modelward.vault.hazmat import kem
+
+    return kem.key_id(kem.load_public(public))
+
+
+def test_a_release_without_any_limit_is_refused():
+    with pytest.raises(PolicyInvalid):
+        Release().check()
+
+
+def test_an_attestation_of_another_seal_is_shown_and_refuses(model, sealed, keys, tmp_path, talk):
+    other = tmp_path / "other.sealed"
+    (model / "more.txt").write_text("more", encoding="utf-8")
+    modelward.seal(model, other, options(keys), talk)
+    (sealed / "attestations" / "stolen.json").write_bytes((other / "attestations" / "scan.json").read_bytes())
+    found = verified(sealed, keys)
+    assert not found.verified
+    assert "stolen.json" in found.reasons[0].requirement
+    assert "another root" in found.reasons[0].detail
+
+
+def test_a_folder_that_is_no_seal_says_what_to_do(model, keys):
+    with pytest.raises(ConfigInvalid, match="no sealed folder"):
+        verified(model, keys)
+
+
+def test_flags_of_signatures_are_refused_for_folders(sealed, keys):
+    with pytest.raises(ConfigInvalid, match="verified whole"):
+        verified(sealed, keys, partial=True)
+
+
+def test_verifying_needs_no_private_key_and_writes_nothing(sealed, keys):
+    before = {path: path.stat().st_mtime_ns for path in sealed.rglob("*")}
+    sealed.chmod(0o500)
+    try:
+        assert verified(sealed, keys).verified
+    finally:
+        sealed.chmod(0o700)
+    assert {path: path.stat().st_mtime_ns for path in sealed.rglob("*")} == before
+
+
+def test_the_progress_ends_at_the_whole(model, keys, tmp_path, talk):
+    told = []
+    telling = Talk(passphrase=talk.passphrase, progress=lambda done, total: told.append((done, total)))
+    modelward.seal(model, tmp_path / "a.sealed", options(keys), telling)
+    assert told[-1][0] == told[-1][1] == sum(map(len, content(model).values()))
+
+
+def test_a_key_in_clear_is_taken_with_a_warning(model, tmp_path):
+    from cryptography.hazmat.primitives import serialization
+
+    key = asymmetric.generate("ecdsa-p256")
+    path = tmp_path / "clear.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    path.chmod(0o600)
+    warned = []
+    modelward.seal(
+        model, tmp_path / "a.sealed", modelward.SealOptions(keys=(str(path),)), Talk(warn=warned.append)
+    )
+    assert any("in clear" in sentence for sentence in warned)

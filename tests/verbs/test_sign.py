@@ -1,0 +1,266 @@
+"""Detached signatures through the verbs: three kinds of statement, and what each refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+import modelward
+from modelward.errors import ConfigInvalid, FileMissing, KeyUnusable, OutputUnwritable
+from modelward.vault.hazmat import asymmetric
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory, write_key):
+    """A private and a public key file, ECDSA on P-256."""
+    return write_key(tmp_path_factory.mktemp("pair"), "key", "ecdsa-p256")
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    np.save(folder / "a.npy", np.arange(100_000))
+    (folder / "sub" / "b.txt").write_text("b", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"x": range(1000), "y": [str(i) for i in range(1000)]}), path, row_group_size=100)
+    return path
+
+
+@pytest.fixture
+def signed(talk):
+    """Sign a path, and give the signature's."""
+
+    def signed(path, pair, target, **changes):
+        modelward.sign(path, [str(pair[0])], target, modelward.SignOptions(**changes), talk)
+        return target
+
+    return signed
+
+
+def verified(path, signature, pair, **changes):
+    trust = modelward.TrustOptions(public_keys=(pair[1],))
+    return modelward.verify(path, modelward.VerifyOptions(signature=signature, trust=trust, **changes))
+
+
+WAYS = [
+    {},
+    {"hash": "blake3"},
+    {"hash": "blake2b"},
+    {"shards": True},
+    {"statement": "tree"},
+    {"statement": "tree", "hash": "blake3"},
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_a_model_verifies_by_every_kind_of_statement(model, pair, tmp_path, way, signed):
+    found = verified(model, signed(model, pair, tmp_path / "m.sig", **way), pair)
+    assert found.verified
+    assert found.kind == "signature"
+    assert found.files == 2
+    assert found.signers[0].name == "key.pub"
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("change", ["altered", "missing", "added", "renamed"])
+def test_every_change_is_refused_and_named(model, pair, way, change, signed):
+    signature = signed(model, pair, model.parent / "m.sig", **way)
+    path = model / "sub" / "b.txt"
+    if change == "altered":
+        path.write_text("c", encoding="utf-8")
+    elif change == "missing":
+        path.unlink()
+    elif change == "added":
+        (model / "sub" / "c.txt").write_text("c", encoding="utf-8")
+    else:
+        path.rename(model / "sub" / "d.txt")
+    found = verified(model, signature, pair)
+    assert not found.verified
+    assert found.refusal == "ContentChanged"
+    named = "sub/c.txt" if change == "added" else "sub/b.txt"
+    assert named in found.reasons[0].detail
+
+
+def test_the_reference_command_verifies_it(model, pair, tmp_path, signed):
+    pytest.importorskip("model_signing")
+    signature = signed(model, pair, tmp_path / "m.sig")
+    words = ["verify", "key", str(model), "--signature", str(signature), "--public_key", str(pair[1])]
+    done = subprocess.run(
+        [sys.executable, "-m", "model_signing", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_the_reference_command_signs_is_verified(model, tmp_path):
+    """With a key in clear: version 1.1.1 fails on every passphrase."""
+    pytest.importorskip("model_signing")
+    key = asymmetric.generate("ecdsa-p256")
+    forms = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pair = tmp_path / "clear.pem", tmp_path / "clear.pub"
+    pair[0].write_bytes(key.private_bytes(*forms))
+    pair[1].write_bytes(asymmetric.public_pem(key))
+    words = ["sign", "key", str(model), "--signature", str(tmp_path / "m.sig"), "--private_key", str(pair[0])]
+    done = subprocess.run(
+        [sys.executable, "-m", "model_signing", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert verified(model, tmp_path / "m.sig", pair).verified
+
+
+@pytest.mark.parametrize("statement", ["openssf", "tree"])
+def test_a_partial_copy_is_accepted_only_when_asked_and_listed(model, pair, tmp_path, statement, signed):
+    signature = signed(model, pair, tmp_path / "m.sig", statement=statement)
+    (model / "a.npy").unlink()
+    assert not verified(model, signature, pair).verified
+    found = verified(model, signature, pair, partial=True)
+    assert found.verified
+    assert found.missing == ("a.npy",)
+    assert found.files == 1
+
+
+@pytest.mark.parametrize("statement", ["openssf", "tree"])
+def test_unsigned_files_are_accepted_only_when_asked(model, pair, tmp_path, statement, signed):
+    signature = signed(model, pair, tmp_path / "m.sig", statement=statement)
+    (model / "extra.txt").write_text("extra", encoding="utf-8")
+    assert not verified(model, signature, pair).verified
+    assert verified(model, signature, pair, unsigned=True).verified
+    assert verified(model, signature, pair, excluded=(model / "extra.txt",)).verified
+
+
+def test_a_signature_may_lie_in_the_folder(model, pair, signed):
+    signature = signed(model, pair, model / "model.sig")
+    assert verified(model, signature, pair).verified
+    signed(model, pair, model / "model.sig")
+    assert verified(model, signature, pair).verified
+
+
+@pytest.mark.parametrize("statement", ["openssf", "tree"])
+def test_one_file_can_be_signed(model, pair, tmp_path, statement, signed):
+    signature = signed(model / "a.npy", pair, tmp_path / "a.sig", statement=statement)
+    assert verified(model / "a.npy", signature, pair).verified
+    assert not verified(model / "sub" / "b.txt", signature, pair).verified
+
+
+def test_a_signature_by_another_key_does_not_count(model, pair, tmp_path, signed):
+    signature = signed(model, pair, tmp_path / "m.sig")
+    (tmp_path / "other.pub").write_bytes(asymmetric.public_pem(asymmetric.generate("ed25519")))
+    found = verified(model, signature, (pair[0], tmp_path / "other.pub"))
+    assert not found.verified
+    assert found.refusal in {"SignerMissing", "SignatureInvalid"}
+
+
+def test_an_altered_statement_is_refused(model, pair, tmp_path, signed):
+    import base64
+
+    signature = signed(model, pair, tmp_path / "m.sig")
+    bundle = json.loads(signature.read_bytes())
+    payload = base64.b64decode(bundle["dsseEnvelope"]["payload"]).replace(b"a.npy", b"z.npy")
+    bundle["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
+    signature.write_text(json.dumps(bundle), encoding="utf-8")
+    assert verified(model, signature, pair).refusal == "SignatureInvalid"
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"mediaType": 1}', b"null"])
+def test_what_is_no_bundle_is_refused(model, pair, tmp_path, content):
+    (tmp_path / "m.sig").write_bytes(content)
+    assert verified(model, tmp_path / "m.sig", pair).refusal == "SealDamaged"
+
+
+def test_rows_are_signed_whatever_file_holds_them(table, pair, tmp_path, signed):
+    signature = signed(table, pair, tmp_path / "t.sig", statement="rows")
+    found = verified(table, signature, pair)
+    assert found.verified
+    assert found.kind == "rows"
+    again = tmp_path / "again.parquet"
+    pq.write_table(pq.read_table(table), again, row_group_size=100, compression="zstd")
+    assert again.read_bytes() != table.read_bytes()
+    assert verified(again, signature, pair).verified
+
+
+def test_a_changed_row_is_refused(table, pair, tmp_path, signed):
+    signature = signed(table, pair, tmp_path / "t.sig", statement="rows")
+    rows = pq.read_table(table).to_pydict()
+    rows["x"][555] = -1
+    pq.write_table(pa.table(rows), table, row_group_size=100)
+    found = verified(table, signature, pair)
+    assert found.refusal == "ContentChanged"
+    assert "5" in found.reasons[0].detail
+
+
+def test_a_csv_file_has_rows_too(pair, tmp_path, signed):
+    path = tmp_path / "rows.csv"
+    pa_csv.write_csv(pa.table({"x": range(10)}), path)
+    signature = signed(path, pair, tmp_path / "t.sig", statement="rows")
+    assert verified(path, signature, pair).verified
+    path.write_text(path.read_text(encoding="utf-8").replace("7", "8"), encoding="utf-8")
+    assert not verified(path, signature, pair).verified
+
+
+def test_parts_of_a_table_are_not_accepted_silently(table, pair, tmp_path, signed):
+    signature = signed(table, pair, tmp_path / "t.sig", statement="rows")
+    with pytest.raises(ConfigInvalid, match="verified whole"):
+        verified(table, signature, pair, partial=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"statement": "tree", "shards": True}, "shards"),
+        ({"statement": "tree", "hash": "blake2b"}, "blake2b"),
+        ({"statement": "rows", "shards": True}, "shards"),
+    ],
+)
+def test_options_that_exclude_each_other(model, pair, changes, words, signed):
+    with pytest.raises(ConfigInvalid, match=words):
+        signed(model, pair, model.parent / "m.sig", **changes)
+    assert not (model.parent / "m.sig").exists()
+
+
+def test_what_is_missing_is_named(model, pair, tmp_path, signed):
+    with pytest.raises(FileMissing, match="nowhere"):
+        signed(tmp_path / "nowhere", pair, tmp_path / "m.sig")
+    with pytest.raises(FileMissing, match=r"m\.sig"):
+        verified(model, tmp_path / "m.sig", pair)
+    with pytest.raises(ConfigInvalid, match="no key"):
+        modelward.sign(model, [], tmp_path / "m.sig")
+    with pytest.raises(OutputUnwritable, match="nowhere"):
+        signed(model, pair, tmp_path / "nowhere" / "m.sig")
+
+
+def test_a_public_key_signs_nothing(model, pair, tmp_path, talk):
+    with pytest.raises(KeyUnusable):
+        modelward.sign(model, [str(pair[1])], tmp_path / "m.sig", talk=talk)
+
+
+def test_a_tree_is_signed_again_from_its_cache(model, pair, tmp_path, monkeypatch, signed):
+    """The second time only what changed is read; paranoid reads all."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    import os
+
+    for path in model.rglob("*"):
+        os.utime(path, ns=(10**18, 10**18))
+    first = signed(model, pair, tmp_path / "m.sig", statement="tree").read_bytes()
+    again = signed(model, pair, tmp_path / "m.sig", statement="tree", paranoid=True).read_bytes()
+    payload = [json.loads(data)["dsseEnvelope"]["payload"] for data in (first, again)]
+    assert payload[0] == payload[1]
+    (model / "sub" / "b.txt").write_text("c", encoding="utf-8")
+    changed = signed(model, pair, tmp_path / "m.sig", statement="tree")
+    assert json.loads(changed.read_bytes())["dsseEnvelope"]["payload"] != payload[0]
+    assert verified(model, changed, pair).verified
