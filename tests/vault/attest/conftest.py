@@ -222,11 +222,13 @@ def all_kinds(evidence, scan, bom, provenance, release):
 
 @pytest.fixture
 def store(tmp_path, signer, verifiers):
-    """Writes attestations into a folder and reads them."""
+    """Writes attestations into an empty folder and reads them."""
 
     def store(*contents, by=None, over=ROOT, **named):
         folder = tmp_path / "attestations"
         folder.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
         listed = {**{f"{n}": content for n, content in enumerate(contents)}, **named}
         for name, content in listed.items():
             data = content if isinstance(content, bytes) else attest(content, over, "model", by or [signer])

@@ -55,11 +55,11 @@ def _explained(message: str, kind: type[msgspec.Struct]) -> str:
 
 
 def _keys(kind: type[msgspec.Struct], where: str) -> list[str]:
-    """The keys of the table at a place; places are written like ``require[...]``."""
+    """The keys of the table at a place; places are written like ``require[0]``."""
     for part in re.findall(r"[\w-]+", where):
         hints = get_type_hints(kind)
         names = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
-        kind = _table(hints[names[part]]) or kind
+        kind = (_table(hints[names[part]]) if part in names else None) or kind
     return [field.encode_name for field in msgspec.structs.fields(kind)]
 
 
