@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import threading
 import traceback
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -19,6 +21,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from modelward.vault.keys.keyring import Keyring, RingKey
+from modelward.vault.keys.signer import LocalSigner
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TOKEN = "hvs.only-a-test"  # noqa: S105 (of no server)
 CURVES = {
     "ecdsa-p256": (ec.SECP256R1(), hashes.SHA256(), "sha2-256"),
@@ -242,3 +248,48 @@ def frames(error):
 def revealed():
     """What a crash reporter that records variables would send away."""
     return frames
+
+
+def fixed_signer(name):
+    """An Ed25519 key that is the same in every run."""
+    seed = hashlib.sha256(f"modelward keyring vector {name}".encode()).digest()
+    return LocalSigner(ed25519.Ed25519PrivateKey.from_private_bytes(seed))
+
+
+@pytest.fixture(scope="session")
+def signer_of():
+    """A name to a signer, always the same."""
+    return functools.cache(fixed_signer)
+
+
+@pytest.fixture
+def entry(signer_of):
+    """The entry of a key in a ring; what is not said is plain."""
+
+    def entry(name, key=None, **changes):
+        public = (key or signer_of(name)).public
+        facts = {"purposes": ("seal",), "valid_from": NOON, "valid_until": None, **changes}
+        return RingKey(id=public.key_id, name=name, pem=public.pem.decode(), **facts)
+
+    return entry
+
+
+@pytest.fixture
+def ring(signer_of, entry):
+    """A ring of the owners a, b and c, of whom two sign, with the keys of anna and ben."""
+
+    def ring(**changes):
+        facts = {
+            "format": "modelward.keyring/1",
+            "ring": "00112233445566778899aabbccddeeff",
+            "version": 1,
+            "issued": NOON,
+            "expires": None,
+            "owners": tuple(signer_of(name).public.pem.decode() for name in "abc"),
+            "threshold": 2,
+            "keys": (entry("anna"), entry("ben")),
+            **changes,
+        }
+        return Keyring(**facts)
+
+    return ring

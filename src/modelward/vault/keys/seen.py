@@ -165,4 +165,6 @@ def _after(state: State | None, keyring: Keyring, moment: datetime) -> State:
         )
     if before is not None and keyring.version == before.version and digest != before.digest:
         raise RolledBack(f"another version {keyring.version} of the keyring was seen before")
+    if before == newest and moment < state.moment + _STEP:
+        return state
     return State(format=FORMAT, moment=max(moment, state.moment), rings={**state.rings, keyring.ring: newest})
