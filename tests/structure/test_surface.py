@@ -35,7 +35,22 @@ def test_help_loads_click_alone(python, tmp_path):
     assert third_party(python, source, tmp_path) == {"click"}
 
 
-@pytest.mark.parametrize("verb", ["audit", "bom", "harden", "init", "report", "scan"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "audit",
+        "bom",
+        "harden",
+        "init",
+        "keys",
+        "ledger",
+        "open",
+        "report",
+        "scan",
+        "seal",
+        "verify",
+    ],
+)
 def test_help_of_a_verb_loads_nothing_heavy(python, tmp_path, verb):
     source = (
         f"from modelward.cli import main\ntry:\n    main(['{verb}', '--help'])\nexcept SystemExit:\n    pass"
