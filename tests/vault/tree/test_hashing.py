@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from modelward.errors import ContentUnstable, FileMissing
 from modelward.vault.tree.entries import tree_of
-from modelward.vault.tree.hashing import TreeOptions, hash_files, hash_shards, hash_tree
+from modelward.vault.tree.hashing import TreeOptions, hash_both, hash_files, hash_shards, hash_tree
 from modelward.vault.tree.leaves import FileHasher, Leaves, chunks_in
 from modelward.vault.tree.walk import WalkOptions
 
@@ -352,3 +352,21 @@ def test_patterns_and_exclusions_reach_the_walk(planted, reference):
     assert hash_tree(top, options).root == reference("sha256", {"a": b"1"})
     assert [found.path for found in hash_files(top, "sha256", options)] == ["a"]
     assert WalkOptions() == WalkOptions(ignore=(), excluded=(), links=False)
+
+
+@pytest.mark.parametrize("whole", ["sha256", "blake2b", "blake3"])
+@pytest.mark.parametrize("algorithm", ["sha256", "blake3"])
+def test_tree_and_whole_files_from_one_reading(whole, algorithm, planted, monkeypatch):
+    top = planted({"big": some(3 * MIB + 3), "empty": b"", "z/small": b"abc"})
+    options = TreeOptions(algorithm=algorithm, jobs=2)
+    expected = hash_tree(top, options), hash_files(top, whole)
+    read, real = [], os.preadv
+    monkeypatch.setattr(os, "preadv", lambda h, b, o: read.append(len(b[0])) or real(h, b, o))
+    assert hash_both(top, whole, options) == expected
+    assert sum(read) == 3 * MIB + 6
+
+
+def test_an_empty_shard_size_is_the_whole_file(planted):
+    top = planted({"a": some(3000)})
+    assert hash_shards(top, "blake2b", 0) == [("a", 0, 3000, hashlib.blake2b(some(3000)).digest())]
+    assert len(hash_shards(top, "blake2b", 1)) == 3000

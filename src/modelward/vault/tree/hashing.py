@@ -15,16 +15,15 @@ from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm, FileAlgorithm
 from modelward.vault.tree.cache import Cache, settled
 from modelward.vault.tree.entries import Entry, Tree, tree_of
-from modelward.vault.tree.leaves import CHUNK, Leaves, node
+from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in, node
 from modelward.vault.tree.names import shown
-from modelward.vault.tree.reading import read_all
+from modelward.vault.tree.reading import Spans, read_all
 from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable
 
-SPAN: Final = 8 * CHUNK
-"""Bytes of one file that a thread hashes at once."""
+    from modelward.vault.tree.reading import Read
 
 
 class TreeOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +164,38 @@ def hash_shards(
     ]
 
 
+def hash_both(
+    path: Path, whole: FileAlgorithm, options: TreeOptions | None = None
+) -> tuple[Tree, list[FileDigest]]:
+    """The tree and the digests of whole files from one reading; of one file, by one thread.
+
+    Args:
+        path: a folder or a file.
+        whole: hash function of whole files.
+        options: see `TreeOptions`; the cache is not used.
+
+    Raises:
+        FileMissing: a file does not exist or cannot be read.
+        PathUnsafe: see `walk`.
+        ContentUnstable: a file changed while it was read.
+    """
+    chosen = options or TreeOptions()
+    entries = chosen.walk(path)
+    found: dict[str, tuple[Entry, FileDigest]] = {}
+    method = _LeavesOf(chosen.algorithm)
+
+    def done(entry: WalkEntry, results: list[bytes]) -> None:
+        size, result = entry.stat.st_size, results[0]
+        end = chunks_in(size) * hashing.SIZE
+        hashes = (result[at : at + hashing.SIZE] for at in range(0, end, hashing.SIZE))
+        found[entry.path] = method.entry(entry, hashes), FileDigest(entry.path, size, result[end:])
+
+    both = _Both(chosen.algorithm, whole)
+    read_all(entries, both, done, jobs=chosen.jobs, progress=chosen.progress)
+    tree = tree_of((found[entry.path][0] for entry in entries), chosen.algorithm)
+    return tree, [found[entry.path][1] for entry in entries]
+
+
 def hash_leaves(entry: WalkEntry, algorithm: Algorithm, *, jobs: int = 0) -> list[bytes]:
     """All leaf hashes of one file, 32 bytes each.
 
@@ -173,8 +204,7 @@ def hash_leaves(entry: WalkEntry, algorithm: Algorithm, *, jobs: int = 0) -> lis
         ContentUnstable: it changed while it was read.
     """
     found: list[bytes] = []
-    method = _LeavesOf(algorithm)
-    read_all([entry], method, lambda _, results: found.extend(method.leaves(results)), jobs=jobs)
+    read_all([entry], _LeavesOf(algorithm), lambda _, results: found.extend(results), jobs=jobs)
     return found
 
 
@@ -210,35 +240,23 @@ def _silent(_sentence: str) -> None:
     """Nobody listens."""
 
 
-def _spans(length: int, size: int) -> Sequence[tuple[int, int]]:
-    return [(start, min(start + size, length)) for start in range(0, max(length, 1), size)]
-
-
 @final
 class _LeavesOf:
-    """Leaf hashes, of which a part's result is the concatenation."""
+    """Leaf hashes; one megabyte a part, for threads that read far apart defeat the disk's read-ahead."""
 
     def __init__(self, algorithm: Algorithm) -> None:
-        self._algorithm: Final = algorithm
+        self.algorithm: Final = algorithm
 
-    def parts(self, entry: WalkEntry) -> Sequence[tuple[int, int]]:
-        return _spans(entry.stat.st_size, SPAN)
+    def parts(self, entry: WalkEntry) -> Spans:
+        return Spans(entry.stat.st_size, CHUNK)
 
-    def part(self, entry: WalkEntry, start: int, stop: int, read: Callable[[int, int], memoryview]) -> bytes:
-        leaves = Leaves(self._algorithm, entry.path, entry.stat.st_size)
-        first, last = start // CHUNK, max(-(-stop // CHUNK), 1)
-        return b"".join(
-            leaves.leaf(index, read(index * CHUNK, leaves.size(index))) for index in range(first, last)
-        )
+    def part(self, entry: WalkEntry, start: int, stop: int, read: Read) -> bytes:
+        leaves = Leaves(self.algorithm, entry.path, entry.stat.st_size)
+        return leaves.leaf(start // CHUNK, read(start, stop - start))
 
-    def leaves(self, results: list[bytes]) -> Iterator[bytes]:
-        size = hashing.SIZE
-        return (part[at : at + size] for part in results for at in range(0, len(part), size))
-
-    def entry(self, entry: WalkEntry, results: list[bytes]) -> Entry:
-        length = entry.stat.st_size
-        root = Leaves(self._algorithm, entry.path, length).root(self.leaves(results))
-        return Entry(path=entry.path, length=length, root=root.hex())
+    def entry(self, entry: WalkEntry, hashes: Iterable[bytes]) -> Entry:
+        root = Leaves(self.algorithm, entry.path, entry.stat.st_size).root(hashes)
+        return Entry(path=entry.path, length=entry.stat.st_size, root=root.hex())
 
 
 @final
@@ -248,11 +266,30 @@ class _Shards:
     def __init__(self, algorithm: FileAlgorithm, size: int) -> None:
         self._begin, self._size = hashing.maker(algorithm), size
 
-    def parts(self, entry: WalkEntry) -> Sequence[tuple[int, int]]:
-        return _spans(entry.stat.st_size, self._size or max(entry.stat.st_size, 1))
+    def parts(self, entry: WalkEntry) -> Spans:
+        return Spans(entry.stat.st_size, self._size or max(entry.stat.st_size, 1))
 
-    def part(self, _entry: WalkEntry, start: int, stop: int, read: Callable[[int, int], memoryview]) -> bytes:
+    def part(self, _entry: WalkEntry, start: int, stop: int, read: Read) -> bytes:
         under_way = self._begin(b"")
         for at in range(start, stop, CHUNK):
             under_way.update(read(at, min(CHUNK, stop - at)))
         return under_way.digest()
+
+
+@final
+class _Both:
+    """All leaf hashes of a file and its plain digest behind them, from one reading."""
+
+    def __init__(self, algorithm: Algorithm, whole: FileAlgorithm) -> None:
+        self._algorithm, self._begin = algorithm, hashing.maker(whole)
+
+    def parts(self, entry: WalkEntry) -> Spans:
+        return Spans(entry.stat.st_size, max(entry.stat.st_size, 1))
+
+    def part(self, entry: WalkEntry, _start: int, stop: int, read: Read) -> bytes:
+        leaves, found, under_way = Leaves(self._algorithm, entry.path, stop), bytearray(), self._begin(b"")
+        for index in range(leaves.count):
+            chunk = read(index * CHUNK, leaves.size(index))
+            under_way.update(chunk)
+            found += leaves.leaf(index, chunk)
+        return bytes(found) + under_way.digest()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Final, Protocol, final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Protocol, final, overload
 
 from modelward.errors import ContentUnstable, FileMissing
 from modelward.vault.tree.leaves import CHUNK
@@ -12,10 +13,14 @@ from modelward.vault.tree.names import shown
 from modelward.vault.tree.pool import Meter, cores, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
 
     from modelward.vault.tree.pool import Task
     from modelward.vault.tree.walk import WalkEntry
+
+    Read: TypeAlias = Callable[[int, int], memoryview]
+    """Bytes of the file at hand by offset and size, at most 1 MiB, valid until the next call."""
 
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in its place never hangs
 _ALONE: Final = 4 * CHUNK
@@ -31,8 +36,8 @@ class Method(Protocol):
         """The (start, stop) of parts that are computed each by one thread; at least one."""
         ...
 
-    def part(self, entry: WalkEntry, start: int, stop: int, read: Callable[[int, int], memoryview]) -> bytes:
-        """The result of one part; ``read(offset, size)`` gives at most 1 MiB, valid until the next call."""
+    def part(self, entry: WalkEntry, start: int, stop: int, read: Read) -> bytes:
+        """The result of one part."""
         ...
 
 
@@ -65,6 +70,30 @@ def read_all(
         run(plan.tasks(entries), jobs=1 if alone else jobs or cores(), buffer=CHUNK)
     finally:
         plan.close()
+
+
+@final
+class Spans(Sequence[tuple[int, int]]):
+    """The (start, stop) of equal parts of a file, the last one shorter; an empty file has one empty part."""
+
+    def __init__(self, length: int, size: int) -> None:
+        self._length, self._size = length, size
+
+    def __len__(self) -> int:
+        return max(1, -(-self._length // self._size))
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[int, int]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[int, int] | Sequence[tuple[int, int]]:
+        starts = range(0, max(1, self._length), self._size)
+        if isinstance(index, slice):
+            return [self._part(start) for start in starts[index]]
+        return self._part(starts[index])
+
+    def _part(self, start: int) -> tuple[int, int]:
+        return start, min(start + self._size, self._length)
 
 
 @final
