@@ -18,6 +18,7 @@ from modelward.artifact.reading import Malformed, Reading
 from modelward.errors import (
     ExtraMissing,
     FileDamaged,
+    FileMissing,
     FormatUnknown,
     SignerMissing,
     UnsafeArtifact,
@@ -255,7 +256,7 @@ class Sealed:
             FileDamaged: it is no ONNX model.
             SealRefused: see `read`.
         """
-        import onnxruntime
+        from modelward.adapters.ort import ERRORS, onnxruntime
 
         model = self.read(name)
         beside = self._beside(name, model)
@@ -266,17 +267,21 @@ class Sealed:
             )
         try:
             return onnxruntime.InferenceSession(model, chosen, providers=list(providers))
-        except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
+        except ERRORS as error:
             raise FileDamaged(f"{name}: ONNX Runtime does not load it: {str(error)[:200]}") from error
 
     def _beside(self, name: str, model: bytes) -> dict[str, bytes]:
         """The files that hold tensors of a model; its graph is read first, as for a file that is scanned."""
-        folder, found = PurePosixPath(name).parent, dict[str, bytes]()
+        folder, found, missing = PurePosixPath(name).parent, dict[str, bytes](), list[str]()
 
-        def take(location: str) -> bytes:
-            if len(found) >= _EXTERNAL:
+        def take(location: str) -> bytes | None:
+            if len(found) + len(missing) >= _EXTERNAL:
                 raise UnsafeArtifact(f"{name}: its tensors lie in more than {_EXTERNAL} files")
-            found[location] = self.read(str(folder / location))
+            path = str(folder / location)
+            if path not in self.names():
+                missing.append(path)
+                return None
+            found[location] = self.read(path)
             return found[location]
 
         into = Reading(name, beside=take)
@@ -287,6 +292,8 @@ class Sealed:
         reasons = [event.message for event in into.events if event.level != "note"]
         if reasons or not into.proven:
             raise UnsafeArtifact(f"{name}: {(reasons or ['it could not be read whole'])[0][:200]}")
+        if missing:
+            raise FileMissing(f"{name}: its tensors lie in {missing[0]!r}, and no such file was sealed")
         return found
 
     def _header(self, name: str) -> Header:

@@ -7,6 +7,7 @@ a mapped file; a few tensors of it are decrypted into a buffer each. Source: saf
 from __future__ import annotations
 
 import mmap
+import tokenize
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -33,6 +34,12 @@ _TYPES: Final = {
     "F8_E5M2": (1, "", "float8_e5m2"), "F8_E8M0": (1, "", "float8_e8m0fnu"),
     "F8_E4M3FNUZ": (1, "", "float8_e4m3fnuz"), "F8_E5M2FNUZ": (1, "", "float8_e5m2fnuz"),
 }  # fmt: skip
+
+
+# What numpy raises on a header that is no literal: it parses Python.
+_NO_HEADER: Final = (
+    ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError, tokenize.TokenError
+)  # fmt: skip
 
 
 class Header(NamedTuple):
@@ -185,7 +192,7 @@ def npy_array(file: SealedFile, stream: Callable[[], Any]) -> NDArray[Any]:
             if version not in readers:
                 raise FileDamaged(f"{file.record.path}: is a .npy of version {version}, which is not read")
             shape, fortran, dtype = readers[version](opened)
-        except (ValueError, EOFError) as error:
+        except _NO_HEADER as error:
             raise FileDamaged(f"{file.record.path}: is no .npy: {str(error)[:120]}") from error
         begin = opened.tell()
     if dtype.hasobject:
