@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 import stat
@@ -207,6 +208,8 @@ def open_stored(path: Path, name: str) -> int:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ContentChanged(f"{name}: is missing") from error
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ContentChanged(f"{name}: is a link, no file") from error
         raise FileMissing(f"{name}: {(error.strerror or 'cannot be read').lower()}") from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)

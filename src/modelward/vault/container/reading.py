@@ -63,6 +63,8 @@ class Container:
         )
         self.index: Final[Tree] = layout.parse_index(read_stored(path, layout.INDEX, layout.LARGEST_LIST))
         self._manifest: Final = read_stored(path, MANIFEST[self.header.encryption], layout.LARGEST_LIST)
+        if self.index.algorithm != self.header.hash:
+            raise SealDamaged(f"{path}: {layout.HEADER} and {layout.INDEX} are of two hash functions")
         self._check_names()
 
     @classmethod
@@ -96,7 +98,10 @@ class Container:
             SignatureInvalid: a signature by one of them is not over what it states.
             SealDamaged: a signature is malformed, or speaks of another format, container or encryption.
             ContentChanged: the manifest or the list of files is not the one that was signed.
+            ValueError: the threshold is below 1.
         """
+        if threshold < 1:
+            raise ValueError(f"a threshold of {threshold} keys would be met by nobody's signature")
         entry = manifest_entry(self.header, self._manifest)
         said = self.header.signed(entry.root)
         signers: dict[str, None] = {}
@@ -189,7 +194,10 @@ class Container:
             layout.HEADER, layout.INDEX, layout.DATA, layout.SIGNATURES, layout.ATTESTATIONS,
             MANIFEST[self.header.encryption],
         }  # fmt: skip
-        strange = sorted({item.name for item in self.path.iterdir()} - known)
+        try:
+            strange = sorted({item.name for item in self.path.iterdir()} - known)
+        except OSError as error:
+            raise FileMissing(f"{self.path}: {(error.strerror or 'cannot be read').lower()}") from error
         if strange:
             raise SealDamaged(f"{self.path}: holds {strange[0][:80]!a}, which is no part of a container")
 

@@ -10,6 +10,7 @@ from modelward.vault.container.layout import FLOE, SEGMENTS, Header, Record, dat
 from modelward.vault.container.pieces import PieceHasher
 from modelward.vault.container.placing import create, write_all
 from modelward.vault.hazmat.floe import HEADER, KEY, Floe
+from modelward.vault.hazmat.hashing import SIZE
 from modelward.vault.tree.entries import Entry
 from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in
 
@@ -61,6 +62,10 @@ class Sealing:
             os.close(target.handle)
         self._open.clear()
 
+    def cut(self, _entry: WalkEntry) -> tuple[int, int]:
+        """Spans of whole segments, and the leaves of their plaintext."""
+        return SPAN * CHUNK, SPAN * SIZE
+
     def parts(self, entry: WalkEntry) -> Sequence[tuple[int, int]]:
         """Spans of whole segments."""
         size, span = entry.stat.st_size, SPAN * CHUNK
@@ -79,13 +84,15 @@ class Sealing:
             finished = not target.left
         if finished:
             self._finish(entry, target)
-        return found
+        return found.ljust(SPAN * SIZE, b"\0")
 
-    def done(self, entry: WalkEntry, results: list[bytes]) -> None:
+    def done(self, entry: WalkEntry, results: bytearray | list[bytes]) -> None:
         """Note a file that was read whole and did not change."""
-        leaves, size = b"".join(results), entry.stat.st_size
+        size = entry.stat.st_size
+        joined = bytes(results) if isinstance(results, bytearray) else b"".join(results)
+        leaves = joined[: chunks_in(size) * SIZE]
         root = Leaves(self._header.hash, entry.path, size).root(
-            leaves[at : at + 32] for at in range(0, len(leaves), 32)
+            leaves[at : at + SIZE] for at in range(0, len(leaves), SIZE)
         )
         self.records[entry.path] = Record(
             key=self._keys.pop(entry.path),
@@ -111,7 +118,9 @@ class Sealing:
             size = SEGMENTS.sealed_length(size)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-        return _Target(path, Leaves(header.hash, name, size), floe, len(self.parts(entry)))
+        return _Target(
+            path, Leaves(header.hash, name, size), floe, max(1, -(-entry.stat.st_size // (SPAN * CHUNK)))
+        )
 
     def _encrypted(
         self,
