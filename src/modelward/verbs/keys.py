@@ -15,6 +15,7 @@ import msgspec
 
 from modelward.errors import ConfigInvalid, KeyUnusable, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
+from modelward.vault import dsse
 from modelward.vault.keys import editing, ringfile
 from modelward.vault.keys.keyring import SEALS, Keyring, RingKey, Threshold, stamp
 from modelward.vault.keys.making import KINDS, describe, make_key
@@ -302,7 +303,7 @@ def _change(path: str | Path, owner: Owner, change: Change) -> RingState:
     target = Path(path)
     with _locked(target):
         lines = ringfile.read_chain(target)
-        if _pending(target).exists():
+        if _waits(target, lines):
             raise OutputUnwritable(
                 f"{_pending(target)}: a change waits for signatures",
                 advice="Have it signed with `modelward keys ring sign`, or remove the file to drop it.",
@@ -315,10 +316,24 @@ def _change(path: str | Path, owner: Owner, change: Change) -> RingState:
 
 def _waiting(target: Path, lines: Sequence[Line]) -> tuple[Line | None, Keyring | None]:
     before = lines[-1].ring if lines else None
+    if not _waits(target, lines):
+        return None, before
+    text = ringfile.read_bytes(_pending(target)).removesuffix(b"\n")
+    return ringfile.decode_line(text, before), before
+
+
+def _waits(target: Path, lines: Sequence[Line]) -> bool:
+    """Whether a version waits; one that was put in force just before the process was killed does not."""
     pending = _pending(target)
     if not pending.exists():
-        return None, before
-    return ringfile.decode_line(ringfile.read_bytes(pending).removesuffix(b"\n"), before), before
+        return False
+    if not lines:
+        return True
+    envelope = dsse.from_json(dsse.load(ringfile.read_bytes(pending), "the change that waits"))
+    if envelope.payload == lines[-1].envelope.payload:
+        pending.unlink()
+        return False
+    return True
 
 
 def _place(target: Path, lines: tuple[Line, ...], line: Line) -> RingState:
