@@ -6,12 +6,14 @@ signatures, validity, basic constraints, key usage. Any other extension that is 
 
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from modelward.errors import KeyExpired, KeyUnusable, SealDamaged, SignatureInvalid, SignerMissing
@@ -77,16 +79,19 @@ def _certificate(item: JSON) -> x509.Certificate:
     raw = item.get("rawBytes") if isinstance(item, dict) else None
     if not isinstance(raw, str):
         raise SealDamaged("a certificate of the bundle has no bytes")
+    data = decode64(raw)
     try:
-        return x509.load_der_x509_certificate(decode64(raw))
-    except ValueError as error:
+        with warnings.catch_warnings():  # what the library only warns of is not allowed by the RFC
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            return x509.load_der_x509_certificate(data)
+    except (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning) as error:
         raise SealDamaged("a certificate of the bundle cannot be read") from error
 
 
 def _authorities(pem: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise KeyUnusable("the authorities are no certificates in PEM") from error
 
 
