@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from modelward.verbs.seal import SealOptions, seal
     from modelward.verbs.sign import SignOptions, sign
     from modelward.verbs.trust import TrustOptions
-    from modelward.verbs.unseal import OpenOptions, unseal
+    from modelward.verbs.unseal import OpenOptions, open_sealed, unseal
     from modelward.verbs.verify import VerifyOptions, verify
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "bom",
     "harden",
     "init",
+    "open_sealed",
     "read_policy",
     "report",
     "scan",
@@ -83,6 +84,7 @@ _HOME = {
     "bom": "modelward.verbs.bom",
     "harden": "modelward.verbs.harden",
     "init": "modelward.verbs.init",
+    "open_sealed": "modelward.verbs.unseal",
     "read_policy": "modelward.verbs.config",
     "report": "modelward.verbs.report",
     "scan": "modelward.verbs.scan",

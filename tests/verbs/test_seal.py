@@ -362,3 +362,22 @@ def test_a_key_in_clear_is_taken_with_a_warning(model, tmp_path):
         model, tmp_path / "a.sealed", modelward.SealOptions(keys=(str(path),)), Talk(warn=warned.append)
     )
     assert any("in clear" in sentence for sentence in warned)
+
+
+def test_what_was_sealed_is_used_in_memory(model, sealed, keys, tmp_path, talk):
+    before = sorted(tmp_path.rglob("*"))
+    with modelward.open_sealed(sealed, opening(keys), talk) as found:
+        assert set(found.names()) == {"sub/README.md", "weights.npy"}
+        assert np.array_equal(found.numpy("weights.npy"), np.load(model / "weights.npy"))
+        assert found.read("sub/README.md") == b"read me\n"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_memory_is_no_way_around_a_policy(sealed, keys, tmp_path, talk):
+    policy = write_policy(tmp_path, "[attestations]\nrequired = ['evidence']\n")
+    with pytest.raises(PolicyRefused, match="evidence"):
+        modelward.open_sealed(sealed, opening(keys, policy=policy), talk)
+    with pytest.raises(ConfigInvalid, match="no key is trusted"):
+        modelward.open_sealed(sealed, modelward.OpenOptions(), talk)
+    with pytest.raises(RecipientWrong):
+        modelward.open_sealed(sealed, opening(keys, "stranger"), talk)

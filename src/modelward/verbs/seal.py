@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -12,7 +12,6 @@ from modelward.errors import FileMissing
 from modelward.vault.attest.attestation import Attestations, Attested, Written, attest, verify_attestation
 from modelward.vault.container.writing import SealedInfo, seal_folder
 from modelward.vault.container.writing import SealOptions as Writing
-from modelward.vault.hazmat.hashing import Algorithm
 from modelward.vault.tree.walk import WalkOptions
 from modelward.verbs.sign import open_signers
 from modelward.verbs.talk import Talk
@@ -54,7 +53,7 @@ class SealOptions(msgspec.Struct, frozen=True, kw_only=True):
     release: str | Path | None = None
     policy: str | Path | None = None
     name: str = ""
-    hash: Algorithm = "blake3"
+    hash: Literal["sha256", "blake3"] = "blake3"
     excluded: tuple[str | Path, ...] = ()
     links: bool = False
     replace: bool = False

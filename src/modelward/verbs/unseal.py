@@ -1,4 +1,4 @@
-"""The verb `open`: what was sealed, decrypted into a folder by one of its recipients."""
+"""The verb `open`: what was sealed, decrypted by one of its recipients, into a folder or into memory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from modelward.verbs.verify import conclude, look_at, read_policy
 
 if TYPE_CHECKING:
     from modelward.reporting.verification import Verification
+    from modelward.vault.container.opening import Sealed
+    from modelward.vault.container.reading import Opened
 
 
 class OpenOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +53,40 @@ def unseal(
         PolicyRefused: the policy, or the release, does not admit it.
         ModelwardError: as `verify` does; or a key cannot be used; or nothing can be written there.
     """
+    talk = talk or Talk()
+    opened, found = _admitted(Path(path), options, talk)
+    opened.extract(Path(output), jobs=options.jobs, progress=talk.progress)
+    return found
+
+
+def open_sealed(path: str | Path, options: OpenOptions, talk: Talk | None = None) -> Sealed:
+    """Verify a sealed folder, then give what was sealed in memory; nothing in clear touches a disk.
+
+        with modelward.open_sealed("model.sealed", options) as sealed:
+            weights = sealed.torch("model.safetensors")
+
+    Args:
+        path: the sealed folder.
+        options: who opens it, and what is demanded first.
+        talk: whom to ask for passphrases, and warn.
+
+    Returns:
+        Its files, as bytes, file objects, numpy arrays, torch tensors or sessions of ONNX Runtime; every byte
+        is held to the signed manifest when it is read.
+
+    Raises:
+        SealRefused, PolicyRefused, ModelwardError: as `unseal` does.
+    """
+    from modelward.vault.container.opening import Sealed
+
+    opened, found = _admitted(Path(path), options, talk or Talk())
+    return Sealed(opened, tuple(signer.key_id for signer in found.signers))
+
+
+def _admitted(source: Path, options: OpenOptions, talk: Talk) -> tuple[Opened, Verification]:
     from modelward.vault.container.reading import Container
     from modelward.vault.container.recipients import open_identity
 
-    talk, source = talk or Talk(), Path(path)
     identities = [open_identity(one, talk.passphrase, talk.warn) for one in options.identities]
     policy, pems = read_policy(options.policy)
     trust = Trust(options.trust, pems)
@@ -63,5 +95,7 @@ def unseal(
     if not found.verified:
         unmet = next(reason for reason in found.reasons if reason.status != "holds")
         raise PolicyRefused(f"{source}: {unmet.requirement}: {unmet.detail}")
-    container.unlock(identities).extract(Path(output), jobs=options.jobs, progress=talk.progress)
-    return found
+    opened = container.unlock(identities)
+    if trust.keyring is not None:
+        trust.keyring.check_root(opened.tree.root)  # a revoked model stays revoked in a new envelope
+    return opened, found
