@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelward.core.canonical import canonical
 from modelward.errors import PathUnsafe, SealDamaged
+from modelward.vault.hazmat import hashing
 from modelward.vault.tree.entries import (
     Changes,
     Entry,
@@ -21,6 +23,7 @@ from modelward.vault.tree.entries import (
     tree_of,
 )
 from modelward.vault.tree.hashing import hash_tree, rehash_under
+from modelward.vault.tree.leaves import entry_leaf
 
 ROOT = "ab" * 32
 
@@ -239,3 +242,22 @@ def test_a_tree_is_frozen():
     with pytest.raises(AttributeError):
         tree("a").root = "x"
     assert isinstance(tree("a"), Tree)
+
+
+@given(
+    path=st.text(min_size=1),
+    length=st.integers(0, (1 << 53) - 1),
+    algorithm=st.sampled_from(["sha256", "blake3"]),
+)
+@settings(max_examples=300)
+def test_the_leaf_of_an_entry_is_over_canonical_json(path, length, algorithm):
+    """Against the library of RFC 8785: every control character, quote and letter is written as it writes them."""
+    text = canonical({"length": length, "path": path, "root": ROOT})
+    assert entry_leaf(algorithm, path, length, ROOT) == hashing.maker(algorithm)(b"\x00" + text).digest()
+
+
+def test_every_character_of_a_name_is_written_canonically():
+    for at in range(0, 0x11000, 64):
+        path = "".join(map(chr, range(at, at + 64))) if not 0xD800 <= at < 0xE000 else "x"
+        text = canonical({"length": 1, "path": path, "root": ROOT})
+        assert entry_leaf("sha256", path, 1, ROOT) == hashlib.sha256(b"\x00" + text).digest()

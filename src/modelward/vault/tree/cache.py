@@ -69,6 +69,10 @@ class Cache:
         self._key = _own_key(state_folder() / "tree.key", warn)
         self._known = self._read()
 
+    def __len__(self) -> int:
+        """How many files are remembered."""
+        return len(self._known)
+
     def find(self, entry: WalkEntry) -> Entry | None:
         """What the file hashed to, or null if it may have changed since."""
         known = self._known.get(entry.path)

@@ -113,6 +113,11 @@ def tree_of(entries: Iterable[Entry], algorithm: Algorithm) -> Tree:
             raise ValueError(
                 f"{shown(entry.path)}: {entry.length} bytes with root {entry.root[:80]!r} is no entry"
             )
+    return tree_of_walked(ordered, algorithm)
+
+
+def tree_of_walked(ordered: tuple[Entry, ...], algorithm: Algorithm) -> Tree:
+    """The same over entries that a walk has checked and put in order."""
     leaves = [entry_leaf(algorithm, entry.path, entry.length, entry.root) for entry in ordered]
     root = tree_root(leaves, node(algorithm))
     return Tree(algorithm=algorithm, entries=ordered, root=f"{algorithm}:{root.hex()}")

@@ -14,7 +14,7 @@ from modelward.ledger.proof import tree_root
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm, FileAlgorithm
 from modelward.vault.tree.cache import Cache, settled
-from modelward.vault.tree.entries import Entry, Tree, tree_of
+from modelward.vault.tree.entries import Entry, Tree, tree_of_walked
 from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in, node
 from modelward.vault.tree.names import shown
 from modelward.vault.tree.reading import Spans, read_all
@@ -115,9 +115,9 @@ def hash_tree(path: Path, options: TreeOptions | None = None) -> Tree:
         found[entry.path] = method.entry(entry, results)
 
     read_all(fresh, method, done, jobs=chosen.jobs, progress=chosen.progress)
-    if cache is not None:
+    if cache is not None and (fresh or len(cache) != len(entries)):
         cache.replace((entry, found[entry.path]) for entry in entries if entry.path in keep)
-    return tree_of((found[entry.path] for entry in entries), chosen.algorithm)
+    return tree_of_walked(tuple(found[entry.path] for entry in entries), chosen.algorithm)
 
 
 def hash_files(path: Path, algorithm: FileAlgorithm, options: TreeOptions | None = None) -> list[FileDigest]:
@@ -192,7 +192,7 @@ def hash_both(
 
     both = _Both(chosen.algorithm, whole)
     read_all(entries, both, done, jobs=chosen.jobs, progress=chosen.progress)
-    tree = tree_of((found[entry.path][0] for entry in entries), chosen.algorithm)
+    tree = tree_of_walked(tuple(found[entry.path][0] for entry in entries), chosen.algorithm)
     return tree, [found[entry.path][1] for entry in entries]
 
 
@@ -255,8 +255,12 @@ class _LeavesOf:
         return leaves.leaf(start // CHUNK, read(start, stop - start))
 
     def entry(self, entry: WalkEntry, hashes: Iterable[bytes]) -> Entry:
-        root = Leaves(self.algorithm, entry.path, entry.stat.st_size).root(hashes)
-        return Entry(path=entry.path, length=entry.stat.st_size, root=root.hex())
+        length = entry.stat.st_size
+        if length <= CHUNK:
+            (root,) = hashes
+        else:
+            root = Leaves(self.algorithm, entry.path, length).root(hashes)
+        return Entry(path=entry.path, length=length, root=root.hex())
 
 
 @final

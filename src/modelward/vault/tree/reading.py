@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in its place never hangs
 _ALONE: Final = 4 * CHUNK
 """Bytes below which starting threads costs more than they save."""
+_TINY: Final = CHUNK // 32
+"""Bytes of a mean file below which threads wait for the interpreter's lock more than they work."""
 _BATCH: Final = 32
 """Small files that one thread takes at once."""
 
@@ -65,7 +67,7 @@ def read_all(
     """
     total = sum(entry.stat.st_size for entry in entries)
     plan = _Plan(method, done, Meter(total, progress))
-    alone = total < _ALONE and len(entries) < _BATCH
+    alone = total < max(_ALONE, _TINY * len(entries))
     try:
         run(plan.tasks(entries), jobs=1 if alone else jobs or cores(), buffer=CHUNK)
     finally:
