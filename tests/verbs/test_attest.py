@@ -25,6 +25,7 @@ from modelward.vault.attest.admission import read_admission
 from modelward.vault.attest.attestation import attest, read_attestations
 from modelward.vault.attest.audited import read_audit
 from modelward.vault.attest.judging import Facts, admit
+from modelward.vault.attest.layout import _public
 from modelward.vault.attest.predicates import Release
 from modelward.vault.keys.signer import LocalSigner
 from modelward.vault.tree.hashing import hash_tree
@@ -38,6 +39,7 @@ from modelward.verbs.attest import (
     provenance,
     read_release_file,
     scan_verdict,
+    supply_chain,
 )
 from modelward.verbs.store import recall
 
@@ -528,3 +530,34 @@ def test_attested_digests_are_compared_with_files_in_clear(audited, sealed):
 def test_attestations_without_digests_of_files_are_not_compared(model, sealed):
     _, found = sealed(model, Release(environments=("here",)))
     assert bound_reasons(found, model) == ()
+
+
+# in-toto
+
+
+def test_in_toto_follows_a_model_from_its_training_to_its_seal(certified, tmp_path, monkeypatch):
+    verifylib = pytest.importorskip("in_toto.verifylib")
+    metadata = pytest.importorskip("in_toto.models.metadata")
+    model, _, contents = certified
+    root = hash_tree(model).root
+    soon = datetime.now(UTC) + timedelta(days=1)
+    other = LocalSigner(Ed25519PrivateKey.from_private_bytes(b"\x08" * 32))
+    made = supply_chain(model, contents, root, [SIGNER, other], expires=soon)
+    assert {name.split(".")[0] for name in made} == {"root", "train", "audit", "seal"}
+    assert len(made) == 7
+    for name, data in made.items():
+        (tmp_path / name).write_bytes(data)
+    layout = metadata.Metadata.load(str(tmp_path / "root.layout"))
+    monkeypatch.chdir(tmp_path)
+    keys = {key.public.key_id: _public(key.public) for key in (SIGNER, other)}
+    verifylib.in_toto_verify(layout, keys, str(tmp_path))
+    (tmp_path / f"seal.{SIGNER.public.key_id[:8]}.link").unlink()
+    exceptions = pytest.importorskip("in_toto.exceptions")
+    with pytest.raises((exceptions.ThresholdVerificationError, exceptions.LinkNotFoundError)):
+        verifylib.in_toto_verify(layout, keys, str(tmp_path))
+
+
+def test_a_seal_alone_is_a_chain_of_one_step(model):
+    soon = datetime.now(UTC) + timedelta(days=1)
+    made = supply_chain(model, [], "sha256:" + "00" * 32, [SIGNER], expires=soon)
+    assert sorted(made) == ["root.layout", f"seal.{SIGNER.public.key_id[:8]}.link"]

@@ -20,6 +20,14 @@ from modelward.ledger.proof import inclusion_path
 from modelward.ledger.store import Head, Ledger
 from modelward.vault.attest.audited import Audit, AuditedModel, AuditEvidence, Concluded, Record
 from modelward.vault.attest.audited import Head as AttestedHead
+from modelward.vault.attest.layout import (
+    LAYOUT_FILE,
+    Functionaries,
+    StepName,
+    links_of,
+    sign_layout,
+    sign_link,
+)
 from modelward.vault.attest.predicates import Bom, Release, Scan, ScanFinding, ScannedFile, read_bom
 from modelward.vault.attest.provenance import Code, Provenance, Run, read_stated
 from modelward.vault.attest.tables import decode
@@ -31,7 +39,8 @@ if TYPE_CHECKING:
 
     from modelward.artifact.verdict import ArtifactReport
     from modelward.core.subject import Subject
-    from modelward.vault.attest.attestation import Attestations
+    from modelward.vault.attest.attestation import Attestations, Written
+    from modelward.vault.keys.signer import Signer
 
 _LARGEST_BOM: Final = 8 << 20
 _DECISION: Final = b'"kind":"decision"'
@@ -314,6 +323,42 @@ def read_release_file(path: Path) -> Release:
     release = decode(path, Release)
     release.check()
     return release
+
+
+def supply_chain(
+    path: Path,
+    contents: Sequence[Written],
+    root: str,
+    signers: Sequence[Signer],
+    *,
+    expires: datetime,
+    options: WalkOptions | None = None,
+) -> dict[str, bytes]:
+    """The steps that led to a seal as an in-toto layout with links, for in-toto's own tools.
+
+    Args:
+        path: what is sealed, in clear.
+        contents: what is attested of it; provenance and evidence make steps.
+        root: of the sealed tree.
+        signers: keys that sign the layout and, all of them, every link.
+        expires: end of the layout, with a zone.
+        options: which files are sealed.
+
+    Returns:
+        File name to content.
+
+    Raises:
+        KeyUnusable: in-toto's tools know no signatures of one of the keys.
+        FileMissing, PathUnsafe: as `walk` says.
+    """
+    files = {file.path: file_digest(Path(file.absolute)) for file in walk(path, options)}
+    stated = next((one for one in contents if isinstance(one, Provenance)), None)
+    audits = [one for one in contents if isinstance(one, AuditEvidence)]
+    links = links_of(files, root, provenance=stated, audits=audits)
+    keys = Functionaries(keys=tuple(signer.public for signer in signers), threshold=len(signers))
+    roles: dict[StepName, Functionaries] = {link.step: keys for link in links}
+    made = {LAYOUT_FILE: sign_layout(links, roles, expires=expires, signers=signers)}
+    return made | dict(sign_link(link, signer) for link in links for signer in signers)
 
 
 def bound_reasons(

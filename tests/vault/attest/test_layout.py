@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from modelward.errors import KeyUnusable, PolicyInvalid
 from modelward.vault import dsse
-from modelward.vault.attest.audited import read_audit
 from modelward.vault.attest.layout import (
     HEAD,
     LAYOUT_FILE,
@@ -35,7 +34,7 @@ SOON = datetime.now(UTC) + timedelta(days=1)
 
 @pytest.fixture
 def audit(evidence):
-    return read_audit(msgspec.to_builtins(evidence()))
+    return evidence()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +99,7 @@ def test_the_steps_and_their_files(files, root, provenance, audit, model_digest)
         path: {"sha256": digest.removeprefix("sha256:")} for path, digest in files.items()
     }
     assert audited.materials == {"model.onnx": {"sha256": model_digest.removeprefix("sha256:")}}
-    assert audited.products == {HEAD: {"sha256": audit.evidence.ledger.head}}
+    assert audited.products == {HEAD: {"sha256": audit.ledger.head}}
     assert seal.materials == {**train.products, **audited.products}
     assert seal.products == {ROOT: {"sha256": "5e" * 32}}
 

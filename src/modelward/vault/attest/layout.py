@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from modelward.vault.attest.audited import Audit
+    from modelward.vault.attest.audited import AuditEvidence
     from modelward.vault.attest.provenance import Provenance
     from modelward.vault.keys.signer import Signer
 
@@ -65,7 +65,11 @@ class Functionaries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def links_of(
-    files: Mapping[str, str], root: str, *, provenance: Provenance | None = None, audits: Sequence[Audit] = ()
+    files: Mapping[str, str],
+    root: str,
+    *,
+    provenance: Provenance | None = None,
+    audits: Sequence[AuditEvidence] = (),
 ) -> tuple[Link, ...]:
     """The steps as far as they are known; the seal is the last.
 
@@ -81,9 +85,9 @@ def links_of(
     if provenance is not None:
         links.append(Link(step="train", materials=_inputs(provenance), products=sealed))
     if audits:
-        newest = max(audits, key=lambda audit: audit.evidence.ledger.size)
-        heads = {HEAD: {"sha256": newest.evidence.ledger.head}}
-        audited = {audit.evidence.model.path for audit in audits}
+        newest = max(audits, key=lambda audit: audit.ledger.size)
+        heads = {HEAD: {"sha256": newest.ledger.head}}
+        audited = {audit.model.path for audit in audits}
         taken = {path: digest for path, digest in sealed.items() if path in audited}
         links.append(Link(step="audit", materials=taken, products=heads))
     links.append(Link(step="seal", materials={**sealed, **heads}, products={ROOT: _digest(root)}))
