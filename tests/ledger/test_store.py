@@ -12,7 +12,9 @@ import textwrap
 import pytest
 
 from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable, ModelwardError
-from modelward.ledger.store import FILE_NAME, Ledger, find_all
+from modelward.core.canonical import canonical
+from modelward.ledger.merkle import Frontier
+from modelward.ledger.store import FILE_NAME, Ledger, decode, find_all
 
 RECORDS = [{"kind": "evidence", "n": i, "text": "ü" * i, "large": 10.0 ** (14 + i)} for i in range(5)]
 
@@ -251,3 +253,61 @@ def test_odd_folder_names(tmp_path):
     Ledger.open(odd).append({"a": 1})
     assert list(Ledger.open_read_only(odd).records()) == [{"a": 1}]
     shutil.rmtree(odd)
+
+
+def test_bodies_are_the_canonical_records(folder):
+    ledger = reopen(folder)
+    assert list(ledger.bodies()) == [canonical(record) for record in RECORDS]
+    assert list(ledger.bodies(2)) == [canonical(record) for record in RECORDS[:2]]
+    assert list(ledger.bodies(0)) == []
+    assert len(list(ledger.bodies(99))) == 5
+
+
+def test_the_root_of_every_beginning(folder):
+    ledger = reopen(folder)
+    frontier = Frontier()
+    assert ledger.root_at(0) == frontier.root()
+    for size, record in enumerate(RECORDS, 1):
+        frontier.append(canonical(record))
+        assert ledger.root_at(size) == frontier.root()
+    assert ledger.root_at(5).hex() == ledger.head().root
+    with pytest.raises(LedgerTampered, match="holds 5 records and once held 6"):
+        ledger.root_at(6)
+
+
+def test_a_folder_may_be_named_by_text(tmp_path):
+    Ledger.open(str(tmp_path / "store")).append({"a": 1})
+    assert list(Ledger.open_read_only(str(tmp_path / "store")).records()) == [{"a": 1}]
+
+
+def test_what_is_raised_in_the_middle_of_an_append_adds_nothing(folder, monkeypatch):
+    ledger = Ledger.open(folder)
+    add = ledger._rows.add
+
+    def broken(*values):
+        add(*values)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger._rows, "add", broken)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.append({"new": 1}, {"new": 2})
+    monkeypatch.undo()
+    assert ledger.verify().size == 5
+    assert ledger.append({"new": 1}).size == 6
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b'"x"', b"\xff", b"[" * 100_000])
+def test_a_body_that_is_no_record(body):
+    with pytest.raises(LedgerTampered, match="not JSON|not a JSON object"):
+        decode(body)
+
+
+def test_an_opened_file_that_is_refused_is_closed_again(folder):
+    """A handle that stays open would keep a restored backup from being put in its place."""
+    path = folder / FILE_NAME
+    path.write_bytes(path.read_bytes().replace(b'"n":3', b'"n":4'))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with pytest.raises(LedgerTampered):
+            Ledger.open_read_only(folder)
+    assert len(os.listdir("/proc/self/fd")) <= before
