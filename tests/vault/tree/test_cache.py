@@ -82,6 +82,20 @@ def test_paranoid_reads_everything(planted, ask, settle):
     assert ask(top)[1] == []
 
 
+def test_paranoid_tells_of_what_the_times_did_not(planted, ask, settle):
+    """A rotten bit, or a write through a mapping, as if the cache held what was there before."""
+    top = planted({"a": b"1"})
+    root, _, _ = ask(top)
+    (entry,) = hashing.walk(top)
+    before = hashing.Entry("a", 1, "0" * 64)
+    module.Cache(cache_for(top, "sha256"), top, "sha256", print).replace([(entry, before)])
+    assert ask(top)[0] != root
+    found, _, said = ask(top, paranoid=True)
+    assert found == root
+    assert said == ["a: has other content than before, though its times say it was not written"]
+    assert ask(top) == (root, [], [])
+
+
 def same_size(path):
     path.write_bytes(b"x" * path.stat().st_size)
 

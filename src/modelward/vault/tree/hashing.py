@@ -38,7 +38,7 @@ class TreeOptions(msgspec.Struct, frozen=True, kw_only=True):
         progress: called with (bytes done, bytes in all), by one thread at a time.
         cache: file that remembers roots of unchanged files; null for none. See `tree.cache`.
         paranoid: hash everything, whatever the cache says.
-        warn: called with a sentence where the cache cannot be used.
+        warn: called with a sentence where the cache cannot be used, or was found to be wrong.
     """
 
     algorithm: Algorithm = "sha256"
@@ -101,9 +101,8 @@ def hash_tree(path: Path, options: TreeOptions | None = None) -> Tree:
     """
     chosen = options or TreeOptions()
     entries = chosen.walk(path)
-    cache = None
-    if chosen.cache is not None:
-        cache = Cache(chosen.cache, path, chosen.algorithm, chosen.warn or _silent)
+    warn = chosen.warn or _silent
+    cache = None if chosen.cache is None else Cache(chosen.cache, path, chosen.algorithm, warn)
     found: dict[str, Entry] = {}
     if cache is not None and not chosen.paranoid:
         found = {entry.path: known for entry in entries if (known := cache.find(entry)) is not None}
@@ -112,7 +111,11 @@ def hash_tree(path: Path, options: TreeOptions | None = None) -> Tree:
     method = _LeavesOf(chosen.algorithm)
 
     def done(entry: WalkEntry, results: list[bytes]) -> None:
-        found[entry.path] = method.entry(entry, results)
+        hashed = found[entry.path] = method.entry(entry, results)
+        if cache is not None and cache.find(entry) not in {None, hashed}:
+            warn(
+                f"{shown(entry.path)}: has other content than before, though its times say it was not written"
+            )
 
     read_all(fresh, method, done, jobs=chosen.jobs, progress=chosen.progress)
     if cache is not None and (fresh or len(cache) != len(entries)):
