@@ -45,6 +45,7 @@ MANIFEST: Final[dict[Encryption, str]] = {FLOE: "manifest.floe", PLAIN: "manifes
 LARGEST_HEADER: Final = 1 << 20
 LARGEST_LIST: Final = 1 << 28
 """Bytes of a manifest or of a list of files: two million files of usual names."""
+MOST_SIGNATURES: Final = 64
 _ID: Final = r"^[0-9a-f]{32}\Z"
 
 

@@ -17,7 +17,8 @@ class PieceHasher:
     """The leaves of one file, from pieces that arrive in any order.
 
     A piece is at least as long as a leaf, or the last. So a leaf that begins in one piece ends in the next:
-    the first keeps a hash under way, the next the bytes that are missing, and who comes later joins them.
+    the first leaves a hash under way, with which the next goes on; if it started earlier, it keeps the bytes
+    that are missing, and who ends later joins them.
     """
 
     def __init__(self, leaves: Leaves) -> None:
@@ -34,6 +35,11 @@ class PieceHasher:
     def root(self) -> bytes:
         """The file's root, once all of it was fed."""
         return self._leaves.root(self._found)
+
+    def begun(self, index: int) -> Hash | None:
+        """The hash that the piece before has begun, to go on with, if that piece has ended already."""
+        with self._lock:
+            return self._begun.pop(index, None)
 
     def whole(self, index: int, digest: bytes) -> None:
         """One leaf is done."""
@@ -64,8 +70,9 @@ class Piece:
         self._leaves, self._owner = leaves, owner
         self._index, inside = divmod(offset, CHUNK)
         self._room = leaves.size(self._index) - inside
-        self._head: bytearray | None = bytearray() if inside else None
-        self._hash = leaves.start(self._index)
+        begun = owner.begun(self._index) if inside else leaves.start(self._index)
+        self._head = bytearray() if begun is None else None
+        self._hash = begun or leaves.start(self._index)
 
     def update(self, data: Data) -> None:
         """Append bytes."""

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None] | None
 
-_SIGNATURES: Final = 64
 _LARGEST_SIGNATURE: Final = 1 << 22
 _MANY: Final = 256
 
@@ -83,6 +82,11 @@ class Container:
         """Whether an identity is needed."""
         return self.header.encryption == FLOE
 
+    @property
+    def said(self) -> dict[str, JSON]:
+        """What a signed statement says of this container."""
+        return self.header.signed(manifest_entry(self.header, self._manifest).root)
+
     def check_signatures(self, verifiers: Sequence[Verifier], threshold: int = 1) -> Verified:
         """Verify who signed this container, and that its lists and its manifest are what they signed.
 
@@ -102,8 +106,7 @@ class Container:
         """
         if threshold < 1:
             raise ValueError(f"a threshold of {threshold} keys would be met by nobody's signature")
-        entry = manifest_entry(self.header, self._manifest)
-        said = self.header.signed(entry.root)
+        said = self.said
         signers: dict[str, None] = {}
         statement = None
         for data in self._signatures():
@@ -184,8 +187,8 @@ class Container:
     def _signatures(self) -> Iterator[bytes]:
         folder = self.path / layout.SIGNATURES
         names = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
-        if len(names) > _SIGNATURES:
-            raise SealDamaged(f"{layout.SIGNATURES}: more than {_SIGNATURES} files")
+        if len(names) > layout.MOST_SIGNATURES:
+            raise SealDamaged(f"{layout.SIGNATURES}: more than {layout.MOST_SIGNATURES} files")
         for name in names:
             yield read_stored(self.path, f"{layout.SIGNATURES}/{name}", _LARGEST_SIGNATURE)
 

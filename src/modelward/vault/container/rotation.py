@@ -1,4 +1,4 @@
-"""Change who may open a container: the header is written again, and nothing else.
+"""Change who may open a container, or add a signature: one small document is written, and nothing else.
 
 The master key stays. Who once opened the container, or kept a copy of the old header, can still open it:
 taking a recipient away stops those who come later and find the new header alone. Sealing again, under a new
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelward.errors import KeyUnusable
+from modelward.errors import KeyUnusable, SealDamaged
 from modelward.ledger.blobs import write_atomically
 from modelward.vault.container import layout
 from modelward.vault.container.placing import sync, unwritable
 from modelward.vault.container.recipients import wrap_for
 from modelward.vault.container.recipients.wrapping import RECIPIENTS
+from modelward.vault.signing.tree_statement import sign_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from modelward.vault.container.layout import Header
     from modelward.vault.container.reading import Container
     from modelward.vault.container.recipients import Identity, Recipient, Stanza
+    from modelward.vault.keys.signer import Signer
 
 
 def rewrap(
@@ -69,6 +71,43 @@ def rewrap(
     changed = layout.parse_header(data)
     write_document(container.path / layout.HEADER, data)
     return changed
+
+
+def cosign(container: Container, signers: Sequence[Signer], *, name: str) -> Path:
+    """Sign what a container stores, beside the signatures that it has.
+
+    Every stored byte is hashed first, so that nobody signs a list that is not true.
+
+    Args:
+        container: as it was found.
+        signers: at least one.
+        name: of what is sealed, as the signature states it.
+
+    Returns:
+        The file of the new signature.
+
+    Raises:
+        ContentChanged: what is stored is not what the container lists.
+        SealDamaged: it holds as many signatures as it may.
+        OutputUnwritable: the signature cannot be written.
+        KeyServiceFailed: a key's token or server does not sign.
+        ValueError: there is no signer.
+    """
+    container.check_files()
+    folder = container.path / layout.SIGNATURES
+    for number in range(layout.MOST_SIGNATURES):
+        path = folder / f"{number:08d}.json"
+        if not path.exists():
+            break
+    else:
+        raise SealDamaged(f"{container.path}: holds {layout.MOST_SIGNATURES} signatures already")
+    data = sign_tree(container.index, signers, name=name, container=container.said)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    write_document(path, data)
+    return path
 
 
 def write_document(path: Path, data: bytes) -> None:

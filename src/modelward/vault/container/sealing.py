@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from modelward.vault.tree.walk import WalkEntry
 
-SPAN: Final = 8
+SPAN: Final = 4
 """Segments that a thread encrypts at once."""
 
 
@@ -62,10 +62,6 @@ class Sealing:
             os.close(target.handle)
         self._open.clear()
 
-    def cut(self, _entry: WalkEntry) -> tuple[int, int]:
-        """Spans of whole segments, and the leaves of their plaintext."""
-        return SPAN * CHUNK, SPAN * SIZE
-
     def parts(self, entry: WalkEntry) -> Sequence[tuple[int, int]]:
         """Spans of whole segments."""
         size, span = entry.stat.st_size, SPAN * CHUNK
@@ -84,13 +80,12 @@ class Sealing:
             finished = not target.left
         if finished:
             self._finish(entry, target)
-        return found.ljust(SPAN * SIZE, b"\0")
+        return found
 
-    def done(self, entry: WalkEntry, results: bytearray | list[bytes]) -> None:
+    def done(self, entry: WalkEntry, results: list[bytes]) -> None:
         """Note a file that was read whole and did not change."""
         size = entry.stat.st_size
-        joined = bytes(results) if isinstance(results, bytearray) else b"".join(results)
-        leaves = joined[: chunks_in(size) * SIZE]
+        leaves = b"".join(results)
         root = Leaves(self._header.hash, entry.path, size).root(
             leaves[at : at + SIZE] for at in range(0, len(leaves), SIZE)
         )
