@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import mmap
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -20,7 +23,7 @@ from modelward.errors import (
     SealDamaged,
     UnsafeArtifact,
 )
-from modelward.vault.container import tensors
+from modelward.vault.container import memory, tensors
 from modelward.vault.container.opening import open_sealed
 from modelward.vault.container.writing import SealOptions, seal_folder
 
@@ -103,7 +106,7 @@ def test_tensors_are_views_of_one_buffer(torch, tmp_path, of_folder):
     apart = found["b"].data_ptr() - found["a"].data_ptr()
     assert apart == places["b"].start - places["a"].start
     first = min(found.values(), key=lambda tensor: tensor.data_ptr())
-    assert first.data_ptr() % 4096 == 0
+    assert first.data_ptr() % 64 == 0
     found["a"] += 1
     assert found["a"].sum() == 2000
     assert found["b"].sum() == 0
@@ -175,8 +178,10 @@ class Plain:
         assert 0 <= offset <= offset + size <= len(self.content)
         return bytearray(self.content[offset : offset + size])
 
-    def read_into(self, offset, out):
-        out[:] = self.read(offset, len(out))
+    segments = property(lambda self: max(1, -(-len(self.content) // MIB)))
+
+    def segment(self, index, buffer, out):
+        out[:] = self.read(index * MIB, len(out))
 
 
 def small():
@@ -222,6 +227,35 @@ def test_any_npy_gives_an_array_or_a_sentence(data):
 def test_what_safetensors_is_by_its_first_bytes(beginning, length):
     found = tensors.is_safetensors(beginning, length)
     assert found == (beginning[8:9] == b"{" and int.from_bytes(beginning[:8], "little") + 8 <= length)
+
+
+@pytest.mark.parametrize("begin", [0, 1, 63, 64, 4096, 3 * MIB + 5])
+@pytest.mark.parametrize("populated", [True, False])
+def test_a_whole_file_is_decrypted_into_its_place(monkeypatch, begin, populated):
+    """With pages that the kernel hands out in bulk, and where it does not."""
+    file = Plain(os.urandom(9 * MIB + 1234))
+    if not populated:
+        monkeypatch.setattr(memory, "_madvise", lambda: None)
+    found = memory.whole(file, begin)
+    assert found == file.content[begin:]
+    assert ctypes.addressof(ctypes.c_char.from_buffer(found)) % 64 == 0
+    found[0] ^= 1
+
+
+def test_a_kernel_that_hands_out_nothing_in_bulk(monkeypatch):
+    """It refuses the advice, and the memory is as good."""
+    asked = []
+    monkeypatch.setattr(memory, "_madvise", lambda: lambda *given: asked.append(given) or -1)
+    file = Plain(os.urandom(5 * MIB))
+    assert memory.whole(file, 100) == file.content[100:]
+    assert len(asked) == 2
+    assert all(address % mmap.PAGESIZE == 0 and advice == 23 for address, _, advice in asked)
+    assert sum(size for _, size, _ in asked) >= 5 * MIB
+
+
+def test_no_memory_is_no_bytes():
+    assert bytes(memory.private(0)) == b""
+    assert bytes(memory.private(5)) == bytes(5)
 
 
 # ONNX Runtime

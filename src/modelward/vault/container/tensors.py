@@ -6,12 +6,12 @@ a mapped file; a few tensors of it are decrypted into a buffer each. Source: saf
 
 from __future__ import annotations
 
-import mmap
 import tokenize
 from math import prod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from modelward.errors import FileDamaged, FormatUnknown, SealDamaged, UnsafeArtifact
+from modelward.vault.container.memory import private, whole
 from modelward.vault.tree.names import shown
 from modelward.vault.tree.tensors import Place, header_end, read_header
 
@@ -112,8 +112,7 @@ def pieces(file: SealedFile, header: Header, names: Sequence[str] | None) -> Ite
         ContentChanged: it is not what was signed.
     """
     if names is None:
-        buffer = _memory(file.record.length - header.end)
-        file.read_into(header.end, buffer)
+        buffer = whole(file, header.end)
         for name, place in header.places.items():
             yield Piece(name, place, buffer, place.start - header.end)
         return
@@ -124,7 +123,7 @@ def pieces(file: SealedFile, header: Header, names: Sequence[str] | None) -> Ite
                 f"{file.record.path}: has no tensor {shown(name)}",
                 advice=f"Its tensors begin with {', '.join(map(shown, list(header.places)[:5])) or 'none'}.",
             )
-        own = _memory(found.stop - found.start)
+        own = private(found.stop - found.start)
         file.read_into(found.start, own)
         yield Piece(name, found, own, 0)
 
@@ -204,14 +203,5 @@ def npy_array(file: SealedFile, stream: Callable[[], Any]) -> NDArray[Any]:
         )
     if not prod(shape) or not dtype.itemsize:
         return np.empty(shape, dtype)
-    buffer = _memory(size)
-    file.read_into(begin, buffer)
-    flat: NDArray[np.generic] = np.frombuffer(buffer, dtype)
+    flat: NDArray[np.generic] = np.frombuffer(whole(file, begin), dtype)
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
-
-
-def _memory(size: int) -> memoryview:
-    """Zeroed private memory that begins on a page, so that every aligned type is aligned in it."""
-    if not size:
-        return memoryview(bytearray())
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
