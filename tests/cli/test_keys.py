@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from modelward import errors
 from modelward.cli import keys as shell
 from modelward.cli import main
 from modelward.ledger import blobs
+from modelward.ledger.store import Ledger
 from modelward.vault.keys.keyring import Keyring, Threshold
 from modelward.vault.keys.opening import open_signer
 from modelward.vault.keys.signer import Verifier
@@ -591,3 +594,76 @@ def test_help_loads_no_cryptography(here):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False False\n")
+
+
+def blocks(*sections):
+    """The lines of shell in sections of docs/keys.md, each with the exit code that it must have."""
+    text = (SOURCE.parent / "docs" / "keys.md").read_text(encoding="utf-8")
+    found = []
+    for part in re.split(r"^## ", text, flags=re.MULTILINE):
+        if part.split("\n", 1)[0] in sections:
+            found += [
+                line
+                for block in re.findall(r"```sh\n(.*?)```", part, re.DOTALL)
+                for line in block.splitlines()
+            ]
+    return [(line, 1 if line.endswith("# exits 1") else 0) for line in found]
+
+
+@pytest.fixture
+def shell_of_a_user(here, call, monkeypatch):
+    """A folder with two models, a store with one record, and `modelward` on the path.
+
+    Plain lines run in this process, because to start one costs more than the line; others in a shell.
+    """
+    for version in ("v1", "v2"):
+        (here / "models" / version).mkdir(parents=True)
+        (here / "models" / version / "weights.bin").write_bytes(version.encode() * 1000)
+    ledger = Ledger.open(here / ".modelward")
+    ledger.append({"kind": "decision", "verdict": "holds"})
+    ledger.close()
+    (here / "bin").mkdir()
+    program = here / "bin" / "modelward"
+    program.write_text(f"#!{sys.executable}\nfrom modelward.cli import main\nmain()\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{here / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(here / "state"))
+
+    def run(line):
+        if line.startswith("modelward ") and not set("$>&|") & set(line):
+            code, out, err = call(*shlex.split(line, comments=True)[1:])
+            return subprocess.CompletedProcess(line, code, out, err)
+        done = subprocess.run(["bash", "-c", line], check=False, capture_output=True, text=True)
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.mark.parametrize("sections", [("The keyring", "Rotation"), ("The drill",)], ids=" and ".join)
+def test_the_commands_in_the_docs_work(here, shell_of_a_user, sections):
+    lines = blocks(*sections)
+    assert len(lines) >= 10
+    for line, code in lines:
+        done = shell_of_a_user(line)
+        assert done.returncode == code, f"{line}\n{done.stdout}\n{done.stderr}"
+        if code == 1:
+            assert "was revoked" in done.stdout + done.stderr
+    assert keys.ring_show("ring.json", ["owner.pem.pub"]).lacks == ""
+
+
+def test_an_old_ring_put_back_is_refused_after_the_drill(here, shell_of_a_user):
+    """Whoever puts the ring of before back wins nothing: the verifier remembers."""
+    lines = [line for line, _ in blocks("The drill")]
+    upto = next(n for n, line in enumerate(lines) if "ring revoke" in line)
+    for line in lines[:upto]:
+        assert shell_of_a_user(line).returncode == 0
+    before = (here / "ring.json").read_bytes()
+    for line in lines[upto : upto + 2]:
+        shell_of_a_user(line)
+    (here / "ring.json").write_bytes(before)
+    done = shell_of_a_user(
+        "modelward verify v2.sealed --keyring ring.json --owner owner.pem.pub --format json"
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["refusal"] == "RolledBack"
