@@ -93,7 +93,14 @@ def test_a_whole_policy(policy, verifiers):
 def test_the_keys_that_a_policy_names_by_path_are_given(policy, verifiers):
     found = read_with_keys(policy(WHOLE))
     assert found.pems == tuple(key.pem for key in verifiers[:2])
+    assert found.auditors == (verifiers[0].pem,)
     assert found.policy == read_admission(policy(WHOLE))
+
+
+def test_a_key_that_may_attest_may_not_seal(policy, verifiers):
+    found = read_with_keys(policy('[attestations]\nrequired = ["bom"]\nkeys = ["keys/bob.pem"]'))
+    assert found.pems == ()
+    assert found.auditors == (verifiers[1].pem,)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -35,7 +36,9 @@ from modelward.vault.attest.attestation import (
 from modelward.vault.attest.audited import EVIDENCE
 from modelward.vault.attest.predicates import BOM, RELEASE, SCAN, Bom, Release
 from modelward.vault.attest.provenance import PROVENANCE
+from modelward.vault.keys.keyring import Keyring, RevokedKey, RingKey
 
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KINDS = ("evidence", "scan", "bom", "provenance", "release")
 TYPES = {
     "evidence": EVIDENCE, "scan": SCAN, "bom": BOM, "provenance": PROVENANCE, "release": RELEASE
@@ -365,3 +368,69 @@ def test_a_file_that_is_too_large_is_not_read_whole(monkeypatch, tmp_path, root,
     found = read_attestations(folder, root, verifiers)
     assert [one.error for one in found.refused] == ["SealDamaged"]
     assert "more than 1,000 bytes" in found.refused[0].reason
+
+
+# The keyring
+
+
+def ring_of(signers, *, purposes=("seal",), until=None, revoked=()):
+    """A keyring of these keys, valid for a year before the fixtures' time."""
+    start = NOW - timedelta(days=365)
+    keys = [
+        RingKey(
+            id=signer.public.key_id,
+            name=f"signer {n}",
+            pem=signer.public.pem.decode(),
+            purposes=tuple(purposes),
+            valid_from=start,
+            valid_until=until,
+        )
+        for n, signer in enumerate(signers)
+    ]
+    thieves = [RevokedKey(id=signer.public.key_id, since=NOW, reason="stolen") for signer in revoked]
+    return Keyring(
+        format="modelward.keyring/1", ring="00" * 16, version=1, issued=start, expires=None, threshold=1,
+        owners=(signers[0].public.pem.decode(),), keys=tuple(keys), revoked_keys=tuple(thieves),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def released(tmp_path, release, root, verifiers):
+    """A release policy by some keys, read by a keyring at a moment: the signers that count, or the error."""
+
+    def released(signers, ring, moment=NOW):
+        folder = tmp_path / "attestations"
+        folder.mkdir(exist_ok=True)
+        (folder / "release.json").write_bytes(attest(release, root, "m", signers))
+        found = read_attestations(folder, root, verifiers, ring=(ring, moment))
+        return found.held[0].signers if found.held else found.refused[0].error
+
+    return released
+
+
+def test_an_attestation_by_a_revoked_key_is_refused_whoever_else_signed_it(released, signers):
+    ids = [signer.public.key_id for signer in signers]
+    assert released(signers[:1], ring_of(signers)) == (ids[0],)
+    assert released(signers[:1], ring_of(signers, revoked=signers[:1])) == "Revoked"
+    assert released(signers[:2], ring_of(signers, revoked=signers[:1])) == "Revoked"
+    assert released(signers[1:2], ring_of(signers, revoked=signers[:1])) == (ids[1],)
+
+
+def test_an_expired_key_attests_nothing_more(released, signers):
+    ring = ring_of(signers[:1], until=NOW)
+    assert released(signers[:1], ring, NOW - timedelta(seconds=1)) == (signers[0].public.key_id,)
+    assert released(signers[:1], ring, NOW) == "KeyExpired"
+    assert released(signers[:1], ring, NOW - timedelta(days=366)) == "KeyExpired"
+    assert released(signers[:2], ring, NOW) == (
+        signers[1].public.key_id,
+    )  # not of the keyring: named otherwise
+
+
+@pytest.mark.parametrize(
+    ("purposes", "counts"),
+    [(("seal",), True), (("release",), True), (("evidence",), False), (("ledger", "scan"), False)],
+)
+def test_a_key_attests_what_it_is_for(released, signers, purposes, counts):
+    """A key that may seal may attest; an auditor's attests its own kind."""
+    found = released(signers[:1], ring_of(signers, purposes=purposes))
+    assert found == ((signers[0].public.key_id,) if counts else "SignerMissing")

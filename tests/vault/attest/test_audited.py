@@ -102,6 +102,8 @@ def test_what_the_head_does_not_cover_is_refused(name, decision, predicate):
 DAMAGED = {
     "no ledger": (("ledger",), None),
     "a head that is short": (("ledger", "head"), "00"),
+    "a head with an end of line": (("ledger", "head"), "ab" * 32 + "\n"),
+    "a node with an end of line": (("record", "path", 0), "ab" * 32 + "\n"),
     "a head in capitals": (("ledger", "head"), "AB" * 32),
     "a negative size": (("ledger", "size"), -1),
     "a size beyond numbers": (("ledger", "size"), 1 << 53),

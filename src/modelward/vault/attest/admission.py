@@ -123,11 +123,14 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         policy: the policy, its keys by id.
-        pems: the public keys that it names by path, each once: whoever wrote the policy trusts them.
+        pems: the public keys that ``[signers]`` names by path, each once: whoever wrote the policy trusts
+            them to seal.
+        auditors: those that ``[attestations]`` names by path: trusted to attest, and not to seal.
     """
 
     policy: Admission
     pems: tuple[bytes, ...] = ()
+    auditors: tuple[bytes, ...] = ()
 
 
 def read_admission(path: Path) -> Admission:
@@ -149,16 +152,17 @@ def read_with_keys(path: Path) -> Read:
         FileMissing, ConfigInvalid, PolicyInvalid, KeyUnusable: as `read_admission` does.
     """
     stated = decode(path, Admission)
-    found: dict[str, bytes] = {}
+    sealing: dict[str, bytes] = {}
+    attesting: dict[str, bytes] = {}
     signers = stated.signers and msgspec.structs.replace(
-        stated.signers, keys=_ids(stated.signers.keys, path.parent, found)
+        stated.signers, keys=_ids(stated.signers.keys, path.parent, sealing)
     )
     attestations = msgspec.structs.replace(
-        stated.attestations, keys=_ids(stated.attestations.keys, path.parent, found)
+        stated.attestations, keys=_ids(stated.attestations.keys, path.parent, attesting)
     )
     policy = msgspec.structs.replace(stated, signers=signers, attestations=attestations)
     validate_admission(policy)
-    return Read(policy=policy, pems=tuple(found.values()))
+    return Read(policy=policy, pems=tuple(sealing.values()), auditors=tuple(attesting.values()))
 
 
 def validate_admission(policy: Admission) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import msgspec
 
 from modelward.core.canonical import JSON, parse
-from modelward.errors import ContentChanged, SealDamaged, SealRefused
+from modelward.errors import ContentChanged, KeyExpired, SealDamaged, SealRefused, SignerMissing
 from modelward.vault import bundle, dsse
 from modelward.vault.attest.audited import EVIDENCE, Audit, AuditEvidence, read_audit
 from modelward.vault.attest.predicates import (
@@ -25,12 +25,15 @@ from modelward.vault.attest.predicates import (
     read_scan,
 )
 from modelward.vault.attest.provenance import PROVENANCE, Provenance, read_provenance, to_predicate
+from modelward.vault.keys.keyring import SEALS
 from modelward.vault.signing.verification import verify_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
     from pathlib import Path
 
+    from modelward.vault.keys.keyring import Keyring
     from modelward.vault.keys.signer import Signer, Verifier
 
 Kind: TypeAlias = Literal["evidence", "scan", "bom", "provenance", "release"]
@@ -182,13 +185,21 @@ def verify_attestation(data: bytes, root: str, verifiers: Sequence[Verifier], *,
     return Attested(file=file, kind=kind, signers=signers, content=read(predicate))
 
 
-def read_attestations(folder: Path, root: str, verifiers: Sequence[Verifier]) -> Attestations:
+def read_attestations(
+    folder: Path,
+    root: str,
+    verifiers: Sequence[Verifier],
+    *,
+    ring: tuple[Keyring, datetime] | None = None,
+) -> Attestations:
     """Read all attestations of a seal.
 
     Args:
         folder: ``attestations/`` of the seal; it need not exist.
         root: what they must be about.
-        verifiers: keys that may sign.
+        verifiers: keys that may sign; revoked ones too, where there is a keyring.
+        ring: a keyring and the moment to judge at. Of its keys, a revoked one refuses what it signed; one
+            outside its time, or whose purposes name neither ``seal`` nor the kind, does not count.
 
     Returns:
         Those that hold, and why the others do not.
@@ -208,10 +219,31 @@ def read_attestations(folder: Path, root: str, verifiers: Sequence[Verifier]) ->
         try:
             if place >= MOST:
                 raise SealDamaged(f"it is not read: there are more than {MOST} attestations")
-            held.append(verify_attestation(_read(path), root, verifiers, file=name))
+            one = verify_attestation(_read(path), root, verifiers, file=name)
+            held.append(one if ring is None else _counted(one, *ring))
         except SealRefused as error:
             refused.append(Refused(file=name, reason=str(error), error=type(error).__name__))
     return Attestations(held=tuple(held), refused=tuple(refused))
+
+
+def _counted(one: Attested, keyring: Keyring, moment: datetime) -> Attested:
+    """The same by those of its signers that count; a key that is not in the keyring was named otherwise."""
+    keys = {key.id: key for key in keyring.keys}
+    counted: list[str] = []
+    reason: SealRefused = SignerMissing(f"none of its signers may attest {one.kind}")
+    for key_id in one.signers:
+        try:
+            keyring.check_key(key_id, moment)
+        except SignerMissing:
+            counted.append(key_id)
+        except KeyExpired as error:
+            reason = error
+        else:
+            if {SEALS, one.kind} & set(keys[key_id].purposes):
+                counted.append(key_id)
+    if not counted:
+        raise reason
+    return msgspec.structs.replace(one, signers=tuple(counted))
 
 
 def _read(path: Path) -> bytes:

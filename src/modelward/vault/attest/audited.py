@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 EVIDENCE: Final = "https://modelward.dev/evidence/v1"
 
-_Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-_Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+_Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}\\Z")]
+_Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}\\Z")]
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 _LEFT_OUT: Final = ("left out by --checks", "needs the extra")
 

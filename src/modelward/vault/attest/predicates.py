@@ -22,7 +22,7 @@ RELEASE: Final = "https://modelward.dev/release/v1"
 Loading: TypeAlias = Literal["inert", "dangerous", "unproven", "error"]
 _WORST: Final[tuple[Loading, ...]] = ("dangerous", "error", "unproven", "inert")
 _T = TypeVar("_T", bound=msgspec.Struct)
-_Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+_Digest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}\\Z")]
 
 
 class ScanFinding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

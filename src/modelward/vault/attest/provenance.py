@@ -13,12 +13,9 @@ import msgspec
 
 from modelward.core.canonical import JSON
 from modelward.core.claim import Claim
-from modelward.core.digest import file_digest
 from modelward.core.evidence import Cost
 from modelward.errors import PolicyInvalid, SealDamaged
 from modelward.vault.attest.moments import Moment
-from modelward.vault.attest.tables import decode
-from modelward.vault.tree.hashing import hash_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +27,7 @@ STATED_CLAIMS: Final = ("accounted-epsilon", "audited-epsilon")
 """What training itself can account for; all other claims come from an audit."""
 
 _CLAIMS: Final = "modelward_claims"
-_Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32,128}$")]
+_Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32,128}\\Z")]
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,7 +40,7 @@ class Code(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     uri: str = ""
-    commit: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{40}|[0-9a-f]{64})$")]
+    commit: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{40}|[0-9a-f]{64})\\Z")]
     modified: bool = False
 
 
@@ -191,6 +188,8 @@ def read_stated(path: Path) -> Provenance:
         ConfigInvalid: it is not TOML, has an unknown key or a bad value.
         PolicyInvalid: data has neither a digest nor a path, or both.
     """
+    from modelward.vault.attest.tables import decode  # who only verifies needs none of this
+
     stated = decode(path, Stated)
     return Provenance(
         code=stated.code,
@@ -209,8 +208,12 @@ def _source(source: StatedSource, folder: Path) -> Source:
         raise PolicyInvalid(f"the data {name!r} needs a name, and either a digest or a path")
     digest = source.digest
     if source.path:
+        from modelward.core.digest import file_digest
+
         where = folder / source.path
         if where.is_dir():
+            from modelward.vault.tree.hashing import hash_tree
+
             digest = {"modelwardTree": hash_tree(where).root.removeprefix("sha256:")}
         else:
             digest = {"sha256": file_digest(where).removeprefix("sha256:")}
