@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-DIGEST: Final = r"^sha256:[0-9a-f]{64}$"
+DIGEST: Final = r"^sha256:[0-9a-f]{64}\Z"
 LARGEST_MANIFEST: Final = 4 << 20
 """Bytes of a manifest that registries must accept (OCI distribution specification)."""
 BLOBS: Final = "blobs/sha256"
 
-_TYPE: Final = r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}$"
+_TYPE: Final = r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\Z"
 
 
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
