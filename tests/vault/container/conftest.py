@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +22,17 @@ SMALL = {"config.json": b'{"layers": 2}', "empty": b"", "weights/a.bin": b"abcde
 def person():
     key = kem.generate("x25519")
     return SimpleNamespace(recipient=HpkeRecipient(kem.public_of(key)), identity=HpkeIdentity(key))
+
+
+@pytest.fixture
+def tmp_path(tmp_path):
+    """In memory where there is some: what is sealed is made durable, which a disk takes its time for."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import traceback
 from contextlib import contextmanager, nullcontext
@@ -92,13 +91,11 @@ def fails_at(number, code):
 
 @pytest.fixture
 def stage(tmp_path, model, people, other):
-    """An old container in place, and the ways to change it; in memory where there is some, for speed."""
+    """An old container in place, and the ways to change it."""
     vendor, licensee = people
-    memory = Path("/dev/shm")
-    quick = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else tmp_path))
 
     class Stage:
-        folder = quick / "shelf"
+        folder = tmp_path / "shelf"
         target = folder / "m.sealed"
         options = SealOptions(
             recipients=(licensee.recipient,), signers=(vendor,), replace=True, jobs=1, algorithm="sha256"
@@ -138,8 +135,7 @@ def stage(tmp_path, model, people, other):
         def opens_for_other(self):
             return bool(Container.open(self.target).unlock([other.identity]).paths)
 
-    yield Stage()
-    shutil.rmtree(quick)
+    return Stage()
 
 
 def refused(code):

@@ -13,8 +13,7 @@ from modelward.vault.container.recipients.passphrase import Passphrase
 from modelward.vault.container.rotation import cosign, rewrap
 from modelward.vault.hazmat.passphrase import Costs
 
-
-COSTS = Costs(passes=1, memory=8 * 1024, lanes=1)
+COSTS = Costs(memory=3 * 65536, passes=1, lanes=2)
 
 
 def named(person):
