@@ -8,11 +8,12 @@ import stat
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable, ModelwardError
 from modelward.core.canonical import canonical
+from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable, ModelwardError
 from modelward.ledger.merkle import Frontier
 from modelward.ledger.store import FILE_NAME, Ledger, decode, find_all
 
@@ -298,7 +299,7 @@ def test_what_is_raised_in_the_middle_of_an_append_adds_nothing(folder, monkeypa
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b'"x"', b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_record(body):
-    with pytest.raises(LedgerTampered, match="not JSON|not a JSON object"):
+    with pytest.raises(LedgerTampered, match=r"not JSON|not a JSON object"):
         decode(body)
 
 
@@ -306,8 +307,8 @@ def test_an_opened_file_that_is_refused_is_closed_again(folder):
     """A handle that stays open would keep a restored backup from being put in its place."""
     path = folder / FILE_NAME
     path.write_bytes(path.read_bytes().replace(b'"n":3', b'"n":4'))
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         with pytest.raises(LedgerTampered):
             Ledger.open_read_only(folder)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
