@@ -1,0 +1,19 @@
+{
+ "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+ "verificationMaterial": {
+  "publicKey": {
+   "hint": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+  },
+  "tlogEntries": []
+ },
+ "dsseEnvelope": {
+  "payload": "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJwcmVkaWNhdGUiOnsicmVzb3VyY2VzIjpbeyJhbGdvcml0aG0iOiJibGFrZTMiLCJkaWdlc3QiOiJmZmFhN2Y1MzgzMGIwZTE3NDQ0NTBjOTRkYjNjMTI2NGZmY2Q3OTllMDEzMWY5OTExNTI5YjMwYWY0YTg3YzE2IiwibmFtZSI6ImEveiJ9LHsiYWxnb3JpdGhtIjoiYmxha2UzIiwiZGlnZXN0IjoiYjBiMWFkMGY5ZTc2OGExODdlMGJmMGI3YzljNTBkNmFmZWFiYmQxY2RlYzM1YWQ5OWUxNTVmZWRiNGU5Y2QwMCIsIm5hbWUiOiJhLnR4dCJ9LHsiYWxnb3JpdGhtIjoiYmxha2UzIiwiZGlnZXN0IjoiYTdjNGQ1NDc3NmZjYjE3OWYwNDg3Mjg3NjZhNTJkNzVkYzQ1MGNjMmE1MDcyYjdlMmMyMzhhYTliMmNmZjNiNiIsIm5hbWUiOiJjb25maWcuanNvbiJ9LHsiYWxnb3JpdGhtIjoiYmxha2UzIiwiZGlnZXN0IjoiYWYxMzQ5YjlmNWY5YTFhNmEwNDA0ZGVhMzZkY2M5NDk5YmNiMjVjOWFkYzExMmI3Y2M5YTkzY2FlNDFmMzI2MiIsIm5hbWUiOiJlbXB0eSJ9XSwic2VyaWFsaXphdGlvbiI6eyJhbGxvd19zeW1saW5rcyI6ZmFsc2UsImhhc2hfdHlwZSI6ImJsYWtlMyIsImlnbm9yZV9wYXRocyI6WyIuZ2l0IiwiLmdpdGF0dHJpYnV0ZXMiLCIuZ2l0aHViIiwiLmdpdGlnbm9yZSJdLCJtZXRob2QiOiJmaWxlcyJ9fSwicHJlZGljYXRlVHlwZSI6Imh0dHBzOi8vbW9kZWxfc2lnbmluZy9zaWduYXR1cmUvdjEuMCIsInN1YmplY3QiOlt7ImRpZ2VzdCI6eyJzaGEyNTYiOiIyNmQ1ZjBhODM0NzhiMDQ1MTgzNTlmNjUwYTJjOGU0MmJjYTAzZjI0MDE4OGE3M2Y4MjgwOGJkYzM1ODY5ZGM4In0sIm5hbWUiOiJtb2RlbCJ9XX0=",
+  "payloadType": "application/vnd.in-toto+json",
+  "signatures": [
+   {
+    "sig": "I598FFyseRfstc7U0PtJvpy3VVFv8PPOWkCXO1yUlhNweAYAgSoYEMt99bFeqvu0xrGjcgKT1T8bLyY+bKjAAA==",
+    "keyid": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+   }
+  ]
+ }
+}

@@ -1,0 +1,19 @@
+{
+ "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+ "verificationMaterial": {
+  "publicKey": {
+   "hint": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+  },
+  "tlogEntries": []
+ },
+ "dsseEnvelope": {
+  "payload": "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJwcmVkaWNhdGUiOnsicmVzb3VyY2VzIjpbeyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJjODY1ZjZjNWFiOGQxYjBiY2QzODNhNWUxZTM4NzlkMjI2ODFjOTZiZjQ2MmMyNjliNzU4MWQ1MjNmYmU3MGFiIiwibmFtZSI6Ii9hIn0seyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJjNjdjMTk5NTk1NjIyZGZiZGM5ZTQxNWM0YTBhZDYxNjZlYjQ5Y2JmNzRjNmFhYzdiYjNlOTU4NjA0ZDVlY2I4IiwibmFtZSI6ImEudHh0In0seyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJjYTNkMTYzYmFiMDU1MzgxODI3MjI2MTQwNTY4ZjNiZWY3ZWFhYzE4N2NlYmQ3Njg3OGUwYjYzZTllNDQyMzU2IiwibmFtZSI6ImNvbmZpZy5qc29uIn0seyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJlM2IwYzQ0Mjk4ZmMxYzE0OWFmYmY0Yzg5OTZmYjkyNDI3YWU0MWU0NjQ5YjkzNGNhNDk1OTkxYjc4NTJiODU1IiwibmFtZSI6ImVtcHR5In1dLCJzZXJpYWxpemF0aW9uIjp7ImFsbG93X3N5bWxpbmtzIjpmYWxzZSwiaGFzaF90eXBlIjoic2hhMjU2IiwiaWdub3JlX3BhdGhzIjpbIi5naXQiLCIuZ2l0YXR0cmlidXRlcyIsIi5naXRodWIiLCIuZ2l0aWdub3JlIl0sIm1ldGhvZCI6ImZpbGVzIn19LCJwcmVkaWNhdGVUeXBlIjoiaHR0cHM6Ly9tb2RlbF9zaWduaW5nL3NpZ25hdHVyZS92MS4wIiwic3ViamVjdCI6W3siZGlnZXN0Ijp7InNoYTI1NiI6IjM1NTc0NTA1NTdmZTU4MjM5MzAyYzg2OWM2YzFmNDczY2FlMWEyZDdlOWViZTliOGE5ZGRkNzM4N2M5OWU1NTgifSwibmFtZSI6Im1vZGVsIn1dfQ==",
+  "payloadType": "application/vnd.in-toto+json",
+  "signatures": [
+   {
+    "sig": "0WFzdz6ell+2+XIu0Jt/sX01+sUJ2ug32mYRK3EJhwvUbNQAY6Lg14sLVdiT5zOgwhHu3reDu8TtiPwmgRg5CQ==",
+    "keyid": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+   }
+  ]
+ }
+}

@@ -1,0 +1,19 @@
+{
+ "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+ "verificationMaterial": {
+  "publicKey": {
+   "hint": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+  },
+  "tlogEntries": []
+ },
+ "dsseEnvelope": {
+  "payload": "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJwcmVkaWNhdGUiOnsicmVzb3VyY2VzIjpbeyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJjNjdjMTk5NTk1NjIyZGZiZGM5ZTQxNWM0YTBhZDYxNjZlYjQ5Y2JmNzRjNmFhYzdiYjNlOTU4NjA0ZDVlY2I4IiwibmFtZSI6IkEveiJ9LHsiYWxnb3JpdGhtIjoic2hhMjU2IiwiZGlnZXN0IjoiYzg2NWY2YzVhYjhkMWIwYmNkMzgzYTVlMWUzODc5ZDIyNjgxYzk2YmY0NjJjMjY5Yjc1ODFkNTIzZmJlNzBhYiIsIm5hbWUiOiJhL3oifSx7ImFsZ29yaXRobSI6InNoYTI1NiIsImRpZ2VzdCI6ImNhM2QxNjNiYWIwNTUzODE4MjcyMjYxNDA1NjhmM2JlZjdlYWFjMTg3Y2ViZDc2ODc4ZTBiNjNlOWU0NDIzNTYiLCJuYW1lIjoiY29uZmlnLmpzb24ifSx7ImFsZ29yaXRobSI6InNoYTI1NiIsImRpZ2VzdCI6ImUzYjBjNDQyOThmYzFjMTQ5YWZiZjRjODk5NmZiOTI0MjdhZTQxZTQ2NDliOTM0Y2E0OTU5OTFiNzg1MmI4NTUiLCJuYW1lIjoiZW1wdHkifV0sInNlcmlhbGl6YXRpb24iOnsiYWxsb3dfc3ltbGlua3MiOmZhbHNlLCJoYXNoX3R5cGUiOiJzaGEyNTYiLCJpZ25vcmVfcGF0aHMiOlsiLmdpdCIsIi5naXRhdHRyaWJ1dGVzIiwiLmdpdGh1YiIsIi5naXRpZ25vcmUiXSwibWV0aG9kIjoiZmlsZXMifX0sInByZWRpY2F0ZVR5cGUiOiJodHRwczovL21vZGVsX3NpZ25pbmcvc2lnbmF0dXJlL3YxLjAiLCJzdWJqZWN0IjpbeyJkaWdlc3QiOnsic2hhMjU2IjoiNTE2YTEwNmYzZjk1NTZiN2JkMDAxYzc3YjAyZjVhNTBmYTEwMmVlNmRhNGY4NTM3ODkxZWYyZWFjZmQ2NjJlZiJ9LCJuYW1lIjoibW9kZWwifV19",
+  "payloadType": "application/vnd.in-toto+json",
+  "signatures": [
+   {
+    "sig": "V0of3ngUdRTxK9YTffY+ZinqjxsvluooUzgq8Htq1UGyeFvm+5oIjL+UtTUpzTm/oT1I5npso6bEHB8BAYE4BQ==",
+    "keyid": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+   }
+  ]
+ }
+}

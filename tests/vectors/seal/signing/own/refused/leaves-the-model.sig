@@ -1,0 +1,19 @@
+{
+ "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+ "verificationMaterial": {
+  "publicKey": {
+   "hint": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+  },
+  "tlogEntries": []
+ },
+ "dsseEnvelope": {
+  "payload": "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJwcmVkaWNhdGUiOnsicmVzb3VyY2VzIjpbeyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJjODY1ZjZjNWFiOGQxYjBiY2QzODNhNWUxZTM4NzlkMjI2ODFjOTZiZjQ2MmMyNjliNzU4MWQ1MjNmYmU3MGFiIiwibmFtZSI6Ii4uL2EifSx7ImFsZ29yaXRobSI6InNoYTI1NiIsImRpZ2VzdCI6ImM2N2MxOTk1OTU2MjJkZmJkYzllNDE1YzRhMGFkNjE2NmViNDljYmY3NGM2YWFjN2JiM2U5NTg2MDRkNWVjYjgiLCJuYW1lIjoiYS50eHQifSx7ImFsZ29yaXRobSI6InNoYTI1NiIsImRpZ2VzdCI6ImNhM2QxNjNiYWIwNTUzODE4MjcyMjYxNDA1NjhmM2JlZjdlYWFjMTg3Y2ViZDc2ODc4ZTBiNjNlOWU0NDIzNTYiLCJuYW1lIjoiY29uZmlnLmpzb24ifSx7ImFsZ29yaXRobSI6InNoYTI1NiIsImRpZ2VzdCI6ImUzYjBjNDQyOThmYzFjMTQ5YWZiZjRjODk5NmZiOTI0MjdhZTQxZTQ2NDliOTM0Y2E0OTU5OTFiNzg1MmI4NTUiLCJuYW1lIjoiZW1wdHkifV0sInNlcmlhbGl6YXRpb24iOnsiYWxsb3dfc3ltbGlua3MiOmZhbHNlLCJoYXNoX3R5cGUiOiJzaGEyNTYiLCJpZ25vcmVfcGF0aHMiOlsiLmdpdCIsIi5naXRhdHRyaWJ1dGVzIiwiLmdpdGh1YiIsIi5naXRpZ25vcmUiXSwibWV0aG9kIjoiZmlsZXMifX0sInByZWRpY2F0ZVR5cGUiOiJodHRwczovL21vZGVsX3NpZ25pbmcvc2lnbmF0dXJlL3YxLjAiLCJzdWJqZWN0IjpbeyJkaWdlc3QiOnsic2hhMjU2IjoiMzU1NzQ1MDU1N2ZlNTgyMzkzMDJjODY5YzZjMWY0NzNjYWUxYTJkN2U5ZWJlOWI4YTlkZGQ3Mzg3Yzk5ZTU1OCJ9LCJuYW1lIjoibW9kZWwifV19",
+  "payloadType": "application/vnd.in-toto+json",
+  "signatures": [
+   {
+    "sig": "2Eyr7vczItQlP+uaKAQLilk4LDdELcOZ+Gd7f7ehWFZ3741mP6FVKiaqkHrJzyPNLQFQMBvPBZ/S/l3Ld5bFCA==",
+    "keyid": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+   }
+  ]
+ }
+}

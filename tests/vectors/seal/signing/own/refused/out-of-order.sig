@@ -1,0 +1,19 @@
+{
+ "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+ "verificationMaterial": {
+  "publicKey": {
+   "hint": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+  },
+  "tlogEntries": []
+ },
+ "dsseEnvelope": {
+  "payload": "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJwcmVkaWNhdGUiOnsicmVzb3VyY2VzIjpbeyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJlM2IwYzQ0Mjk4ZmMxYzE0OWFmYmY0Yzg5OTZmYjkyNDI3YWU0MWU0NjQ5YjkzNGNhNDk1OTkxYjc4NTJiODU1IiwibmFtZSI6ImVtcHR5In0seyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJjYTNkMTYzYmFiMDU1MzgxODI3MjI2MTQwNTY4ZjNiZWY3ZWFhYzE4N2NlYmQ3Njg3OGUwYjYzZTllNDQyMzU2IiwibmFtZSI6ImNvbmZpZy5qc29uIn0seyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJjNjdjMTk5NTk1NjIyZGZiZGM5ZTQxNWM0YTBhZDYxNjZlYjQ5Y2JmNzRjNmFhYzdiYjNlOTU4NjA0ZDVlY2I4IiwibmFtZSI6ImEudHh0In0seyJhbGdvcml0aG0iOiJzaGEyNTYiLCJkaWdlc3QiOiJjODY1ZjZjNWFiOGQxYjBiY2QzODNhNWUxZTM4NzlkMjI2ODFjOTZiZjQ2MmMyNjliNzU4MWQ1MjNmYmU3MGFiIiwibmFtZSI6ImEveiJ9XSwic2VyaWFsaXphdGlvbiI6eyJhbGxvd19zeW1saW5rcyI6ZmFsc2UsImhhc2hfdHlwZSI6InNoYTI1NiIsImlnbm9yZV9wYXRocyI6WyIuZ2l0IiwiLmdpdGF0dHJpYnV0ZXMiLCIuZ2l0aHViIiwiLmdpdGlnbm9yZSJdLCJtZXRob2QiOiJmaWxlcyJ9fSwicHJlZGljYXRlVHlwZSI6Imh0dHBzOi8vbW9kZWxfc2lnbmluZy9zaWduYXR1cmUvdjEuMCIsInN1YmplY3QiOlt7ImRpZ2VzdCI6eyJzaGEyNTYiOiIyOGYzOWE4NmE0MGRlMTdmMDk4NThlYjg5OWVmZDU2NWZiMzUxMGUyOTAwODJhNjZmMWUyYjYzYWJiZDVlNjBhIn0sIm5hbWUiOiJtb2RlbCJ9XX0=",
+  "payloadType": "application/vnd.in-toto+json",
+  "signatures": [
+   {
+    "sig": "zWeQAg5hyEpPdVdUvHgqCaXTZPaBmv2BZRyLLmQkr7wLSJufvkMK5bCvYVH+LWvzo3yotUYcAzqJgsAHm3oRAw==",
+    "keyid": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+   }
+  ]
+ }
+}

@@ -1,0 +1,19 @@
+{
+ "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+ "verificationMaterial": {
+  "publicKey": {
+   "hint": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+  },
+  "tlogEntries": []
+ },
+ "dsseEnvelope": {
+  "payload": "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJwcmVkaWNhdGUiOnsiYWxnb3JpdGhtIjoic2hhMjU2IiwiYnl0ZXMiOjE2LCJlbnRyaWVzIjpbeyJsZW5ndGgiOjIsInBhdGgiOiJhL3oiLCJyb290IjoiM2IzZGMxN2I1YmVjOWExZTU3OTcyZGVjZjlkODFkMDU5YjA3YzE2MjhlMzkxYTg1OTZkNDcxYmMxZTk5MWFlZiJ9LHsibGVuZ3RoIjoxMSwicGF0aCI6ImEudHh0Iiwicm9vdCI6Ijg4YWUyMDhmYzQ3NzlhYzI4Njk1MTU2ZjdlNTgwZmY1MDJkYTI5NmUyNjBkZTllNWRjMDNlZjgzYTY2ZTEwZjIifSx7Imxlbmd0aCI6MywicGF0aCI6ImNvbmZpZy5qc29uIiwicm9vdCI6ImJmZmJjNDRmZGU5NTg5MjA5N2U5YjIyMjcxYWY2OGI4MjBiMjM4ZTI2NmIyNmZkNDNkMmUwNzAzY2EzY2YwNzgifSx7Imxlbmd0aCI6MCwicGF0aCI6ImVtcHR5Iiwicm9vdCI6IjRmYmJhNTIyMWNjY2ZiMDdmNThkOTRkY2YwYmY3ZWQ4Njc5NTFjMmFiMjZmMDFmYjU0NDc0MzQ5MDUyYWRhNDAifV0sImZpbGVzIjo0LCJyb290Ijoic2hhMjU2OmVmOGU5NjQ2MGNmYTIwOTI4NDRiNmZjOGU3YzJkYWMzMTViODZiMThhMTJhNDc2YzM3MTA0YjAwMDI4MGU2YzUifSwicHJlZGljYXRlVHlwZSI6Imh0dHBzOi8vbW9kZWx3YXJkLmRldi90cmVlL3YxIiwic3ViamVjdCI6W3siZGlnZXN0Ijp7InNoYTI1NiI6ImVmOGU5NjQ2MGNmYTIwOTI4NDRiNmZjOGU3YzJkYWMzMTViODZiMThhMTJhNDc2YzM3MTA0YjAwMDI4MGU2YzUifSwibmFtZSI6Im1vZGVsIn1dfQ==",
+  "payloadType": "application/vnd.in-toto+json",
+  "signatures": [
+   {
+    "sig": "eughyGvYUDzim98IXVeitZsbBkfutByNRrxgF7LeojENVkgJp0HIOXA2FulIOIgkrZyE+eZT+BshJbLvopL/DQ==",
+    "keyid": "f0ff50dacf109dea7f716d7c03eb7a821aa3a283fd3fa02f4c14dbba7d3c3322"
+   }
+  ]
+ }
+}
