@@ -288,7 +288,7 @@ def ring_sign(path: Path, **flags: Unpack[Flags]) -> int:
 @click.option(
     "--owner", multiple=True, type=click.Path(path_type=Path), help="Public key of an owner you trust."
 )
-@click.option("--owners-threshold", type=int, help="How many of them must have signed.  [default: all]")
+@click.option("--owners-threshold", type=int, help="How many of them must have signed.  [default: over half]")
 @_format_option
 def ring_show(path: Path, **flags: Unpack[Flags]) -> int:
     """Check a keyring's signatures and say what is in it; with --owner, that they stand behind it.

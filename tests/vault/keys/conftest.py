@@ -182,13 +182,12 @@ PIN = "56 78"
 
 
 def made(session, name, curve):
-    from asn1crypto.core import PrintableString
     from pkcs11 import Attribute, KeyType, Mechanism
     from pkcs11.util.ec import encode_named_curve_parameters
 
     edwards = curve == "edwards25519"
     kind = KeyType.EC_EDWARDS if edwards else KeyType.EC
-    encoded = PrintableString(curve).dump() if edwards else encode_named_curve_parameters(curve)
+    encoded = b"\x13\x0c" + curve.encode() if edwards else encode_named_curve_parameters(curve)
     domain = session.create_domain_parameters(kind, {Attribute.EC_PARAMS: encoded}, local=True)
     mechanism = Mechanism.EC_EDWARDS_KEY_PAIR_GEN if edwards else Mechanism.EC_KEY_PAIR_GEN
     return domain.generate_keypair(store=True, label=name, id=name.encode(), mechanism=mechanism)

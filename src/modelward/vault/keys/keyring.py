@@ -134,7 +134,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Args:
             path: the file.
             owners: keys that you trust to own it, now or at an earlier version in the file.
-            threshold: how many of them must have signed; null for all.
+            threshold: how many of them must have signed; null for more than half.
 
         Raises:
             FileMissing: there is no such file.

@@ -148,14 +148,14 @@ def trusted(lines: Sequence[Line], owners: Sequence[Verifier], threshold: int | 
     Args:
         lines: of a file, checked.
         owners: whom you trust; the same key twice counts once.
-        threshold: how many of them must have signed one version; null for all.
+        threshold: how many of them must have signed one version; null for more than half.
 
     Raises:
         SignerMissing: too few did.
         ValueError: the threshold is not between 1 and the number of owners.
     """
     ids = {owner.key_id for owner in owners}
-    needed = len(ids) if threshold is None else threshold
+    needed = len(ids) // 2 + 1 if threshold is None else threshold
     if not 1 <= needed <= len(ids):
         raise ValueError(f"{needed} of {len(ids)} owners cannot be asked for")
     most = max(len(line.signers & ids) for line in lines)
