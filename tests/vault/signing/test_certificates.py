@@ -153,6 +153,10 @@ def test_every_certificate_of_the_chain_must_be_valid(root):
         signing_key(material(leaf(old), old), root.pem, NOW)
 
 
+def test_a_moment_without_a_zone_is_local(root):
+    assert signing_key(material(leaf(root)), root.pem, NOW.replace(tzinfo=None))
+
+
 def test_now_is_the_moment_unless_another_is_given():
     long_ago = Party("root", since=NOW - 20 * YEAR, until=NOW - 19 * YEAR)
     with pytest.raises(KeyExpired):

@@ -252,7 +252,9 @@ class TestIgnored:
         with pytest.raises(ContentChanged, match="a/z: altered"):
             check_files(statement, model)
 
-    @pytest.mark.parametrize("path", ["/", "/etc", "..", "../x", "a/../..", ".", ""])
+    @pytest.mark.parametrize(
+        "path", ["/", "/etc", "..", "../x", "a/../..", ".", "", "x\0y/z", "\ud800/x", "\udcff", "new\0"]
+    )
     def test_paths_that_leave_the_model_ignore_nothing(self, model, path):
         statement = self.with_ignored(model, path)
         check_files(statement, model)

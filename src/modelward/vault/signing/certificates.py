@@ -52,7 +52,7 @@ def signing_key(material: Mapping[str, JSON], authorities: bytes, moment: dateti
     """
     chain = _chain(material)
     trusted = _authorities(authorities)
-    when = moment or datetime.now(UTC)
+    when = (moment or datetime.now(UTC)).astimezone(UTC)
     _may_sign(chain[0])
     current, above = chain[0], 0
     while True:

@@ -173,10 +173,18 @@ def _tree_options(manifest: Manifest, path: Path, options: CheckOptions) -> Tree
     for name in tuple(kept):
         while name := name.rpartition("/")[0]:
             kept.add(name)
-    ignored = [PurePosixPath(name) for name in (*GIT, *manifest.ignore_paths)]
-    inside = [str(name) for name in ignored if not name.is_absolute() and ".." not in name.parts]
-    tree = excluding(options.tree, path, [name for name in inside if name != "." and name not in kept])
+    ignored = [_inside(name) for name in (*GIT, *manifest.ignore_paths)]
+    tree = excluding(options.tree, path, [name for name in ignored if name and name not in kept])
     return msgspec.structs.replace(tree, links=tree.links or manifest.links)
+
+
+def _inside(name: str) -> str:
+    """A path to ignore in one spelling; nothing where it leaves the model or no file can be named so."""
+    path = PurePosixPath(name)
+    nameable = "\0" not in name and name.encode(errors="replace").decode() == name
+    if path.is_absolute() or ".." in path.parts or not nameable:
+        return ""
+    return "" if str(path) == "." else str(path)
 
 
 def _without_unsigned(
