@@ -67,13 +67,23 @@ def test_a_head_of_another_ledger_is_refused(folder):
         reopen(folder).verify("00" * 32)
 
 
-def test_every_flipped_byte_is_refused_or_changes_no_record(folder, tmp_path):
+@pytest.mark.parametrize("page", [None, 512])
+def test_every_flipped_byte_is_refused_or_changes_no_record(folder, tmp_path, page):
+    """Every byte of a file in small pages; of one as it is written, every byte that is not zero, and some that are."""
     path = folder / FILE_NAME
+    if page is not None:
+        db = sqlite3.connect(path)
+        db.executescript(
+            f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {page}; VACUUM; PRAGMA journal_mode = WAL"
+        )
+        db.close()
     whole = path.read_bytes()
     refused = 0
     copy = tmp_path / "copy"
     copy.mkdir()
     for position in range(len(whole)):
+        if page is None and not whole[position] and position % 16:
+            continue
         broken = bytearray(whole)
         broken[position] ^= 0xFF
         (copy / FILE_NAME).write_bytes(broken)
