@@ -1,4 +1,5 @@
-"""Train the example models, audit each, and write one HTML report per audit and one for all of them.
+"""Train the example models, audit each, and write one HTML report per audit and one for all of them. Then seal two
+versions of one model, and hold both against one policy.
 
     python examples/demo.py --out build/demo
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -25,14 +27,18 @@ from rich.text import Text
 import modelward
 from modelward.cli.progress import observer
 from modelward.reporting.html import IndexEntry, to_index_html
+from modelward.reporting.verification import verification_text
 from modelward.verbs.config import read_config
 from modelward.verbs.exhibits import exhibits
+from modelward.verbs.keys import new_key
 from modelward.verbs.report import render, write_report
+from modelward.verbs.talk import Talk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).parent
+SEALED = ("cnn.onnx", "cnn-certified.safetensors")
 FOLDERS = ("medical", "images", "fraud", "text", "recommender")
 COLOURS = {"pass": "green", "fail": "red", "unknown": "yellow"}
 
@@ -111,6 +117,37 @@ def run_audits(audits: Sequence[Audit], out: Path, console: Console) -> Path:
     return index
 
 
+def seal_models(out: Path, console: Console) -> None:
+    """Seal both networks that read digits with the evidence of their audits; one policy admits or refuses each.
+
+    Args:
+        out: the folder that the models were trained into.
+        console: where the verdicts are shown.
+
+    Raises:
+        ModelwardError: a model could not be sealed.
+    """
+    folder, keys = out / "images", out / "keys"
+    keys.mkdir(exist_ok=True)
+    for old in keys.iterdir():
+        old.unlink()
+    phrase = secrets.token_bytes(16).hex().encode()
+    release, reader = keys / "release.pem", keys / "reader.pem"
+    new_key(release, "ed25519", lambda: phrase)
+    new_key(reader, "mlkem768-x25519", lambda: phrase)
+    policy = HERE / "images" / "release.toml"
+    trust = modelward.TrustOptions(public_keys=(f"{release}.pub",))
+    for model in SEALED:
+        options = modelward.SealOptions(
+            keys=(str(release),), recipients=(f"{reader}.pub",), evidence=folder / ".modelward", replace=True
+        )
+        target = out / f"{Path(model).stem}.sealed"
+        modelward.seal(folder / model, target, options, Talk(passphrase=lambda: phrase))
+        found = modelward.verify(target, modelward.VerifyOptions(trust=trust, policy=policy))
+        console.rule(f"sealed: {model}", style="dim")
+        print(verification_text(found, color=console.is_terminal), end="")
+
+
 def panel(result: modelward.AuditResult, item: Audit, report: Path) -> Panel:
     """The verdict, the requirements that are not met, and the worst findings, in a few lines."""
     outcome = result.verdict.outcome
@@ -148,6 +185,7 @@ def main(out: Path) -> int:
     trained = time.monotonic()
     try:
         index = run_audits(AUDITS, out, console)
+        seal_models(out, console)
     except modelward.ModelwardError as error:
         sys.stderr.write(f"demo: {error}\n  {error.advice or ''}\n")
         return 2

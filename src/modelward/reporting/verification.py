@@ -11,7 +11,7 @@ from modelward.core.claim import Claim
 from modelward.core.evidence import to_json as struct_json
 from modelward.core.policy import Reason
 from modelward.errors import SealRefused
-from modelward.reporting.text import claim_text, clean, plain, plural, scope_text
+from modelward.reporting.text import clean, plain, plural
 
 if TYPE_CHECKING:
     from modelward.core.canonical import JSON
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA: Final = "modelward.verify/1"
 """Within this version fields are added, never changed or removed."""
 SHOWN: Final = 20
-"""Claims, missing files and attestations shown in the text; the others are counted."""
+"""Missing files shown in the text; the others are counted."""
 
 Kind: TypeAlias = Literal["seal", "signature", "rows"]
 
@@ -108,14 +108,8 @@ def verification_text(result: Verification, *, color: bool = False) -> str:
     for reason in result.reasons:
         mark = _paint(_COLOURS[reason.status], f"{_MARKS[reason.status]:<9}", color)
         lines.append(f"  {mark} {clean(reason.requirement)}: {clean(reason.detail)}")
-    shown = result.claims[:SHOWN]
-    if shown:
-        lines.append("  what its evidence says:")
-    for claim in shown:
-        words = f"{claim.id} {_scope(claim)}{claim_text(claim)}, n = {claim.n}"
-        lines.append(f"    {clean(words)}")
-    if len(result.claims) > SHOWN:
-        lines.append(f"    and {plural(len(result.claims) - SHOWN, 'more claim')}")
+    if result.claims:
+        lines.append(f"  {plural(len(result.claims), 'claim')} attested; --format json lists them")
     return "\n".join(lines) + "\n"
 
 
@@ -134,11 +128,6 @@ def _facts(result: Verification) -> list[str]:
         more = f" and {len(result.missing) - SHOWN} more" if len(result.missing) > SHOWN else ""
         lines.append(f"absent from this copy: {', '.join(result.missing[:SHOWN])}{more}")
     return lines
-
-
-def _scope(claim: Claim) -> str:
-    text = clean(scope_text(claim.scope), 120)
-    return f"({text}) " if text else ""
 
 
 def _paint(colour: str, text: str, on: bool) -> str:  # noqa: FBT001  (the third word of one phrase)
