@@ -283,6 +283,19 @@ def test_every_byte_of_a_certificate(root):
         assert (place, found.key_id) == (unused_bits, LocalSigner(good.key).public.key_id)
 
 
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("30038201ff", "not what RFC 5280 allows"),  # the issuer's serial number is negative: only warned of
+        ("3018a0031601ff", "the extensions of a certificate cannot be read"),
+    ],
+)
+def test_extensions_that_the_rfc_does_not_allow(root, value, sentence):
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.35"), bytes.fromhex(value))
+    with pytest.raises(SealDamaged, match=sentence):
+        signing_key(material(leaf(root, (usage(signature=True), (odd, False)))), root.pem, NOW)
+
+
 @pytest.mark.parametrize("pem", [b"x", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_authorities_that_cannot_be_read(root, pem):
     with pytest.raises(KeyUnusable, match="no certificates in PEM"):

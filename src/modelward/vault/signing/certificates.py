@@ -50,9 +50,16 @@ def signing_key(material: Mapping[str, JSON], authorities: bytes, moment: dateti
         KeyExpired: one is not valid at the moment.
         KeyUnusable: the authorities cannot be read.
     """
-    chain = _chain(material)
-    trusted = _authorities(authorities)
     when = (moment or datetime.now(UTC)).astimezone(UTC)
+    with warnings.catch_warnings():  # what the library only warns of, the RFC does not allow
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        try:
+            return _holder(_chain(material), _authorities(authorities), when)
+        except CryptographyDeprecationWarning as error:
+            raise SealDamaged("a certificate is not what RFC 5280 allows") from error
+
+
+def _holder(chain: list[x509.Certificate], trusted: list[x509.Certificate], when: datetime) -> Verifier:
     _may_sign(chain[0])
     current, above = chain[0], 0
     while True:
@@ -81,10 +88,8 @@ def _certificate(item: JSON) -> x509.Certificate:
         raise SealDamaged("a certificate of the bundle has no bytes")
     data = decode64(raw)
     try:
-        with warnings.catch_warnings():  # what the library only warns of is not allowed by the RFC
-            warnings.simplefilter("error", CryptographyDeprecationWarning)
-            return x509.load_der_x509_certificate(data)
-    except (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning) as error:
+        return x509.load_der_x509_certificate(data)
+    except (ValueError, x509.InvalidVersion) as error:
         raise SealDamaged("a certificate of the bundle cannot be read") from error
 
 
