@@ -1,5 +1,4 @@
-"""Train the example models, audit each, and write one HTML report per audit and one for all of them. Then seal two
-versions of one model, and hold both against one policy.
+"""Train the example models, audit each, write the reports, seal two versions of one model, and verify both.
 
     python examples/demo.py --out build/demo
 
@@ -118,7 +117,7 @@ def run_audits(audits: Sequence[Audit], out: Path, console: Console) -> Path:
 
 
 def seal_models(out: Path, console: Console) -> None:
-    """Seal both networks that read digits with the evidence of their audits; one policy admits or refuses each.
+    """Seal both networks that read digits with the evidence of their audits; one policy judges both.
 
     Args:
         out: the folder that the models were trained into.

@@ -14,9 +14,11 @@ import modelward
 from modelward.artifact.verdict import inspect
 from modelward.core.catalogue import CHECKS
 from modelward.core.digest import file_digest
+from modelward.vault.attest.admission import read_admission
 from modelward.verbs.config import read_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+POLICIES = {"images/release.toml"}
 FILES = {
     "medical": "train.csv test.csv forest.skops forest.joblib xgboost.json mlp.pt mlp.py forest-tampered.pkl",
     "images": "train.npz test.npz cnn.onnx cnn.safetensors cnn-certified.safetensors cnn.py",
@@ -84,8 +86,21 @@ def claim(result, name, **scope):
     return found[0]
 
 
+def test_what_a_release_must_show_is_what_an_audit_is_asked_for():
+    """The policy of the sealed network demands no less than the one of its audit."""
+    admission = read_admission(EXAMPLES / "images" / "release.toml")
+    audit = tomllib.loads((EXAMPLES / "images" / "certified.toml").read_text(encoding="utf-8"))["policy"]
+    asked = {item["claim"]: item.get("at-least") for item in audit["require"]}
+    for threshold in admission.require:
+        assert threshold.at_least == asked[threshold.claim]
+    assert {threshold.claim for threshold in admission.require} == {"accuracy", "robust-accuracy"}
+    assert admission.audit.max_severity == audit["max-severity"]
+    assert admission.scan.verdict == "inert"
+    assert admission.attestations.required == ("evidence", "scan")
+
+
 def test_every_configuration_is_audited_here_and_in_the_demo(script):
-    on_disk = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.toml")}
+    on_disk = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.toml")} - POLICIES
     assert on_disk == set(AUDITS)
     assert sorted(item.config for item in script("demo.py").AUDITS) == sorted(on_disk)
 
