@@ -3,6 +3,7 @@
 import copy
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,8 @@ from modelward.errors import (
     SignatureInvalid,
     SignerMissing,
 )
-from modelward.vault.dsse import Statement
 from modelward.vault import bundle
+from modelward.vault.dsse import Statement
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys import editing, ringfile
 from modelward.vault.keys.keyring import SEALS, RingKey
@@ -165,8 +166,8 @@ def test_another_key_is_refused(configure, model, seal, other):
         Gate.read(configure()).check(model)
 
 
-def test_a_threshold(configure, model, seal, key, other, tmp_path):
-    (tmp_path / "second.pem").write_bytes(other.public.pem)
+def test_a_threshold(configure, model, seal, key, other):
+    (model.parent / "second.pem").write_bytes(other.public.pem)
     text = 'public-keys = ["release.pem", "second.pem"]\nthreshold = 2\n'
     seal(key)
     with pytest.raises(SignerMissing):
@@ -200,15 +201,16 @@ def ring(tmp_path, key):
 RING = 'keyring = "ring"\nowners = ["owner.pem"]\n'
 
 
-def test_a_keyring_says_who_may_sign(configure, model, seal, ring, key, other):
+@pytest.mark.usefixtures("ring")
+def test_a_keyring_says_who_may_sign(configure, model, seal, key, other):
     seal()
     gate = Gate.read(configure(RING))
     assert gate.check(model) == (key.public.key_id,)
     seal(other)
     with pytest.raises(SignerMissing):
         gate.check(model)
+    seal()
     with pytest.raises(KeyExpired):
-        seal()
         gate.check(model, NOW + timedelta(days=11))
 
 
@@ -271,6 +273,14 @@ def test_a_configuration_names_files_that_exist(configure, model, seal, tmp_path
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(ConfigInvalid, match=VARIABLE):
         Gate.from_environment()
+
+
+def test_the_configuration_in_the_docs_is_valid(configure):
+    text = (Path(__file__).parents[2] / "docs/mlflow.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml gate\n(.*?)```", text, re.DOTALL)
+    gate = Gate.read(configure(block))
+    assert gate._options.stages == GateOptions().stages
+    assert gate._options.aliases == GateOptions().aliases
 
 
 def test_stages_and_aliases_that_are_gated(tmp_path):
