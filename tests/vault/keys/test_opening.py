@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.errors import FileMissing, KeyUnusable
-from modelward.vault.hazmat import asymmetric
-from modelward.vault.keys.opening import is_encrypted, open_signer, read_private_pem
+from modelward.vault.hazmat import asymmetric, kem
+from modelward.vault.keys.opening import open_signer, read_private_pem
 from modelward.vault.keys.secrets import VARIABLE, passphrase_from, read_secret_file, shielded
 from modelward.vault.keys.signer import Verifier
 
@@ -82,7 +82,7 @@ def test_an_encrypted_key_by_another_program(tmp_path):
     pem = key.private_bytes(
         serialization.Encoding.PEM, old, serialization.BestAvailableEncryption(PASSPHRASE)
     )
-    assert is_encrypted(pem)
+    assert kem.is_encrypted(pem)
     assert open_signer(put(tmp_path / "k", pem), lambda: PASSPHRASE).public.algorithm == "ecdsa-p384"
 
 

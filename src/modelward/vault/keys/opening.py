@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from modelward.errors import KeyUnusable
-from modelward.vault.hazmat import asymmetric
+from modelward.vault.hazmat import asymmetric, kem
 from modelward.vault.keys import transit, uris
 from modelward.vault.keys.secrets import read_secret_file, shielded
 from modelward.vault.keys.signer import LocalSigner
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ENVIRONMENT: Final = "env:"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_ENCRYPTED: Final = (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
 
 
 def open_signer(reference: str, passphrase: Ask | None, *, warn: Warn = lambda _: None) -> Signer:
@@ -63,18 +62,13 @@ def read_private_pem(reference: str, warn: Warn = lambda _: None) -> bytes:
     return os.environb[name.encode()]
 
 
-def is_encrypted(pem: bytes) -> bool:
-    """Whether a private key in PEM needs a passphrase."""
-    return any(mark in pem for mark in _ENCRYPTED)
-
-
 def needed_passphrase(pem: bytes, reference: str, passphrase: Ask | None, warn: Warn) -> bytes | None:
     """Ask for the passphrase if the key is encrypted, and warn if it is not.
 
     Raises:
         KeyUnusable: it is encrypted and nobody can be asked, or the answer is empty.
     """
-    if not is_encrypted(pem):
+    if not kem.is_encrypted(pem):
         warn(f"{reference}: the private key is in clear; `modelward keys new` makes encrypted ones")
         return None
     if passphrase is None:
