@@ -48,6 +48,12 @@ class Postgres(NamedTuple):
         return Connection(self.user, unix_sock=f"{self.socket}/.s.PGSQL.{self.port}", database=database)
 
 
+@pytest.fixture
+def root():
+    """The repository."""
+    return Path(__file__).parents[2]
+
+
 @pytest.fixture(scope="session")
 def server():
     pytest.importorskip("pg8000", reason="the extra [postgres] is not installed")

@@ -101,7 +101,6 @@ def test_a_long_record(url):
         "UPDATE modelward_head SET size = -5",
         "UPDATE modelward_head SET peaks = set_byte(peaks, 0, get_byte(peaks, 0) # 1)",
         "UPDATE modelward_head SET peaks = ''",
-        "UPDATE modelward_head SET peaks = NULL",
         "DELETE FROM modelward_head",
         "DROP TABLE modelward_leaf",
         "ALTER TABLE modelward_leaf RENAME COLUMN body TO other",
@@ -347,6 +346,15 @@ def test_without_the_driver_one_sentence_names_the_extra(monkeypatch):
     with pytest.raises(ExtraMissing, match="pg8000") as refused:
         Ledger.open("postgresql://audit@localhost/x")
     assert "modelward[postgres]" in refused.value.advice
+
+
+def test_the_tables_are_those_of_the_format(root):
+    from modelward.ledger import postgres
+
+    text = (root / "docs" / "formats" / "ledger.md").read_text(encoding="utf-8")
+    for statement in postgres._SCHEMA[:2]:
+        assert f"{statement};" in text
+    assert f"lock {postgres._LOCK}." in text
 
 
 def test_the_driver_is_not_imported_for_a_folder(tmp_path):

@@ -30,7 +30,10 @@ _BATCH: Final = 1000
 _SECONDS: Final = 60
 _SCHEMA: Final = (
     "CREATE TABLE modelward_leaf (seq bigint PRIMARY KEY, body bytea NOT NULL)",
-    "CREATE TABLE modelward_head (id int PRIMARY KEY CHECK (id=0), size bigint NOT NULL, peaks bytea)",
+    (
+        "CREATE TABLE modelward_head"
+        " (id int PRIMARY KEY CHECK (id = 0), size bigint NOT NULL, peaks bytea NOT NULL)"
+    ),
     "INSERT INTO modelward_head VALUES (0, 0, '')",
 )
 # SQLSTATE, or its first two digits: what cannot be reached, and what must not or cannot be written.
