@@ -98,6 +98,18 @@ def test_a_renamed_file_is_told_from_a_new_one(model):
         (model / "settings.json").rename(model / "config.json")
 
 
+def test_equal_files_are_renamed_one_by_one(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"same")
+    statement = stated(tmp_path, "files")
+    (tmp_path / "a").rename(tmp_path / "x")
+    (tmp_path / "b").rename(tmp_path / "y")
+    (tmp_path / "z").write_bytes(b"same")
+    with pytest.raises(ContentChanged) as caught:
+        check_files(statement, tmp_path)
+    assert str(caught.value) == "z: added, was not sealed; a: renamed to x; b: renamed to y"
+
+
 def test_at_most_ten_files_are_named(tmp_path, kind):
     for index in range(25):
         (tmp_path / f"f{index:02}").write_bytes(b"%d" % index)

@@ -19,7 +19,7 @@ from modelward.vault.tree.hashing import TreeOptions, hash_shards, hash_tree
 from modelward.vault.tree.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 
     from modelward.vault.dsse import Statement
 
@@ -226,13 +226,13 @@ def _by_path(resources: Iterable[Resource]) -> dict[str, list[Resource]]:
 
 def _changes(signed: Mapping[str, list[Resource]], found: Mapping[str, list[Resource]]) -> Changes:
     missing = [path for path in signed if path not in found]
-    added = {path: _content(found[path]) for path in found if path not in signed}
-    renamed = {}
-    for path in missing:
-        other = next((name for name, content in added.items() if content == _content(signed[path])), None)
-        if other is not None:
-            renamed[path] = other
-            del added[other]
+    added = dict.fromkeys(path for path in found if path not in signed)
+    by_content: dict[Hashable, list[str]] = defaultdict(list)
+    for path in reversed(added):
+        by_content[_content(found[path])].append(path)
+    renamed = {path: same.pop() for path in missing if (same := by_content.get(_content(signed[path])))}
+    for path in renamed.values():
+        del added[path]
     return Changes(
         altered=tuple(path for path in signed if path in found and found[path] != signed[path]),
         missing=tuple(path for path in missing if path not in renamed),
@@ -241,5 +241,5 @@ def _changes(signed: Mapping[str, list[Resource]], found: Mapping[str, list[Reso
     )
 
 
-def _content(parts: Iterable[Resource]) -> tuple[tuple[int, int, bytes], ...]:
+def _content(parts: Iterable[Resource]) -> Hashable:
     return tuple((part.start, part.stop, part.digest) for part in parts)
