@@ -13,7 +13,6 @@ from modelward.errors import FileMissing
 from modelward.ledger.proof import tree_root
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm, FileAlgorithm
-from modelward.vault.tree.cache import Cache, settled
 from modelward.vault.tree.entries import Entry, Tree, tree_of_walked
 from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in, node
 from modelward.vault.tree.names import shown
@@ -21,7 +20,7 @@ from modelward.vault.tree.reading import Spans, read_all
 from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from modelward.vault.tree.reading import Read
 
@@ -101,25 +100,7 @@ def hash_tree(path: Path, options: TreeOptions | None = None) -> Tree:
     """
     chosen = options or TreeOptions()
     entries = chosen.walk(path)
-    warn = chosen.warn or _silent
-    cache = None if chosen.cache is None else Cache(chosen.cache, path, chosen.algorithm, warn)
-    found: dict[str, Entry] = {}
-    if cache is not None and not chosen.paranoid:
-        found = {entry.path: known for entry in entries if (known := cache.find(entry)) is not None}
-    fresh = [entry for entry in entries if entry.path not in found]
-    keep = settled(fresh) | found.keys() if cache is not None else frozenset()
-    method = _LeavesOf(chosen.algorithm)
-
-    def done(entry: WalkEntry, results: list[bytes]) -> None:
-        hashed = found[entry.path] = method.entry(entry, results)
-        if cache is not None and cache.find(entry) not in {None, hashed}:
-            warn(
-                f"{shown(entry.path)}: has other content than before, though its times say it was not written"
-            )
-
-    read_all(fresh, method, done, jobs=chosen.jobs, progress=chosen.progress)
-    if cache is not None and (fresh or len(cache) != len(entries)):
-        cache.replace((entry, found[entry.path]) for entry in entries if entry.path in keep)
+    found = _hashed(entries, chosen) if chosen.cache is None else _remembered(path, entries, chosen)
     return tree_of_walked(tuple(found[entry.path] for entry in entries), chosen.algorithm)
 
 
@@ -237,6 +218,34 @@ def located(top: Path, name: str) -> WalkEntry:
         return WalkEntry(name, where, Path(where).stat())
     except OSError as error:
         raise FileMissing(f"{shown(name)}: {(error.strerror or 'cannot be read').lower()}") from error
+
+
+def _hashed(entries: Sequence[WalkEntry], options: TreeOptions) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    method = _LeavesOf(options.algorithm)
+
+    def done(entry: WalkEntry, results: list[bytes]) -> None:
+        found[entry.path] = method.entry(entry, results)
+
+    read_all(entries, method, done, jobs=options.jobs, progress=options.progress)
+    return found
+
+
+def _remembered(path: Path, entries: Sequence[WalkEntry], options: TreeOptions) -> dict[str, Entry]:
+    from modelward.vault.tree.cache import Cache, settled  # costs start-up time that most do not need
+
+    warn = options.warn or _silent
+    cache = Cache(options.cache or path, path, options.algorithm, warn)
+    known = {entry.path: was for entry in entries if (was := cache.find(entry)) is not None}
+    fresh = [entry for entry in entries if options.paranoid or entry.path not in known]
+    keep = settled(fresh) | known.keys()
+    found = known | (hashed := _hashed(fresh, options))
+    for name, entry in hashed.items():
+        if known.get(name, entry) != entry:
+            warn(f"{shown(name)}: has other content than before, though its times say it was not written")
+    if fresh or len(cache) != len(entries):
+        cache.replace((entry, found[entry.path]) for entry in entries if entry.path in keep)
+    return found
 
 
 def _silent(_sentence: str) -> None:
