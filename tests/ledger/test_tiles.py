@@ -334,6 +334,15 @@ def test_a_bundle_of_another_log_is_seen(tmp_path):
         Tiles(tmp_path / "log", 5).check(root(5))
 
 
+def test_few_tiles_are_kept_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelward.ledger.tiles._KEPT", 2)
+    tiles = written(tmp_path / "log", 2000)
+    assert tiles.check(root(2000)) == 2000
+    assert len(tiles._read) <= 2
+    leaves = [leaf_hash(body(i)) for i in range(2000)]
+    assert list(consistency(tiles, 777, 2000)) == consistency_path(leaves, 777)
+
+
 def test_one_bundle_that_is_missing_is_seen(tmp_path):
     folder = tmp_path / "log"
     written(folder, 300)

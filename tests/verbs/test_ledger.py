@@ -151,6 +151,12 @@ def test_hashes_alone(store, tmp_path):
     found = verify(tmp_path / "log", KEYED, NOW)
     assert (found.size, found.records) == (7, 0)
     assert not (tmp_path / "log/tile/entries").exists()
+    with pytest.raises(SealDamaged) as refused:
+        verb.prove_record(tmp_path / "log", 1)
+    assert "--without-record" in refused.value.advice
+    name = leaf_hash(canonical(record(1))).hex()
+    proof = put(tmp_path / "proof", verb.prove_record(tmp_path / "log", name, with_record=False))
+    assert verify(proof, Against(trust=TRUST, leaf=bytes.fromhex(name)), NOW).index == 1
 
 
 def test_an_empty_store(tmp_path):

@@ -32,6 +32,7 @@ PREFIX: Final = {ENTRIES: 2, RECORDS: 4}
 LONGEST_ENTRY: Final = 2**16 - 1
 LONGEST_RECORD: Final = 64 << 20
 MOST_CHECKPOINT: Final = 256 << 10
+_KEPT: Final = 2048  # tiles in memory, about 30 MB
 
 
 def tile_path(kind: int | str, index: int, width: int = WIDTH) -> str:
@@ -96,6 +97,8 @@ class Tiles:
         """
         if (level, index) not in self._read:
             width = min(WIDTH, (self.size >> (8 * level)) - index * WIDTH)
+            if len(self._read) >= _KEPT:
+                self._read.clear()
             data = self._tile(level, index, width)
             self._read[level, index] = [data[i : i + HASH_BYTES] for i in range(0, len(data), HASH_BYTES)]
         return self._read[level, index]
@@ -164,7 +167,10 @@ class Tiles:
         width = min(WIDTH, self.size - index * WIDTH)
         found = self._bundle(index, width)
         if found is None:
-            raise SealDamaged(f"{tile_path(ENTRIES, index, width)} is missing, so its records cannot be read")
+            raise SealDamaged(
+                f"{tile_path(ENTRIES, index, width)} is missing, so its records cannot be read",
+                advice="Where a log is published without records, prove with --without-record.",
+            )
         kind, held = found
         with open_plain(self.folder / tile_path(kind, index, held)) as stream:
             yield from _entries(stream, tile_path(kind, index, held), PREFIX[kind], (width, held))
