@@ -30,7 +30,7 @@ class TreeOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         algorithm: of a tree's leaves and nodes.
-        jobs: threads; 0 for one per core.
+        jobs: threads; 0 for two per core, so that some hash while others wait for the disk.
         ignore: shell patterns of what is left out; see `WalkOptions`.
         excluded: files and folders that are left out.
         links: follow links that stay in the tree.

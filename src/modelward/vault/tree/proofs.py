@@ -89,7 +89,7 @@ class Prover:
         path: the folder of the tree, or its one file.
         tree: as it was sealed.
         name: path of the file in the tree.
-        jobs: threads; 0 for one per core.
+        jobs: threads; 0 for two per core.
 
     Raises:
         FileMissing: the tree has no such file, or it cannot be read.

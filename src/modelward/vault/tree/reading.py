@@ -58,7 +58,7 @@ def read_all(
         method: what to compute.
         done: called with the results of a file's parts once it has been read whole and did not change; by
             any thread, for one file at a time.
-        jobs: threads; 0 for one per core.
+        jobs: threads; 0 for two per core, so that some hash while others wait for the disk.
         progress: called with (bytes done, bytes in all).
 
     Raises:
@@ -69,7 +69,7 @@ def read_all(
     plan = _Plan(method, done, Meter(total, progress))
     alone = total < max(_ALONE, _TINY * len(entries))
     try:
-        run(plan.tasks(entries), jobs=1 if alone else jobs or cores(), buffer=CHUNK)
+        run(plan.tasks(entries), jobs=1 if alone else jobs or 2 * cores(), buffer=CHUNK)
     finally:
         plan.close()
 
