@@ -13,15 +13,22 @@ from modelward.errors import (
     ConfigInvalid,
     FileMissing,
     KeyUnusable,
+    LedgerUnwritable,
     OutputUnwritable,
     PolicyInvalid,
     PolicyRefused,
     RecipientWrong,
+    Revoked,
     SealRefused,
 )
+from modelward.ledger.store import Ledger
+from modelward.vault.attest.attestation import attest
 from modelward.vault.attest.predicates import Release
 from modelward.vault.container.recipients import generate_identity
 from modelward.vault.hazmat import asymmetric
+from modelward.vault.keys.opening import open_signer
+from modelward.verbs.attest import scan_verdict
+from modelward.verbs.keys import NewKey, NewRing, Owner, ring_add, ring_new, ring_revoke
 from modelward.verbs.talk import Talk
 
 
@@ -381,3 +388,132 @@ def test_memory_is_no_way_around_a_policy(sealed, keys, tmp_path, talk):
         modelward.open_sealed(sealed, modelward.OpenOptions(), talk)
     with pytest.raises(RecipientWrong):
         modelward.open_sealed(sealed, opening(keys, "stranger"), talk)
+
+
+@pytest.fixture
+def ring(keys, tmp_path, write_key, talk, monkeypatch):
+    """A keyring of one owner that knows `release` as a sealer and `audit` as an attester; and how to change it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    private, public = write_key(tmp_path, "owner")
+    owner = Owner(keys=(str(private),), passphrase=talk.passphrase)
+    path = tmp_path / "ring.json"
+    ring_new(path, NewRing(owners=(public,)), owner)
+    ring_add(path, NewKey(public=keys["release"][1], name="release"), owner)
+    ring_add(path, NewKey(public=keys["audit"][1], name="audit", purposes=("scan",)), owner)
+    return path, public, owner
+
+
+def by_ring(ring, **changes):
+    return modelward.TrustOptions(keyring=ring[0], owners=(ring[1],), **changes)
+
+
+def test_a_keyring_says_who_may_sign(sealed, ring, tmp_path):
+    found = modelward.verify(sealed, modelward.VerifyOptions(trust=by_ring(ring)))
+    assert found.verified
+    assert [signer.name for signer in found.signers] == ["release"]
+
+
+def test_a_keyring_needs_its_owners(sealed, ring):
+    alone = modelward.TrustOptions(keyring=ring[0])
+    with pytest.raises(ConfigInvalid, match="owners"):
+        modelward.verify(sealed, modelward.VerifyOptions(trust=alone))
+
+
+@pytest.mark.parametrize("what", ["key", "root"])
+def test_what_is_revoked_is_refused_by_every_verb(sealed, ring, keys, what, talk):
+    root = modelward.verify(sealed, modelward.VerifyOptions(trust=by_ring(ring))).root
+    ring_revoke(ring[0], "release" if what == "key" else root, "stolen", ring[2])
+    found = modelward.verify(sealed, modelward.VerifyOptions(trust=by_ring(ring)))
+    assert found.refusal == "Revoked"
+    asked = modelward.OpenOptions(identities=(str(keys["reader"][0]),), trust=by_ring(ring))
+    with pytest.raises(Revoked):
+        modelward.unseal(sealed, sealed.parent / "opened", asked, talk)
+    with pytest.raises(Revoked):
+        modelward.open_sealed(sealed, asked, talk)
+
+
+def test_a_model_revoked_by_its_content_stays_so_in_a_new_seal(model, ring, keys, tmp_path, talk):
+    recipients = (str(keys["reader"][1]),)
+    info = modelward.seal(model, tmp_path / "one.sealed", options(keys, recipients=recipients), talk)
+    ring_revoke(ring[0], info.content.root, "poisoned", ring[2])
+    modelward.seal(model, tmp_path / "two.sealed", options(keys, recipients=recipients), talk)
+    asked = modelward.OpenOptions(identities=(str(keys["reader"][0]),), trust=by_ring(ring))
+    with pytest.raises(Revoked):
+        modelward.open_sealed(tmp_path / "two.sealed", asked, talk)
+
+
+def test_what_a_revoked_key_attests_does_not_count(sealed, ring, keys, tmp_path, talk):
+    """The seal is by `release`, its scan by `audit`, which is revoked afterwards."""
+    root = verified(sealed, keys).root
+    signer = open_signer(str(keys["audit"][0]), talk.passphrase)
+    scan = scan_verdict(tmp_path / "model")
+    (sealed / "attestations" / "scan.json").write_bytes(attest(scan, root, "model", [signer]))
+    policy = write_policy(tmp_path, "[scan]\nverdict = 'inert'\n")
+    asked = modelward.VerifyOptions(trust=by_ring(ring), policy=policy)
+    assert modelward.verify(sealed, asked).verified
+    ring_revoke(ring[0], "audit", "stolen", ring[2])
+    found = modelward.verify(sealed, asked)
+    assert not found.verified
+    assert "scan.json" in found.reasons[0].requirement
+
+
+def test_an_older_keyring_is_refused(sealed, ring, tmp_path):
+    older = ring[0].read_bytes()
+    ring_revoke(ring[0], "audit", "lost", ring[2])
+    asked = modelward.VerifyOptions(trust=by_ring(ring))
+    assert modelward.verify(sealed, asked).verified
+    ring[0].write_bytes(older)
+    assert modelward.verify(sealed, asked).refusal == "RolledBack"
+
+
+def test_a_key_outside_its_time_is_refused(sealed, ring):
+    early = by_ring(ring, moment=datetime(2020, 1, 1, tzinfo=UTC))
+    assert modelward.verify(sealed, modelward.VerifyOptions(trust=early)).refusal == "KeyExpired"
+
+
+def test_outcomes_are_recorded_where_they_can_be_proven(sealed, keys, tmp_path, talk):
+    store = tmp_path / "served"
+    verified(sealed, keys, record=store)
+    verified(sealed, keys, "other", record=store)
+    modelward.unseal(sealed, tmp_path / "opened", opening(keys, record=store), talk)
+    ledger = Ledger.open_read_only(store)
+    try:
+        records = list(ledger.records())
+    finally:
+        ledger.close()
+    assert [record["kind"] for record in records] == ["verification"] * 3
+    assert [record["result"]["verified"] for record in records] == [True, False, True]
+    assert records[0]["result"]["root"] == records[2]["result"]["root"]
+
+
+def test_what_cannot_be_recorded_is_not_opened(sealed, keys, tmp_path, talk):
+    (tmp_path / "served").write_text("in the way", encoding="utf-8")
+    with pytest.raises(LedgerUnwritable):
+        modelward.unseal(sealed, tmp_path / "opened", opening(keys, record=tmp_path / "served"), talk)
+    assert not (tmp_path / "opened").exists()
+
+
+def test_evidence_of_other_files_is_refused_after_decryption(model, keys, tmp_path, talk):
+    """Whoever attests may be another than who seals: the digests are compared with what comes out."""
+    target = tmp_path / "a.sealed"
+    modelward.seal(model, target, options(keys, recipients=(str(keys["reader"][1]),), scan=False), talk)
+    root = verified(target, keys).root
+    other = tmp_path / "elsewhere"
+    (other / "sub").mkdir(parents=True)
+    (other / "weights.npy").write_bytes(b"other")
+    (other / "sub" / "README.md").write_text("read me\n", encoding="utf-8")
+    signer = open_signer(str(keys["release"][0]), talk.passphrase)
+    (target / "attestations").mkdir()
+    (target / "attestations" / "scan.json").write_bytes(attest(scan_verdict(other), root, "a", [signer]))
+    assert verified(target, keys).verified
+    with pytest.raises(PolicyRefused, match=r"weights\.npy"):
+        modelward.unseal(target, tmp_path / "opened", opening(keys), talk)
+    assert not (tmp_path / "opened").exists()
+
+
+def test_steps_are_written_for_in_toto(model, keys, tmp_path, talk):
+    steps = tmp_path / "steps"
+    modelward.seal(model, tmp_path / "a.sealed", options(keys, in_toto=steps), talk)
+    names = {path.name for path in steps.iterdir()}
+    assert any(name.endswith(".layout") for name in names)
+    assert any(name.endswith(".link") for name in names)

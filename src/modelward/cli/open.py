@@ -18,6 +18,7 @@ class Flags(TrustFlags):
     identity: tuple[str, ...]
     policy: Path | None
     jobs: int
+    record: str | None
     passphrase_file: Path | None
 
 
@@ -42,6 +43,7 @@ Examples:
 @trust_options
 @click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="What must be attested.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Threads.  [default: one per core]")
+@click.option("--record", metavar="STORE", help="Ledger that the outcome is appended to.")
 @passphrase_option
 def command(sealed: Path, **flags: Unpack[Flags]) -> int:
     """Verify who sealed SEALED and write what was sealed into a folder, for its owner alone.
@@ -53,7 +55,11 @@ def command(sealed: Path, **flags: Unpack[Flags]) -> int:
     from modelward.verbs.unseal import OpenOptions, unseal
 
     options = OpenOptions(
-        identities=flags["identity"], trust=trust_of(flags), policy=flags["policy"], jobs=flags["jobs"]
+        identities=flags["identity"],
+        trust=trust_of(flags),
+        policy=flags["policy"],
+        jobs=flags["jobs"],
+        record=flags["record"],
     )
     with talk("open", flags["passphrase_file"]) as talking:
         found = unseal(sealed, flags["output"], options, talking)

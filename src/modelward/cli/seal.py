@@ -32,6 +32,7 @@ class Flags(TypedDict):
     statement: StatementKind
     shards: bool
     oci: Path | None
+    in_toto: Path | None
     exclude: tuple[Path, ...]
     links: bool
     replace: bool
@@ -86,6 +87,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--shards", is_flag=True, help="OpenSSF digests of shards of 1 GB.")
 @click.option("--oci", type=_PATH, metavar="DIR", help="Write the sealed folder as an OCI layout as well.")
+@click.option("--in-toto", type=_PATH, metavar="DIR", help="Write the steps as an in-toto layout as well.")
 @click.option("--exclude", multiple=True, type=_PATH, help="Leave out.")
 @click.option("--links", is_flag=True, help="Follow symbolic links that stay inside.")
 @click.option("--replace", is_flag=True, help="Exchange a seal that is there already for the new one.")
@@ -145,6 +147,7 @@ def _seal(path: Path, flags: Flags, talking: Talk) -> int:
         replace=flags["replace"],
         jobs=flags["jobs"],
         oci=flags["oci"],
+        in_toto=flags["in_toto"],
     )
     info = seal(path, flags["output"], options, talking)
     whom = plural(len(info.header.recipients), "recipient") if info.header.recipients else "everybody"

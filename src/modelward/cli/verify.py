@@ -24,6 +24,7 @@ class TrustFlags(TypedDict):
     public_key: tuple[Path, ...]
     keyring: Path | None
     owner: tuple[Path, ...]
+    owners: int | None
     threshold: int
     post_quantum: bool
     authorities: Path | None
@@ -41,6 +42,7 @@ class Flags(TrustFlags):
     exclude: tuple[Path, ...]
     links: bool
     jobs: int
+    record: str | None
     form: str
     output: Path | None
 
@@ -61,6 +63,11 @@ _TRUST = (
     ),
     click.option("--keyring", type=_FILE, help="Keys that may sign, and what was revoked."),
     click.option("--owner", multiple=True, type=_FILE, metavar="PEM", help="A key that signs the keyring."),
+    click.option(
+        "--owners",
+        type=click.IntRange(1),
+        help="How many owners must have signed the keyring.  [default: more than half of those named]",
+    ),
     click.option(
         "--threshold",
         type=click.IntRange(1),
@@ -96,6 +103,7 @@ def trust_of(flags: TrustFlags) -> TrustOptions:
         public_keys=flags["public_key"],
         keyring=flags["keyring"],
         owners=flags["owner"],
+        owners_threshold=flags["owners"],
         threshold=flags["threshold"],
         post_quantum=flags["post_quantum"],
         authorities=flags["authorities"],
@@ -114,6 +122,7 @@ def trust_of(flags: TrustFlags) -> TrustOptions:
 @click.option("--exclude", multiple=True, type=_PATH, help="Not part of what was signed.")
 @click.option("--links", is_flag=True, help="Follow symbolic links that stay inside.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Threads.  [default: one per core]")
+@click.option("--record", metavar="STORE", help="Ledger that the outcome is appended to.")
 @click.option(
     "--format",
     "form",
@@ -141,6 +150,7 @@ def command(path: Path, **flags: Unpack[Flags]) -> int:
         excluded=flags["exclude"],
         links=flags["links"],
         jobs=flags["jobs"],
+        record=flags["record"],
     )
     with talk("verify") as talking:
         result = verify(path, options, talking)

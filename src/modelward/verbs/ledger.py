@@ -77,6 +77,7 @@ class _Log(NamedTuple):
     nodes: Nodes
     leaves: Callable[[], Iterator[bytes]]
     bodies: Callable[[], Iterator[bytes]]
+    record: Callable[[int], bytes]
 
 
 def export(store: str | Path, folder: Path, signer: Signer, origin: str, *, records: bool = True) -> Exported:
@@ -164,7 +165,7 @@ def prove_record(
         index = _find(log, record, named.size)
         _require_within(log, named)
         path = inclusion(log.nodes, index, named.size)
-        body = next(body for at, body in enumerate(log.bodies()) if at == index) if with_record else None
+        body = log.record(index) if with_record else None
     return InclusionProof(index=index, path=path, note=note, extra=body).encode()
 
 
@@ -294,12 +295,12 @@ def _opened(place: str | Path) -> Iterator[_Log]:
     if not is_database(place) and (Path(place) / CHECKPOINT).is_file():
         size = stated(_checkpoint_of(place)).size
         tiles = Tiles(Path(place), size)
-        yield _Log(size, tiles, tiles.leaves, lambda: (body for _, body in tiles.records()))
+        yield _Log(size, tiles, tiles.leaves, lambda: (body for _, body in tiles.records()), tiles.record)
         return
     ledger = Ledger.open_read_only(place)
     try:
         leaves = [leaf_hash(body) for body in ledger.bodies()]
-        yield _Log(len(leaves), Levels(leaves), lambda: iter(leaves), lambda: ledger.bodies(len(leaves)))
+        yield _Log(len(leaves), Levels(leaves), lambda: iter(leaves), ledger.bodies, ledger.body)
     finally:
         ledger.close()
 

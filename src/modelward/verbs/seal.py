@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from modelward.errors import FileMissing
+from modelward.errors import ConfigInvalid, FileMissing, OutputUnwritable
+from modelward.ledger.blobs import write_atomically
 from modelward.vault.attest.attestation import Attestations, Attested, Written, attest, verify_attestation
 from modelward.vault.container.writing import SealedInfo, seal_folder
 from modelward.vault.container.writing import SealOptions as Writing
@@ -42,6 +43,7 @@ class SealOptions(msgspec.Struct, frozen=True, kw_only=True):
         replace: exchange a seal that is there already.
         jobs: threads; 0 for one per core.
         oci: folder to write the sealed folder to as an OCI layout as well.
+        in_toto: folder to write the steps to as an in-toto layout with links as well, good for a year.
     """
 
     keys: tuple[str, ...]
@@ -59,6 +61,7 @@ class SealOptions(msgspec.Struct, frozen=True, kw_only=True):
     replace: bool = False
     jobs: int = 0
     oci: str | Path | None = None
+    in_toto: str | Path | None = None
 
 
 def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk | None = None) -> SealedInfo:
@@ -115,7 +118,30 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
         from modelward.vault.oci import write_oci
 
         write_oci(info.path, Path(options.oci))
+    if options.in_toto is not None:
+        _write_steps(source, info, [content for _, content in contents], signers, options)
     return info
+
+
+def _write_steps(
+    source: Path,
+    info: SealedInfo,
+    contents: Sequence[Written],
+    signers: Sequence[Signer],
+    options: SealOptions,
+) -> None:
+    from modelward.verbs.attest import supply_chain
+
+    walking = WalkOptions(excluded=tuple(Path(p) for p in options.excluded), links=options.links)
+    expires = datetime.now(UTC) + timedelta(days=365)
+    made = supply_chain(source, contents, info.stored.root, signers, expires=expires, options=walking)
+    folder = Path(options.in_toto or "")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in made.items():
+            write_atomically(folder / name, data, mode=0o644)
+    except OSError as error:
+        raise OutputUnwritable(f"{folder}: cannot be written ({error.strerror})") from error
 
 
 def _policy(path: str | Path | None) -> Admission | None:
@@ -136,6 +162,11 @@ def _contents(source: Path, walking: WalkOptions, options: SealOptions) -> list[
         found += [(f"evidence-{place}", audit) for place, audit in enumerate(audits)]
     if options.scan:
         found.append(("scan", gather.scan_verdict(source, jobs=options.jobs or 1, options=walking)))
+    if options.bom is True and options.excluded:
+        raise ConfigInvalid(
+            "a bill of materials written now would list what is left out",
+            advice="Write it with `modelward bom`.",
+        )
     if options.bom:
         document = None if options.bom is True else Path(options.bom)
         found.append(("bom", gather.materials(source, document)))

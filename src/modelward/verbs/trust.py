@@ -15,6 +15,7 @@ from modelward.vault.keys.signer import Verifier
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from modelward.vault.attest.attestation import Attestations
     from modelward.vault.keys.keyring import Keyring
 
 _LARGEST_PEM = 1 << 16
@@ -27,6 +28,7 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
         public_keys: PEM files; every key in them counts.
         keyring: a keyring, which also says who is revoked and until when keys are valid.
         owners: public keys (PEM) of those who sign the keyring; needed with `keyring`.
+        owners_threshold: how many of them must have signed it; null for more than half.
         threshold: how many different keys must have signed.
         post_quantum: one of the signatures must be by ML-DSA-65.
         authorities: file of certificates (PEM) that signing certificates may lead to.
@@ -36,6 +38,7 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
     public_keys: tuple[str | Path, ...] = ()
     keyring: str | Path | None = None
     owners: tuple[str | Path, ...] = ()
+    owners_threshold: int | None = None
     threshold: int = 1
     post_quantum: bool = False
     authorities: str | Path | None = None
@@ -53,12 +56,15 @@ class Trust:
         moment: the time to judge at, with a zone.
     """
 
-    def __init__(self, options: TrustOptions, more: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self, options: TrustOptions, more: Sequence[bytes] = (), auditors: Sequence[bytes] = ()
+    ) -> None:
         """Read every key.
 
         Args:
             options: who is trusted.
             more: public keys (PEM) that count as well: those of a policy.
+            auditors: public keys (PEM) that count for attestations alone.
 
         Raises:
             ConfigInvalid: nobody is trusted, or an option is out of range.
@@ -86,6 +92,7 @@ class Trust:
                 advice="Give --public-key PEM, or --keyring RING with --owner PEM.",
             )
         self.verifiers = tuple({verifier.key_id: verifier for verifier in verifiers}.values())
+        self._auditors = tuple(Verifier(pem) for pem in auditors)
 
     def signed_by(self, key_ids: Sequence[str]) -> tuple[SignedBy, ...]:
         """The signers as reports name them."""
@@ -98,6 +105,13 @@ class Trust:
             )
             for key_id in key_ids
         )
+
+    def attestations(self, folder: Path, root: str) -> Attestations:
+        """What is attested of a root by keys that count; a keyring's revoked keys do not."""
+        from modelward.vault.attest.attestation import read_attestations
+
+        ring = None if self.keyring is None else (self.keyring, self.moment)
+        return read_attestations(folder, root, (*self.verifiers, *self._auditors), ring=ring)
 
     def require_post_quantum(self, key_ids: Sequence[str]) -> None:
         """Refuse where an ML-DSA-65 signature is demanded and none of these keys gives one.
@@ -122,7 +136,8 @@ class Trust:
                 f"{path}: whoever can write a keyring could name keys in it, so its owners must be known",
                 advice="Give --owner PEM for each of them.",
             )
-        ring = Keyring.read(path, [Verifier(read_pem(Path(owner))) for owner in self.options.owners])
+        owners = [Verifier(read_pem(Path(owner))) for owner in self.options.owners]
+        ring = Keyring.read(path, owners, self.options.owners_threshold)
         ring.check_age(self.moment)
         if self.options.moment is None:  # another time than now says nothing about this machine's clock
             Seen(default_path()).admit(ring, self.moment)

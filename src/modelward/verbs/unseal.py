@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,14 @@ import msgspec
 
 from modelward.errors import PolicyRefused
 from modelward.verbs.talk import Talk
-from modelward.verbs.trust import Trust, TrustOptions
-from modelward.verbs.verify import conclude, look_at, read_policy
+from modelward.verbs.trust import TrustOptions
+from modelward.verbs.verify import bound, conclude, keep, look_at, read_policy
 
 if TYPE_CHECKING:
     from modelward.reporting.verification import Verification
     from modelward.vault.container.opening import Sealed
     from modelward.vault.container.reading import Opened
+    from modelward.verbs.verify import Seen
 
 
 class OpenOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,12 +28,14 @@ class OpenOptions(msgspec.Struct, frozen=True, kw_only=True):
         trust: whose signatures count.
         policy: file that says what admits it; null demands signatures and content alone.
         jobs: threads; 0 for one per core.
+        record: ledger that the outcome is appended to before anything is decrypted.
     """
 
     identities: tuple[str, ...] = ()
     trust: TrustOptions = TrustOptions()
     policy: str | Path | None = None
     jobs: int = 0
+    record: str | Path | None = None
 
 
 def unseal(
@@ -54,8 +58,13 @@ def unseal(
         ModelwardError: as `verify` does; or a key cannot be used; or nothing can be written there.
     """
     talk = talk or Talk()
-    opened, found = _admitted(Path(path), options, talk)
-    opened.extract(Path(output), jobs=options.jobs, progress=talk.progress)
+    opened, seen, found = _admitted(Path(path), options, talk)
+    target = Path(output)
+    opened.extract(target, jobs=options.jobs, progress=talk.progress)
+    for reason in bound(seen, target):
+        if reason.status != "holds":
+            shutil.rmtree(target)
+            raise PolicyRefused(f"{path}: {reason.requirement}: {reason.detail}")
     return found
 
 
@@ -79,23 +88,25 @@ def open_sealed(path: str | Path, options: OpenOptions, talk: Talk | None = None
     """
     from modelward.vault.container.opening import Sealed
 
-    opened, found = _admitted(Path(path), options, talk or Talk())
+    opened, _, found = _admitted(Path(path), options, talk or Talk())
     return Sealed(opened, tuple(signer.key_id for signer in found.signers))
 
 
-def _admitted(source: Path, options: OpenOptions, talk: Talk) -> tuple[Opened, Verification]:
+def _admitted(source: Path, options: OpenOptions, talk: Talk) -> tuple[Opened, Seen, Verification]:
     from modelward.vault.container.reading import Container
     from modelward.vault.container.recipients import open_identity
 
     identities = [open_identity(one, talk.passphrase, talk.warn) for one in options.identities]
-    policy, pems = read_policy(options.policy)
-    trust = Trust(options.trust, pems)
+    policy = read_policy(options.policy)
+    trust = policy.trust(options.trust)
     container = Container.open(source)
-    found = conclude(source, trust, look_at(container, trust), policy)
+    seen = look_at(container, trust)
+    found = conclude(source, trust, seen, policy.admission)
+    keep(found, options.record)
     if not found.verified:
         unmet = next(reason for reason in found.reasons if reason.status != "holds")
         raise PolicyRefused(f"{source}: {unmet.requirement}: {unmet.detail}")
     opened = container.unlock(identities)
     if trust.keyring is not None:
         trust.keyring.check_root(opened.tree.root)  # a revoked model stays revoked in a new envelope
-    return opened, found
+    return opened, seen, found

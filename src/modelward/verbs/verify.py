@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from modelward.core.evidence import to_json
 from modelward.core.policy import Reason
 from modelward.errors import ConfigInvalid, FileMissing, SealRefused
 from modelward.reporting.text import plural
@@ -15,6 +16,7 @@ from modelward.reporting.verification import Kind, Verification
 from modelward.vault.signing.checking import CheckOptions, check_files, root_of
 from modelward.vault.signing.verification import verify_bundle
 from modelward.vault.tree.hashing import TreeOptions
+from modelward.vault.tree.walk import WalkOptions
 from modelward.verbs.talk import Progress, Talk
 from modelward.verbs.trust import Trust, TrustOptions
 
@@ -41,6 +43,8 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True):
         excluded: paths that are no part of what was signed.
         links: follow symbolic links that stay inside.
         jobs: threads; 0 for one per core.
+        record: ledger (a folder, or the URL of a database) that the outcome is appended to, so that it can be
+            proven later what was admitted when.
     """
 
     signature: str | Path | None = None
@@ -52,6 +56,7 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True):
     excluded: tuple[str | Path, ...] = ()
     links: bool = False
     jobs: int = 0
+    record: str | Path | None = None
 
 
 class Seen(NamedTuple):
@@ -67,6 +72,7 @@ class Seen(NamedTuple):
         missing: signed files that are absent.
         encrypted: whether identities are needed.
         recipients: ids of who may open it.
+        bound: whether evidence and scans speak of the files at hand, where these are in clear.
     """
 
     kind: Kind
@@ -78,6 +84,7 @@ class Seen(NamedTuple):
     missing: tuple[str, ...] = ()
     encrypted: bool = False
     recipients: tuple[str, ...] = ()
+    bound: tuple[Reason, ...] = ()
 
 
 def verify(path: str | Path, options: VerifyOptions | None = None, talk: Talk | None = None) -> Verification:
@@ -96,25 +103,44 @@ def verify(path: str | Path, options: VerifyOptions | None = None, talk: Talk | 
         FileMissing: there is nothing at the path, or a file cannot be read.
         KeyUnusable: a file holds no public key.
         PolicyInvalid: the policy is empty or contradicts itself.
+        LedgerUnwritable, LedgerTampered: the outcome cannot be recorded.
     """
     options, talk, source = options or VerifyOptions(), talk or Talk(), Path(path)
     if not source.exists():
         raise FileMissing(f"{source}: there is no such file")
-    policy, pems = read_policy(options.policy)
-    kind: Kind = "signature" if options.signature is not None else "seal"
+    policy = read_policy(options.policy)
     try:
-        trust = Trust(options.trust, pems)
-        return conclude(source, trust, _seen(source, trust, options, talk), policy)
+        trust = policy.trust(options.trust)
+        result = conclude(source, trust, _seen(source, trust, options, talk), policy.admission)
     except SealRefused as error:
         reason = Reason(requirement="the seal holds", status="refuted", detail=str(error))
-        return Verification(
+        result = Verification(
             subject=str(source),
-            kind=kind,
+            kind="signature" if options.signature is not None else "seal",
             verified=False,
             reasons=(reason,),
             refusal=type(error).__name__,
             moment=_iso(options.trust.moment or datetime.now(UTC)),
         )
+    keep(result, options.record)
+    return result
+
+
+def keep(result: Verification, store: str | Path | None) -> None:
+    """Append an outcome to a ledger, where one is named.
+
+    Raises:
+        LedgerUnwritable, LedgerTampered: it cannot be kept.
+    """
+    if store is None:
+        return
+    from modelward.ledger.store import Ledger
+
+    ledger = Ledger.open(store)
+    try:
+        ledger.append({"kind": "verification", "result": to_json(result)})
+    finally:
+        ledger.close()
 
 
 def _iso(moment: datetime) -> str:
@@ -136,18 +162,36 @@ def read_bundle(path: Path) -> bytes:
         raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def read_policy(path: str | Path | None) -> tuple[Admission | None, tuple[bytes, ...]]:
-    """A policy of admission and the public keys that it names by path; null where none is stated.
+class Demands(NamedTuple):
+    """A policy of admission, and the public keys that it names by path.
+
+    Attributes:
+        admission: the policy; null where none is stated.
+        pems: of those who may sign.
+        auditors: of those who may attest.
+    """
+
+    admission: Admission | None = None
+    pems: tuple[bytes, ...] = ()
+    auditors: tuple[bytes, ...] = ()
+
+    def trust(self, options: TrustOptions) -> Trust:
+        """Whose signatures count; raises what `Trust` raises."""
+        return Trust(options, self.pems, self.auditors)
+
+
+def read_policy(path: str | Path | None) -> Demands:
+    """Read what is demanded; nothing where no policy is stated.
 
     Raises:
         ModelwardError: it cannot be read, is empty or contradicts itself.
     """
     if path is None:
-        return None, ()
+        return Demands()
     from modelward.vault.attest.admission import read_with_keys
 
     read = read_with_keys(Path(path))
-    return read.policy, read.pems
+    return Demands(read.policy, read.pems, read.auditors)
 
 
 def _seen(source: Path, trust: Trust, options: VerifyOptions, talk: Talk) -> Seen:
@@ -186,7 +230,7 @@ def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptio
     )
     checking = CheckOptions(partial=options.partial, unsigned=options.unsigned, tree=tree)
     checked = check_files(statement, source, checking)
-    return Seen(
+    seen = Seen(
         kind="signature",
         root=root,
         signers=verified.signers,
@@ -195,6 +239,8 @@ def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptio
         missing=checked.missing,
         attestations=_beside(options, root, trust),
     )
+    walking = WalkOptions(excluded=excluded, links=options.links)
+    return seen if seen.missing else seen._replace(bound=bound(seen, source, walking))
 
 
 def _rows(source: Path, data: bytes, options: VerifyOptions, trust: Trust) -> Seen:
@@ -216,11 +262,7 @@ def _rows(source: Path, data: bytes, options: VerifyOptions, trust: Trust) -> Se
 
 
 def _beside(options: VerifyOptions, root: str, trust: Trust) -> Attestations | None:
-    if options.attestations is None:
-        return None
-    from modelward.vault.attest.attestation import read_attestations
-
-    return read_attestations(Path(options.attestations), root, trust.verifiers)
+    return None if options.attestations is None else trust.attestations(Path(options.attestations), root)
 
 
 def look_into(container: Container, trust: Trust, *, jobs: int, progress: Progress | None) -> Seen:
@@ -229,10 +271,22 @@ def look_into(container: Container, trust: Trust, *, jobs: int, progress: Progre
     Raises:
         SealRefused: it does not hold.
     """
+    from modelward.vault.container.layout import DATA
+
     seen = look_at(container, trust)
     container.check_files(jobs=jobs, progress=progress)
     tree = container.index
-    return seen._replace(files=len(tree.entries), bytes=tree.length)
+    clear = () if container.encrypted else bound(seen, container.path / DATA)
+    return seen._replace(files=len(tree.entries), bytes=tree.length, bound=clear)
+
+
+def bound(seen: Seen, path: Path, walking: WalkOptions | None = None) -> tuple[Reason, ...]:
+    """Whether what is attested speaks of the very files at a path, in clear."""
+    if seen.attestations is None or not seen.attestations.held:
+        return ()
+    from modelward.verbs.attest import bound_reasons
+
+    return bound_reasons(seen.attestations, path, walking)
 
 
 def look_at(container: Container, trust: Trust) -> Seen:
@@ -241,7 +295,6 @@ def look_at(container: Container, trust: Trust) -> Seen:
     Raises:
         SealRefused: it does not hold.
     """
-    from modelward.vault.attest.attestation import read_attestations
     from modelward.vault.container.layout import ATTESTATIONS
 
     verified = container.check_signatures(trust.verifiers, trust.threshold)
@@ -254,7 +307,7 @@ def look_at(container: Container, trust: Trust) -> Seen:
         bytes=0,
         encrypted=container.encrypted,
         recipients=tuple(str(one.get("key") or one["kind"]) for one in container.header.recipients),
-        attestations=read_attestations(container.path / ATTESTATIONS, root, trust.verifiers),
+        attestations=trust.attestations(container.path / ATTESTATIONS, root),
     )
 
 
@@ -285,6 +338,7 @@ def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -
             Reason(requirement=f"{one.file} is an attestation of this", status="refuted", detail=one.reason)
             for one in (seen.attestations.refused if seen.attestations else ())
         ),
+        *seen.bound,
         *(verdict.reasons if verdict is not None else ()),
     ]
     held = seen.attestations.held if seen.attestations else ()
