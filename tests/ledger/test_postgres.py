@@ -75,6 +75,8 @@ def test_many_records_are_read_in_batches(url):
     ledger.append(*({"i": i} for i in range(2345)))
     assert [record["i"] for record in ledger.records()] == list(range(2345))
     assert len(list(ledger.bodies(1001))) == 1001
+    assert ledger.body(0) == b'{"i":0}'
+    assert ledger.body(2222) == b'{"i":2222}'
     assert ledger.verify().size == 2345
     ledger.close()
 

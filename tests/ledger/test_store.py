@@ -272,6 +272,9 @@ def test_bodies_are_the_canonical_records(folder):
     assert list(ledger.bodies(2)) == [canonical(record) for record in RECORDS[:2]]
     assert list(ledger.bodies(0)) == []
     assert len(list(ledger.bodies(99))) == 5
+    assert [ledger.body(i) for i in range(5)] == list(ledger.bodies())
+    with pytest.raises(LedgerTampered, match="record 5 is missing"):
+        ledger.body(5)
 
 
 def test_the_root_of_every_beginning(folder):

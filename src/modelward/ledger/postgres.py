@@ -195,15 +195,19 @@ def _errors(name: str) -> Iterator[None]:
 
     try:
         yield
-    except DatabaseError as error:
-        state, sentence = _said(error.args)
+    except (DatabaseError, InterfaceError, OSError) as error:
+        # A server that refuses a login hangs up, and the driver then fails to say goodbye.
+        told = error if isinstance(error, DatabaseError) else error.__context__
+        if not isinstance(told, DatabaseError):
+            raise KeyServiceFailed(
+                f"{name}: the server does not answer ({error.__cause__ or error})"
+            ) from error
+        state, sentence = _said(told.args)
         if state.startswith(_AWAY):
             raise KeyServiceFailed(f"{name}: {sentence}") from error
         if state.startswith(_UNWRITABLE):
             raise LedgerUnwritable(f"{name}: cannot be used ({sentence})") from error
         raise LedgerTampered(f"{name}: is not a ledger as modelward writes it ({sentence})") from error
-    except (InterfaceError, OSError) as error:
-        raise KeyServiceFailed(f"{name}: the server does not answer ({error.__cause__ or error})") from error
 
 
 def _tls(roots: str | None) -> ssl.SSLContext:

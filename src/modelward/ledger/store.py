@@ -176,6 +176,19 @@ class Ledger:
         with self._rows.errors():
             yield from islice(self._bodies(), count)
 
+    def body(self, index: int) -> bytes:
+        """Canonical JSON of one record.
+
+        Raises:
+            LedgerTampered: it is not there.
+        """
+        with self._rows.errors():
+            for seq, body in self._rows.leaves(index):
+                if seq == index and isinstance(body, bytes):
+                    return body
+                break
+        raise LedgerTampered(f"record {index} is missing or damaged")
+
     def root_at(self, size: int) -> bytes:
         """The root of the first `size` records, 32 bytes.
 
