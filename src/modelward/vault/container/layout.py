@@ -19,7 +19,7 @@ from modelward.vault import dsse
 from modelward.vault.container.recipients import Stanza, check_stanzas, unwrap_any
 from modelward.vault.hazmat import floe
 from modelward.vault.hazmat.hashing import SIZE, Algorithm
-from modelward.vault.tree.entries import Entry, Tree, tree_from_json, tree_of
+from modelward.vault.tree.entries import Entry, Tree, tree_of
 from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in
 
 if TYPE_CHECKING:
@@ -128,8 +128,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def tree(self) -> Tree:
-        """The tree of plaintext."""
-        return tree_of((Entry(r.path, r.length, r.root) for r in self.files), self.hash)
+        """The tree of plaintext, with the root that is stated; `parse_manifest` has held it to the files."""
+        entries = tuple(Entry(record.path, record.length, record.root) for record in self.files)
+        return Tree(algorithm=self.hash, entries=entries, root=self.root)
 
 
 def data_name(encryption: Encryption, index: int, path: str) -> str:
@@ -213,14 +214,15 @@ def parse_manifest(data: bytes, header: Header) -> Manifest:
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
         again = encode_manifest(manifest)
-        tree = manifest.tree
+        stated = manifest.tree
+        tree = tree_of(stated.entries, stated.algorithm)
     except (msgspec.DecodeError, ValueError, PathUnsafe, RecursionError) as error:
         raise SealDamaged(f"the manifest: {str(error)[:200]}") from error
     if again != data:
         raise SealDamaged("the manifest: is not canonical JSON with every field")
     if (manifest.container, manifest.hash) != (header.container, header.hash):
         raise SealDamaged("the manifest: belongs to another container")
-    if manifest.root != tree.root or [e.path for e in tree.entries] != [r.path for r in manifest.files]:
+    if stated != tree:
         raise SealDamaged("the manifest: does not have the root that it states, or is out of order")
     for record in manifest.files:
         _check_record(record, header)
@@ -234,17 +236,21 @@ def parse_index(data: bytes) -> Tree:
         SealDamaged: it is none.
     """
     try:
-        tree = tree_from_json(dsse.load(data, INDEX))
-    except PathUnsafe as error:
-        raise SealDamaged(f"{INDEX}: {error}") from error
-    if encode_index(tree) != data:
+        stated = msgspec.json.decode(data, type=Tree)
+        again = encode_index(stated)
+        tree = tree_of(stated.entries, stated.algorithm)
+    except (msgspec.DecodeError, ValueError, PathUnsafe, RecursionError) as error:
+        raise SealDamaged(f"{INDEX}: {str(error)[:200]}") from error
+    if again != data:
         raise SealDamaged(f"{INDEX}: is not canonical JSON")
+    if stated != tree:
+        raise SealDamaged(f"{INDEX}: does not have the root that it states, or is out of order")
     return tree
 
 
 def encode_index(tree: Tree) -> bytes:
     """Write `tree.json`."""
-    return msgspec.json.encode(tree.to_json(), order="sorted")
+    return msgspec.json.encode(tree, order="sorted")
 
 
 def master_of(header: Header, identities: Sequence[Identity]) -> bytes:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -25,11 +25,6 @@ from modelward.vault.tree.entries import Entry, Tree, tree_of
 from modelward.vault.tree.leaves import CHUNK, FileHasher
 from modelward.vault.tree.reading import read_all
 from modelward.vault.tree.walk import WalkOptions, walk
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from modelward.vault.tree.walk import WalkEntry
 
 _MANY: Final = 256
 """Files, above which they are made durable together and not one by one."""
@@ -102,7 +97,6 @@ def seal_folder(source: Path, target: Path, options: SealOptions | None = None) 
     """
     chosen = options or SealOptions()
     _check_place(source, target, replace=chosen.replace)
-    entries = walk(source, chosen.walk)
     name = chosen.name or _ENDING.sub("", target.resolve().name)
     master = os.urandom(MASTER) if chosen.recipients else b""
     header = Header(
@@ -113,17 +107,19 @@ def seal_folder(source: Path, target: Path, options: SealOptions | None = None) 
         header = msgspec.structs.replace(header, recipients=tuple(wrapped))
     with placed(target, replace=chosen.replace) as folder:
         try:
-            manifest, stored = _seal_files(folder, header, entries, chosen)
+            manifest, stored = _seal_files(folder, header, source, chosen)
             entry = _write_manifest(folder, header, master, manifest)
             tree = tree_of([*stored, entry], header.hash)
             write_file(folder / layout.INDEX, layout.encode_index(tree))
-            write_file(folder / layout.HEADER, layout.encode_header(header, master))
+            document = layout.encode_header(header, master)
+            layout.parse_header(document)  # so large a header as nobody would read is not written
+            write_file(folder / layout.HEADER, document)
             (folder / layout.SIGNATURES).mkdir()
             if chosen.signers:
                 data = sign_tree(tree, chosen.signers, name=name, container=header.signed(entry.root))
                 write_file(folder / layout.SIGNATURES / "00000000.json", data)
             _attest(folder, tree.root, name, chosen)
-            if len(entries) > _MANY:
+            if len(manifest.files) > _MANY:
                 sync_everything(folder)
         except OSError as error:
             raise unwritable(target, error) from error
@@ -147,8 +143,9 @@ def _check_place(source: Path, target: Path, *, replace: bool) -> None:
 
 
 def _seal_files(
-    folder: Path, header: Header, entries: Sequence[WalkEntry], options: SealOptions
+    folder: Path, header: Header, source: Path, options: SealOptions
 ) -> tuple[Manifest, list[Entry]]:
+    entries = walk(source, options.walk)
     (folder / layout.DATA).mkdir()
     order = {entry.path: index for index, entry in enumerate(entries)}
     sealing = Sealing(folder, header, order, durable=len(entries) <= _MANY)
@@ -156,7 +153,8 @@ def _seal_files(
         read_all(entries, sealing, sealing.done, jobs=options.jobs, progress=options.progress)
     finally:
         sealing.close()
-    records = tuple(sealing.records[entry.path] for entry in entries)
+    del entries  # half of the memory that a hundred thousand files take
+    records = tuple(sealing.records[path] for path in order)
     content = tree_of((Entry(r.path, r.length, r.root) for r in records), header.hash)
     return Manifest(
         container=header.container, files=records, hash=header.hash, root=content.root
