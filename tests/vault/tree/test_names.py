@@ -94,6 +94,39 @@ def test_many_paths_of_many_folders():
     check_names(f"{n % 100}/{n % 7}/{n}" for n in range(5000))
 
 
+def slow_check(paths):
+    """Every pair of files and of folders, by the definition."""
+    places = {}
+    for path in paths:
+        parts = path.split("/")
+        for depth in range(1, len(parts) + 1):
+            head, is_file = "/".join(parts[:depth]), depth == len(parts)
+            places.setdefault(fold(head), []).append((head, is_file))
+    return all(
+        len(found) == 1
+        or (len({head for head, _ in found}) == 1 and not any(is_file for _, is_file in found))
+        for found in places.values()
+    )
+
+
+@given(
+    st.lists(st.lists(st.sampled_from("aAbB\u00e9\u00c9"), min_size=1, max_size=3).map("/".join), max_size=5)
+)
+@settings(max_examples=300)
+def test_every_pair_is_compared(paths):
+    if slow_check(paths):
+        check_names(paths)
+    else:
+        with pytest.raises(PathUnsafe):
+            check_names(paths)
+
+
+def test_deep_paths_cost_no_more_than_their_length():
+    """A list of a hostile seal: the square of the depth would take minutes."""
+    check_names("/".join(["d"] * 1500) + f"/{n}" for n in range(300))
+    check_names(f"{n}/" + "/".join("d" * 1500) for n in range(300))
+
+
 @given(st.text(max_size=12))
 @settings(max_examples=300)
 def test_fold_does_not_see_case_and_spelling(name):

@@ -192,6 +192,13 @@ def test_a_file_that_is_cut_short_or_gone(sealed, tmp_path):
             read_tensor(path, proof, tree.root, "bias")
 
 
+def test_a_file_that_goes_away_before_it_is_proven(made):
+    path, _, prover = made(file_of({}))
+    path.unlink()
+    with pytest.raises(FileMissing, match="no such file"):
+        prove_tensor(prover, "w")
+
+
 def test_every_flipped_byte_of_a_proof_is_refused(made):
     header = {"w": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]}}
     path, tree, prover = made(file_of(header, b"abc"))

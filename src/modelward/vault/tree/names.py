@@ -44,22 +44,20 @@ def check_names(paths: Iterable[str]) -> None:
         PathUnsafe: as `check_name`; a path stands twice, is a file and a folder, or two paths are one where
             case or the spelling of accents does not count.
     """
-    files: dict[str, str] = {}
-    folders: dict[str, str] = {}
+    seen: dict[
+        tuple[int, str], tuple[str, str, int]
+    ] = {}  # folder, folded part: part, path, the folder it is
     for path in paths:
         check_name(path)
-        key = fold(path)
-        other = files.get(key) or folders.get(key)
-        if other is not None:
-            raise PathUnsafe(f"{shown(path)} and {shown(other)} may name one file")
-        files[key] = path
-        head = path.rpartition("/")[0]
-        while head and folders.get(key := fold(head)) != head:
-            other = files.get(key) or folders.get(key)
-            if other is not None:
-                raise PathUnsafe(f"{shown(path)} and {shown(other)} may name one file")
-            folders[key] = head
-            head = head.rpartition("/")[0]
+        folder, parts = 0, path.split("/")
+        for left, part in enumerate(parts, 1 - len(parts)):
+            key = folder, fold(part)
+            known = seen.get(key)
+            if known is None:
+                known = seen[key] = part, path, len(seen) + 1 if left else 0
+            elif not left or not known[2] or known[0] != part:
+                raise PathUnsafe(f"{shown(path)} and {shown(known[1])} may name one file")
+            folder = known[2]
 
 
 def fold(path: str) -> str:

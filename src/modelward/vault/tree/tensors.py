@@ -85,14 +85,20 @@ def prove_tensor(prover: Prover, name: str) -> TensorProof:
         name: of the tensor.
 
     Raises:
+        FileMissing: the file cannot be read any more.
         SealDamaged: the file's header is not of the format.
         ProofInvalid: the file has no such tensor.
     """
     length = prover.entry.length
-    with Path(prover.file.absolute).open("rb") as stream:
-        end = header_end(stream.read(8), length)
-        stream.seek(0)
-        places = read_header(stream.read(end), length)
+    try:
+        with Path(prover.file.absolute).open("rb") as stream:
+            end = header_end(stream.read(8), length)
+            stream.seek(0)
+            places = read_header(stream.read(end), length)
+    except OSError as error:
+        raise FileMissing(
+            f"{shown(prover.entry.path)}: {(error.strerror or 'cannot be read').lower()}"
+        ) from error
     place = _place(places, name)
     return TensorProof(header=prover.range(0, end), tensor=prover.range(place.start, place.stop))
 
