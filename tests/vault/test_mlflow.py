@@ -12,20 +12,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from modelward.errors import (
     ConfigInvalid,
     ContentChanged,
     FileMissing,
     KeyExpired,
+    PolicyInvalid,
     PolicyRefused,
     Revoked,
+    RolledBack,
     SealDamaged,
     SealRefused,
     SignatureInvalid,
     SignerMissing,
 )
 from modelward.vault import bundle
+from modelward.vault.attest.attestation import attest
+from modelward.vault.attest.predicates import Bom, Release
 from modelward.vault.dsse import Statement
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys import editing, ringfile
@@ -150,7 +156,7 @@ def test_no_changed_byte_of_a_seal_passes_for_another(configure, model, seal, ke
     seal()
     path, gate = model / FOLDER / SEAL, Gate.read(configure())
     before = path.read_bytes()
-    for place in range(0, len(before), 5):
+    for place in range(0, len(before), 17):
         flipped = bytearray(before)
         flipped[place] ^= 2
         path.write_bytes(flipped)
@@ -248,6 +254,99 @@ def test_an_attestation_of_another_model_is_refused(configure, model, seal, key)
     (model / FOLDER / ATTESTATIONS).mkdir()
     (model / FOLDER / ATTESTATIONS / "0.json").write_bytes(bundle.make(statement, [key]))
     with pytest.raises(PolicyRefused, match="no attestation of this"):
+        Gate.read(configure()).check(model)
+
+
+def attested(model, content, key, root, name="0.json"):
+    folder = model / FOLDER / ATTESTATIONS
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(attest(content, root, "m", [key]))
+
+
+def test_a_policy_that_is_satisfied_lets_it_pass(configure, model, seal, key):
+    root = seal()
+    (model.parent / "policy.toml").write_text('[attestations]\nrequired = ["bom"]\n')
+    gate = Gate.read(configure('public-keys = ["release.pem"]\npolicy = "policy.toml"\n'))
+    with pytest.raises(PolicyRefused, match="bom"):
+        gate.check(model)
+    attested(model, Bom(document={"bomFormat": "CycloneDX", "specVersion": "1.6"}), key, root)
+    assert gate.check(model) == (key.public.key_id,)
+
+
+def test_a_release_that_is_over_is_refused_without_a_policy(configure, model, seal, key):
+    root = seal()
+    attested(model, Release(until=NOW + timedelta(hours=1)), key, root)
+    gate = Gate.read(configure())
+    gate.check(model)
+    with pytest.raises(PolicyRefused):
+        gate.check(model, NOW + timedelta(hours=2))
+
+
+def test_an_attestation_by_a_stranger_refuses(configure, model, seal, other):
+    root = seal()
+    attested(model, Release(until=NOW + timedelta(hours=1)), other, root)
+    with pytest.raises(PolicyRefused, match="no attestation of this"):
+        Gate.read(configure()).check(model)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[attestations]\nrequired = []\n", "[attestation]\nrequired = ['scan']\n"]
+)
+def test_a_policy_that_would_admit_everything_refuses(configure, model, seal, text):
+    seal()
+    (model.parent / "policy.toml").write_text(text)
+    with pytest.raises((PolicyInvalid, ConfigInvalid)):
+        Gate.read(configure('public-keys = ["release.pem"]\npolicy = "policy.toml"\n')).check(model)
+
+
+def test_an_older_keyring_is_refused(configure, model, seal, ring, key):
+    """Whoever can put back yesterday's keyring could undo a revocation."""
+    seal()
+    gate, path = Gate.read(configure(RING)), model.parent / "ring"
+    yesterday = path.read_bytes()
+    ring(
+        lambda found: editing.with_revoked(found, "sha256:" + "0" * 64, NOW - timedelta(days=1), "other", NOW)
+    )
+    gate.check(model)
+    path.write_bytes(yesterday)
+    with pytest.raises(RolledBack):
+        gate.check(model)
+
+
+def test_a_keyring_of_other_owners_is_refused(configure, model, seal, ring, other):
+    seal()
+    (model.parent / "owner.pem").write_bytes(other.public.pem)
+    with pytest.raises(SealRefused):
+        Gate.read(configure(RING)).check(model)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=300))
+def test_any_bytes_are_no_seal(configure, model, data):
+    (model / FOLDER).mkdir(exist_ok=True)
+    (model / FOLDER / SEAL).write_bytes(data)
+    with pytest.raises(SealRefused):
+        Gate.read(configure()).check(model)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=120))
+def test_any_text_is_a_configuration_or_refused(tmp_path, text):
+    path = tmp_path / "gate.toml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    with pytest.raises(ConfigInvalid):
+        Gate.read(path)
+
+
+def test_a_seal_that_is_a_pipe_or_too_large_is_refused(configure, model, monkeypatch):
+    (model / FOLDER).mkdir()
+    os.mkfifo(model / FOLDER / SEAL)
+    with pytest.raises(SealDamaged):
+        Gate.read(configure()).check(model)
+    (model / FOLDER / SEAL).unlink()
+    (model / FOLDER / SEAL).write_bytes(b" " * 100)
+    monkeypatch.setattr("modelward.vault.mlflow.gate._LARGEST", 99)
+    with pytest.raises(SealDamaged, match="more than 99 bytes"):
         Gate.read(configure()).check(model)
 
 
@@ -538,6 +637,63 @@ def test_attestations_are_logged_beside_the_seal(client, registered, key):
     assert seen == [(root, "credit")]
     assert (place / FOLDER / ATTESTATIONS / "bom.json").is_file()
     client.transition_model_version_stage("m", version, "Production")
+
+
+def test_a_model_that_mlflow_wrote_is_sealed_gated_and_served(client, key, tmp_path, configure):
+    """Python's own flavor, models from code, from `log_model` to a prediction."""
+    pytest.importorskip("pandas")
+    from modelward.vault.mlflow.sealing import download_verified, seal_logged_model
+
+    (tmp_path / "doubling.py").write_text(
+        "import mlflow\n"
+        "class Doubling(mlflow.pyfunc.PythonModel):\n"
+        "    def predict(self, context, model_input: list[int], params=None):\n        return [2 * value for value in model_input]\n"
+        "mlflow.models.set_model(Doubling())\n"
+    )
+    experiment = client.create_experiment("doubling", (tmp_path / "art").as_uri())
+    with mlflow.start_run(experiment_id=experiment):
+        info = mlflow.pyfunc.log_model(
+            name="doubling", python_model=str(tmp_path / "doubling.py"), pip_requirements=[],
+            registered_model_name="doubling",
+        )  # fmt: skip
+    with pytest.raises(mlflow.exceptions.MlflowException, match="carries no seal"):
+        client.set_registered_model_alias("doubling", "champion", "1")
+    seal_logged_model(info.model_uri, [key], name="doubling")
+    client.set_registered_model_alias("doubling", "champion", "1")
+    folder = download_verified("models:/doubling@champion", tmp_path / "served", Gate.read(configure()))
+    assert mlflow.pyfunc.load_model(str(folder)).predict([1, 2, 3]) == [2, 4, 6]
+
+
+def test_a_copied_version_is_asked_again(client, registered, key):
+    """A copy is a version of its own, without stage or alias, with the same artifacts and so the same seal."""
+    from modelward.vault.mlflow.sealing import seal_logged_model
+
+    version, uri, _ = registered()
+    copied = client.copy_model_version(f"models:/m/{version}", "other")
+    with pytest.raises(mlflow.exceptions.MlflowException, match="carries no seal"):
+        client.set_registered_model_alias("other", "champion", copied.version)
+    seal_logged_model(uri, [key])
+    client.set_registered_model_alias("other", "champion", copied.version)
+
+
+def test_archiving_the_others_happens_only_when_the_gate_opens(client, registered, key):
+    from modelward.vault.mlflow.sealing import seal_logged_model
+
+    good, uri, _ = registered()
+    seal_logged_model(uri, [key])
+    client.transition_model_version_stage("m", good, "Production")
+    bad, _, _ = registered()
+    with pytest.raises(mlflow.exceptions.MlflowException):
+        client.transition_model_version_stage("m", bad, "Production", archive_existing_versions=True)
+    assert stage_of(client, good) == "Production"
+
+
+def test_versions_that_do_not_exist_are_mlflows_to_refuse(client, registered):
+    registered()
+    with pytest.raises(mlflow.exceptions.MlflowException, match="not found"):
+        client.set_registered_model_alias("m", "champion", "99")
+    with pytest.raises(mlflow.exceptions.MlflowException):
+        client.transition_model_version_stage("m", "1", "Nonsense")
 
 
 def test_only_what_was_logged_is_sealed(client, key, tmp_path):
