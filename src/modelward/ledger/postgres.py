@@ -196,9 +196,11 @@ def _errors(name: str) -> Iterator[None]:
     try:
         yield
     except (DatabaseError, InterfaceError, OSError) as error:
+        told: BaseException | None = error
         # A server that refuses a login hangs up, and the driver then fails to say goodbye.
-        told = error if isinstance(error, DatabaseError) else error.__context__
-        if not isinstance(told, DatabaseError):
+        while told is not None and not isinstance(told, DatabaseError):
+            told = told.__context__
+        if told is None:
             raise KeyServiceFailed(
                 f"{name}: the server does not answer ({error.__cause__ or error})"
             ) from error
