@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from modelward.reporting.result import AuditResult
     from modelward.reporting.verification import Verification
     from modelward.threats.evasion.harden.methods import Training
+    from modelward.verbs.amend import AmendOptions, amend
     from modelward.verbs.audit import audit
     from modelward.verbs.bom import BomOptions, bom
     from modelward.verbs.config import read_policy
+    from modelward.verbs.gathering import Attesting
     from modelward.verbs.harden import HardenOptions, harden
     from modelward.verbs.init import init
     from modelward.verbs.options import AuditOptions
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from modelward.verbs.verify import VerifyOptions, verify
 
 __all__ = [
+    "AmendOptions",
+    "Attesting",
     "AuditOptions",
     "AuditResult",
     "BomOptions",
@@ -49,6 +53,7 @@ __all__ = [
     "TrustOptions",
     "Verification",
     "VerifyOptions",
+    "amend",
     "audit",
     "bom",
     "harden",
@@ -64,6 +69,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "AmendOptions": "modelward.verbs.amend",
+    "Attesting": "modelward.verbs.gathering",
     "AuditOptions": "modelward.verbs.options",
     "AuditResult": "modelward.reporting.result",
     "BomOptions": "modelward.verbs.bom",
@@ -80,6 +87,7 @@ _HOME = {
     "TrustOptions": "modelward.verbs.trust",
     "Verification": "modelward.reporting.verification",
     "VerifyOptions": "modelward.verbs.verify",
+    "amend": "modelward.verbs.amend",
     "audit": "modelward.verbs.audit",
     "bom": "modelward.verbs.bom",
     "harden": "modelward.verbs.harden",

@@ -98,9 +98,10 @@ def test_public_names_are_sorted_and_importable():
 
 def test_public_names_are_these():
     assert set(modelward.__all__) == {
-        "AuditOptions", "AuditResult", "BomOptions", "Comparison", "HardenOptions", "ModelwardError", "OpenOptions",
+        "AmendOptions", "Attesting", "AuditOptions", "AuditResult", "BomOptions", "Comparison", "HardenOptions",
+        "ModelwardError", "OpenOptions",
         "Policy", "ScanOptions", "SealOptions", "SignOptions", "Threshold", "Training", "TrustOptions", "Verification",
-        "VerifyOptions", "audit", "bom", "harden", "init", "open_sealed", "read_policy", "report", "scan", "seal",
+        "VerifyOptions", "amend", "audit", "bom", "harden", "init", "open_sealed", "read_policy", "report", "scan", "seal",
         "sign", "unseal", "verify",
     }  # fmt: skip
 

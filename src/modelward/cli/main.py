@@ -25,6 +25,7 @@ _VERBS = {
     "bom": ("modelward.cli.bom", "List what a model consists of: CycloneDX or SPDX."),
     "seal": ("modelward.cli.seal", "Sign, encrypt and attest a model or a data set."),
     "verify": ("modelward.cli.verify", "Say who sealed it, whether it is that, and whether it is admitted."),
+    "amend": ("modelward.cli.amend", "Add signatures, attestations or recipients to a seal."),
     "open": ("modelward.cli.open", "Decrypt what was sealed, as one of its recipients."),
     "keys": ("modelward.cli.keys", "Make, show, rotate and revoke keys."),
     "ledger": ("modelward.cli.ledger", "Export, prove, verify and witness the evidence store."),

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from modelward.errors import ConfigInvalid, FileMissing, OutputUnwritable
+from modelward.errors import FileMissing, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
 from modelward.vault.attest.attestation import Attestations, Attested, Written, attest, verify_attestation
 from modelward.vault.container.writing import SealedInfo, seal_folder
 from modelward.vault.container.writing import SealOptions as Writing
 from modelward.vault.tree.walk import WalkOptions
+from modelward.verbs.gathering import Attesting, gather
 from modelward.verbs.sign import open_signers
 from modelward.verbs.talk import Talk
 
@@ -94,7 +95,14 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
 
     recipients = tuple(parse_recipient(one, talk.passphrase, talk.warn) for one in options.recipients)
     walking = WalkOptions(excluded=tuple(Path(p) for p in options.excluded), links=options.links)
-    contents = _contents(source, walking, options)
+    wanted = Attesting(
+        evidence=options.evidence,
+        scan=options.scan,
+        bom=options.bom,
+        provenance=options.provenance,
+        release=options.release,
+    )
+    contents = gather(source, wanted, walking, jobs=options.jobs)
 
     def beside(root: str, name: str) -> Mapping[str, bytes]:
         made = _attested(contents, root, name, signers)
@@ -150,34 +158,6 @@ def _policy(path: str | Path | None) -> Admission | None:
     from modelward.vault.attest.admission import read_admission
 
     return read_admission(Path(path))
-
-
-def _contents(source: Path, walking: WalkOptions, options: SealOptions) -> list[tuple[str, Written]]:
-    """Everything that will be attested, gathered before the first byte is written."""
-    from modelward.verbs import attest as gather
-
-    found: list[tuple[str, Written]] = []
-    if options.evidence is not None:
-        audits = gather.audit_evidence(source, options.evidence, options=walking)
-        found += [(f"evidence-{place}", audit) for place, audit in enumerate(audits)]
-    if options.scan:
-        found.append(("scan", gather.scan_verdict(source, jobs=options.jobs or 1, options=walking)))
-    if options.bom is True and options.excluded:
-        raise ConfigInvalid(
-            "a bill of materials written now would list what is left out",
-            advice="Write it with `modelward bom`.",
-        )
-    if options.bom:
-        document = None if options.bom is True else Path(options.bom)
-        found.append(("bom", gather.materials(source, document)))
-    if options.provenance is not None:
-        stated = gather.provenance(
-            Path(options.provenance), folder=source if source.is_dir() else source.parent
-        )
-        found.append(("provenance", stated))
-    if options.release is not None:
-        found.append(("release", gather.read_release_file(Path(options.release))))
-    return found
 
 
 def _attested(

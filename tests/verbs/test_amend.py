@@ -1,0 +1,219 @@
+"""Add to a seal that is there: second signatures, an auditor's attestations, other recipients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import modelward
+from modelward.errors import ConfigInvalid, ContentChanged, KeyUnusable, RecipientWrong, SignerMissing
+from modelward.vault.container.recipients import generate_identity
+from modelward.verbs.talk import Talk
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory, talk, write_key):
+    folder = tmp_path_factory.mktemp("amending")
+    made = {name: write_key(folder, name) for name in ("release", "second", "auditor")}
+    for name in ("reader", "newcomer"):
+        pair = generate_identity("mlkem768-x25519", talk.passphrase())
+        private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+        private.write_bytes(pair.private)
+        private.chmod(0o600)
+        public.write_bytes(pair.public)
+        made[name] = private, public
+    return made
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    np.save(folder / "weights.npy", np.arange(1000))
+    return folder
+
+
+@pytest.fixture
+def sealed(model, keys, tmp_path, talk):
+    """Encrypted for `reader`, signed by `release`, nothing attested."""
+    options = modelward.SealOptions(
+        keys=(str(keys["release"][0]),), recipients=(str(keys["reader"][1]),), scan=False
+    )
+    modelward.seal(model, tmp_path / "model.sealed", options, talk)
+    return tmp_path / "model.sealed"
+
+
+def stored(folder):
+    return {path: path.read_bytes() for path in (folder / "data").iterdir()}
+
+
+def trust(keys, *names, **changes):
+    return modelward.TrustOptions(public_keys=tuple(str(keys[name][1]) for name in names), **changes)
+
+
+def outcome(sealed, keys, *names, threshold=1, **changes):
+    asked = modelward.VerifyOptions(trust=trust(keys, *names, threshold=threshold), **changes)
+    return modelward.verify(sealed, asked)
+
+
+def opens(sealed, keys, name, talk):
+    asked = modelward.OpenOptions(identities=(str(keys[name][0]),), trust=trust(keys, "release"))
+    with modelward.open_sealed(sealed, asked, talk) as found:
+        return found.numpy("weights.npy").tolist() == list(range(1000))
+
+
+def test_a_second_signature_meets_a_threshold_of_two(sealed, keys, talk):
+    assert outcome(sealed, keys, "release", "second", threshold=2).refusal == "SignerMissing"
+    before = stored(sealed)
+    options = modelward.AmendOptions(keys=(str(keys["second"][0]),), trust=trust(keys, "release"))
+    root = modelward.amend(sealed, options, talk)
+    found = outcome(sealed, keys, "release", "second", threshold=2)
+    assert found.verified
+    assert found.root == root
+    assert stored(sealed) == before
+
+
+def test_nobody_signs_after_a_stranger(sealed, keys, talk):
+    options = modelward.AmendOptions(keys=(str(keys["second"][0]),), trust=trust(keys, "auditor"))
+    with pytest.raises(SignerMissing):
+        modelward.amend(sealed, options, talk)
+    assert outcome(sealed, keys, "release", "second", threshold=2).refusal == "SignerMissing"
+
+
+def test_who_asks_for_no_earlier_signature_is_warned(sealed, keys, talk):
+    warned = []
+    asking = Talk(passphrase=talk.passphrase, warn=warned.append)
+    modelward.amend(sealed, modelward.AmendOptions(keys=(str(keys["second"][0]),)), asking)
+    assert any("who sealed it is not known" in sentence for sentence in warned)
+
+
+def test_an_altered_seal_is_not_signed(sealed, keys, talk):
+    path = next((sealed / "data").iterdir())
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    before = sorted((sealed / "signatures").iterdir())
+    with pytest.raises(ContentChanged):
+        modelward.amend(sealed, modelward.AmendOptions(keys=(str(keys["second"][0]),)), talk)
+    assert sorted((sealed / "signatures").iterdir()) == before
+
+
+def test_recipients_come_and_go_and_the_data_stays(sealed, keys, talk):
+    before = stored(sealed)
+    with pytest.raises(RecipientWrong):
+        opens(sealed, keys, "newcomer", talk)
+    identity = (str(keys["reader"][0]),)
+    add = modelward.AmendOptions(identities=identity, recipients=(str(keys["newcomer"][1]),))
+    modelward.amend(sealed, add, talk)
+    assert opens(sealed, keys, "newcomer", talk)
+    assert opens(sealed, keys, "reader", talk)
+    first = generate_id(keys["reader"][1])
+    modelward.amend(sealed, modelward.AmendOptions(identities=identity, remove=(first[:12],)), talk)
+    assert opens(sealed, keys, "newcomer", talk)
+    with pytest.raises(RecipientWrong):
+        opens(sealed, keys, "reader", talk)
+    assert stored(sealed) == before
+    assert outcome(sealed, keys, "release").verified
+
+
+def generate_id(public):
+    from modelward.vault.hazmat import kem
+
+    return kem.key_id(kem.load_public(public.read_bytes()))
+
+
+def test_only_a_recipient_changes_recipients(sealed, keys, talk):
+    options = modelward.AmendOptions(
+        identities=(str(keys["newcomer"][0]),), recipients=(str(keys["newcomer"][1]),)
+    )
+    header = (sealed / "seal.json").read_bytes()
+    with pytest.raises(RecipientWrong):
+        modelward.amend(sealed, options, talk)
+    assert (sealed / "seal.json").read_bytes() == header
+
+
+def test_the_last_recipient_stays(sealed, keys, talk):
+    options = modelward.AmendOptions(
+        identities=(str(keys["reader"][0]),), remove=(generate_id(keys["reader"][1]),)
+    )
+    with pytest.raises(KeyUnusable, match="recipients would be left"):
+        modelward.amend(sealed, options, talk)
+    assert opens(sealed, keys, "reader", talk)
+
+
+@pytest.mark.parametrize("wanted", ["0" * 64, "ab", ""])
+def test_a_recipient_to_remove_must_be_one(sealed, keys, talk, wanted):
+    options = modelward.AmendOptions(identities=(str(keys["reader"][0]),), remove=(wanted,))
+    with pytest.raises(ConfigInvalid, match="not one recipient"):
+        modelward.amend(sealed, options, talk)
+
+
+def attesting(keys, source, **changes):
+    return modelward.AmendOptions(
+        keys=(str(keys["auditor"][0]),),
+        sign=False,
+        attesting=modelward.Attesting(scan=True),
+        source=source,
+        identities=(str(keys["reader"][0]),),
+        trust=trust(keys, "release"),
+        **changes,
+    )
+
+
+def test_an_auditor_attests_with_a_key_of_his_own(sealed, model, keys, tmp_path, talk):
+    modelward.amend(sealed, attesting(keys, model), talk)
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[scan]\nverdict = 'inert'\n", encoding="utf-8")
+    found = outcome(sealed, keys, "release", "auditor", policy=policy)
+    assert found.verified
+    assert [signer.name for signer in found.signers] == ["release.pub"]
+    assert found.attestations == ("scan",)
+
+
+def test_a_second_attestation_does_not_take_the_place_of_the_first(sealed, model, keys, talk):
+    modelward.amend(sealed, attesting(keys, model), talk)
+    modelward.amend(sealed, attesting(keys, model), talk)
+    assert len(list((sealed / "attestations").iterdir())) == 2
+
+
+def test_nobody_attests_of_other_files(sealed, keys, tmp_path, talk):
+    other = tmp_path / "other"
+    other.mkdir()
+    np.save(other / "weights.npy", np.arange(1001))
+    with pytest.raises(ContentChanged, match="not what was sealed"):
+        modelward.amend(sealed, attesting(keys, other), talk)
+    assert not (sealed / "attestations").exists()
+
+
+def test_an_encrypted_seal_needs_its_files_and_an_identity(sealed, model, keys, talk):
+    for changes in ({"source": None}, {"source": model, "identities": ()}):
+        options = modelward.AmendOptions(
+            keys=(str(keys["auditor"][0]),),
+            attesting=modelward.Attesting(scan=True),
+            **{"identities": (str(keys["reader"][0]),), **changes},
+        )
+        with pytest.raises(ConfigInvalid, match="compared with what is in it"):
+            modelward.amend(sealed, options, talk)
+
+
+def test_of_a_seal_in_clear_its_own_files_are_attested(model, keys, tmp_path, talk):
+    target = tmp_path / "clear.sealed"
+    modelward.seal(model, target, modelward.SealOptions(keys=(str(keys["release"][0]),), scan=False), talk)
+    options = modelward.AmendOptions(
+        keys=(str(keys["auditor"][0]),), sign=False, attesting=modelward.Attesting(scan=True)
+    )
+    modelward.amend(target, options, talk)
+    assert outcome(target, keys, "release", "auditor").attestations == ("scan",)
+
+
+def test_nothing_to_do_and_nobody_to_sign_are_refused(sealed, model, keys, talk):
+    with pytest.raises(ConfigInvalid, match="nothing is to be added"):
+        modelward.amend(sealed, modelward.AmendOptions(), talk)
+    options = modelward.AmendOptions(
+        attesting=modelward.Attesting(scan=True),
+        source=model,
+        identities=(str(keys["reader"][0]),),
+        recipients=(str(keys["newcomer"][1]),),
+    )
+    header = (sealed / "seal.json").read_bytes()
+    with pytest.raises(ConfigInvalid, match="nobody signs"):
+        modelward.amend(sealed, options, talk)
+    assert (sealed / "seal.json").read_bytes() == header
