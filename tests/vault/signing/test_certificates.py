@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from modelward.errors import KeyExpired, KeyUnusable, SealDamaged, SignatureInvalid, SignerMissing
@@ -153,6 +153,16 @@ def test_every_certificate_of_the_chain_must_be_valid(root):
         signing_key(material(leaf(old), old), root.pem, NOW)
 
 
+def test_validity_holds_to_the_second(root):
+    second = dt.timedelta(seconds=1)
+    signer = leaf(root, since=NOW, until=NOW + 10 * second)
+    for moment in (NOW, NOW + 10 * second):
+        assert signing_key(material(signer), root.pem, moment)
+    for moment in (NOW - second, NOW + 11 * second):
+        with pytest.raises(KeyExpired):
+            signing_key(material(signer), root.pem, moment)
+
+
 def test_a_moment_without_a_zone_is_local(root):
     assert signing_key(material(leaf(root)), root.pem, NOW.replace(tzinfo=None))
 
@@ -231,6 +241,19 @@ def test_the_length_of_the_chain_is_limited_by_its_authorities():
         signing_key(material(leaf(middle), middle), root.pem, NOW)
 
 
+def test_chains_may_be_as_long_as_their_authorities_allow(root):
+    allows_one = Party("root", extensions=((x509.BasicConstraints(ca=True, path_length=1), True),))
+    middle = Party("middle", allows_one)
+    assert signing_key(material(leaf(middle), middle), allows_one.pem, NOW)
+    parties = [root]
+    for depth in range(7):
+        parties.append(Party(f"{depth}", parties[-1]))
+    signer = leaf(parties[-1])
+    chain = [signer, *reversed(parties[1:])]
+    assert len(chain) == 8
+    assert signing_key(material(*chain), root.pem, NOW).key_id == LocalSigner(signer.key).public.key_id
+
+
 def test_chains_that_go_in_circles_end(root):
     """Two authorities that vouch for each other and for nobody who is trusted."""
     a, b = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -305,6 +328,16 @@ def test_authorities_that_cannot_be_read(root, pem):
 def test_keys_of_certificates_that_do_not_sign_here(root):
     with pytest.raises(KeyUnusable, match="not known"):
         signing_key(material(leaf(root, key=rsa.generate_private_key(65537, 2048))), root.pem, NOW)
+
+
+def test_a_trusted_certificate_whose_key_is_no_point_of_its_curve(root):
+    good = leaf(root).certificate
+    point = good.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    bad = good.public_bytes(Encoding.DER).replace(point, point[:1] + bytes(64))
+    chain = {"certificates": [{"rawBytes": base64.b64encode(bad).decode()}]}
+    pem = x509.load_der_x509_certificate(bad).public_bytes(Encoding.PEM)
+    with pytest.raises(KeyUnusable, match="cannot be read"):
+        signing_key({"x509CertificateChain": chain}, pem, NOW)
 
 
 def test_published_chain(vectors):

@@ -198,6 +198,7 @@ def test_a_name_that_is_not_unicode():
         (with_serialization(method="shards", shard_size=True), "a shard of True bytes"),
         (with_serialization(method="shards", shard_size="9"), "a shard of '9' bytes"),
         (with_serialization(method="shards", shard_size=1 << 60), "a shard of"),
+        (with_serialization(method="shards", shard_size=1 << 53), "a shard of"),
         (with_serialization(allow_symlinks="no"), "allow_symlinks"),
         (with_serialization(ignore_paths="x"), "ignore_paths"),
         (with_serialization(ignore_paths=[1]), "a path to ignore is no text"),
@@ -268,6 +269,9 @@ class TestShards:
             ("a", 0, 10), ("a", 10, 20), ("a", 20, 25), ("b:c", 0, 1)
         ]  # fmt: skip
 
+    def test_the_largest_shard(self):
+        assert read_manifest(shards(["a:0:5"], (1 << 53) - 1)).shard_size == (1 << 53) - 1
+
     def test_numbers_are_ordered_as_numbers(self):
         names = ["a:0:5", "a:5:10", "a:10:15"]
         assert len(read_manifest(shards(names, 5)).resources) == 3
@@ -317,6 +321,7 @@ class TestEarly:
         manifest = read_manifest(self.of(("a", {"sha256": digest}), ("b", {"sha256": digest})))
         assert [resource.path for resource in manifest.resources] == ["a", "b"]
         assert manifest.ignore_paths == GIT
+        assert {resource[1:3] for resource in manifest.resources} == {(0, -1)}
 
     @pytest.mark.parametrize(
         ("subjects", "sentence"),

@@ -5,6 +5,8 @@ import datetime as dt
 import json
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -253,6 +255,31 @@ def test_the_public_key_in_the_bundle_is_not_believed(alice, bob, rewrite):
     data = rewrite(bundle.make(STATEMENT, [bob]), bring_your_own)
     with pytest.raises(SignatureInvalid):
         verify_bundle(data, publics(alice))
+
+
+def early(signer, keyid="", payload_type=dsse.IN_TOTO, count=1, sha256=True):
+    """As model-signing 0.2 wrote: Python's spelling of the payload behind a prefix of its own."""
+    payload = STATEMENT.encode()
+    message = f"DSSEV1 {len(payload_type)} {payload_type} {len(payload)} {payload}".encode()
+    sig = signer._key.sign(message, ec.ECDSA(hashes.SHA256())) if sha256 else signer.sign(message)
+    envelope = dsse.Envelope(
+        payload=payload, payload_type=payload_type, signatures=(dsse.Signature(sig=sig, keyid=keyid),) * count
+    )
+    return bundle.encode(envelope)
+
+
+@pytest.mark.parametrize("sha256", [True, False])
+def test_the_earliest_encoding(signers, sha256):
+    signer = signers["ecdsa-p384"]
+    verified = verify_bundle(early(signer, sha256=sha256), publics(signer))
+    assert verified.statement == STATEMENT
+
+
+@pytest.mark.parametrize("why", [{"keyid": "named"}, {"count": 2}, {"payload_type": "text/plain"}])
+def test_the_earliest_encoding_is_taken_for_nothing_newer(signers, why):
+    signer = signers["ecdsa-p384"]
+    with pytest.raises(SignatureInvalid):
+        verify_bundle(early(signer, **why), publics(signer))
 
 
 @given(st.binary(max_size=300))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from modelward.core.canonical import JSON
-from modelward.errors import PathUnsafe, SealDamaged
+from modelward.errors import SealDamaged
 from modelward.vault import bundle
 from modelward.vault.dsse import Statement
 from modelward.vault.tree.entries import Tree, parse_root, tree_from_json
@@ -121,7 +121,4 @@ class _Predicate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def _tree(said: _Predicate) -> Tree | None:
     if said.entries is None:
         return None
-    try:
-        return tree_from_json({"algorithm": said.algorithm, "entries": said.entries, "root": said.root})
-    except PathUnsafe as error:
-        raise SealDamaged(f"the statement names an unsafe path: {error}") from error
+    return tree_from_json({"algorithm": said.algorithm, "entries": said.entries, "root": said.root})
