@@ -639,6 +639,7 @@ def test_attestations_are_logged_beside_the_seal(client, registered, key):
     client.transition_model_version_stage("m", version, "Production")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of type hints
 def test_a_model_that_mlflow_wrote_is_sealed_gated_and_served(client, key, tmp_path, configure):
     """Python's own flavor, models from code, from `log_model` to a prediction."""
     pytest.importorskip("pandas")
