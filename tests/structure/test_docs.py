@@ -14,7 +14,9 @@ from modelward.core.catalogue import CHECKS, CLAIMS
 from modelward.core.policy import BASELINE
 from modelward.verbs.config import read_config
 
-VERBS = ["audit", "bom", "harden", "init", "report", "scan"]
+VERBS = [
+    "amend", "audit", "bom", "harden", "init", "keys", "ledger", "open", "report", "scan", "seal", "verify",
+]  # fmt: skip
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)(?P<target>[^)#]+)(?:#[^)]*)?\)")
 
 

@@ -123,9 +123,9 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
     )
     info = seal_folder(source, Path(output), writing)
     if options.oci is not None:
-        from modelward.vault.oci import write_oci
+        from modelward.vault.oci.writing import OciOptions, write_oci
 
-        write_oci(info.path, Path(options.oci))
+        write_oci(info.path, Path(options.oci), OciOptions(name=info.name, replace=options.replace))
     if options.in_toto is not None:
         _write_steps(source, info, [content for _, content in contents], signers, options)
     return info
