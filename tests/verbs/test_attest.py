@@ -453,6 +453,81 @@ def test_a_repository_runs_nothing_of_its_own(tmp_path, monkeypatch):
     assert not ran.exists()
 
 
+def configured(place, **settings):
+    for key, value in settings.items():
+        subprocess.run(["git", "-C", str(place), "config", key.replace("__", "."), value], check=True)
+
+
+@pytest.mark.parametrize("key", ["clean", "process", "smudge"])
+def test_filters_of_a_repository_are_not_run(tmp_path, key):
+    """`git status` would pipe what looks changed through a filter that the repository names."""
+    place, ran = git_folder(tmp_path), tmp_path / "ran"
+    configured(place, **{f"filter__a b__{key}": f"touch {ran}; cat", "filter__a b__required": "true"})
+    (place / ".git" / "info" / "attributes").write_text('* filter="a b"\n* filter=b\n')
+    configured(place, **{f"filter__b__{key}": f"touch {ran}; cat"})
+    os.utime(place / "train.py", (0, 0))
+    assert git_state(place) is not None
+    assert not ran.exists()
+
+
+def test_a_filter_that_cannot_be_switched_off_leaves_it_open_whether_code_changed(tmp_path):
+    place, ran = git_folder(tmp_path), tmp_path / "ran"
+    configured(place, **{"filter__a=b__clean": f"touch {ran}; cat"})
+    (place / ".git" / "info" / "attributes").write_text("* filter=a=b\n")
+    os.utime(place / "train.py", (0, 0))
+    assert git_state(place).modified
+    assert not ran.exists()
+
+
+def test_missing_objects_are_not_fetched(tmp_path):
+    """Of a partial clone git fetches what it lacks, by a program that the repository names."""
+    place, ran = git_folder(tmp_path), tmp_path / "ran"
+    settings = {
+        "remote__origin__url": str(place),
+        "remote__origin__promisor": "true",
+        "remote__origin__uploadpack": f"touch {ran}; git-upload-pack",
+        "core__repositoryformatversion": "1",
+        "extensions__partialClone": "origin",
+    }
+    configured(place, **settings)
+    shutil.rmtree(place / ".git" / "objects")
+    (place / ".git" / "objects").mkdir()
+    (place / ".git" / "index").unlink()
+    git_state(place)
+    assert not ran.exists()
+
+
+def test_changes_in_a_repository_within_are_seen_and_nothing_of_it_is_run(tmp_path):
+    place, ran = git_folder(tmp_path), tmp_path / "ran"
+    (tmp_path / "other").mkdir()
+    inner = git_folder(tmp_path / "other").rename(place / "inner")
+    words = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for more in (["-c", "advice.addEmbeddedRepo=false", "add", "inner"], [*words, "commit", "-qm", "two"]):
+        subprocess.run(["git", "-C", str(place), *more], check=True, capture_output=True)
+    assert not git_state(place).modified
+    configured(inner, filter__evil__clean=f"touch {ran}; cat", core__fsmonitor=f"touch {ran}")
+    (inner / ".git" / "info" / "attributes").write_text("* filter=evil\n")
+    os.utime(inner / "train.py", (0, 0))
+    assert not git_state(place).modified
+    (inner / "train.py").write_text("print(2)\n")
+    assert git_state(place).modified
+    assert not ran.exists()
+
+
+def test_git_is_told_no_secret(tmp_path, monkeypatch):
+    place, told = git_folder(tmp_path), tmp_path / "told"
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nenv > {told}\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("MODELWARD_PASSPHRASE", "a-secret")
+    monkeypatch.setenv("GIT_DIR", "/elsewhere")
+    assert git_state(place) is None
+    assert "a-secret" not in told.read_text()
+    assert "/elsewhere" not in told.read_text()
+
+
 @pytest.mark.parametrize(
     ("url", "kept"),
     [

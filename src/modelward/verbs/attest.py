@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 _LARGEST_BOM: Final = 8 << 20
 _DECISION: Final = b'"kind":"decision"'
+_DEEPEST: Final = 8  # repositories within repositories
+_FOR_GIT: Final = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "LANG", "GIT_CEILING_DIRECTORIES"})
 
 
 class _Past(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,14 +284,32 @@ def git_state(folder: Path) -> Code | None:
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
         return None
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
     remote = _git(folder, "config", "--get", "remote.origin.url") or ""
-    return Code(uri=_without_secrets(remote), commit=commit, modified=changed != "")
+    return Code(uri=_without_secrets(remote.strip()), commit=commit.strip(), modified=_changed(folder))
+
+
+def _changed(folder: Path, depth: int = 0) -> bool:
+    """Whether a repository, or one within it, holds what no commit holds; true where that cannot be said."""
+    filters = _git(folder, "config", "--name-only", "-z", "--get-regexp", r"^filter\.") or ""
+    drivers = {name.rpartition(".")[0] for name in filters.split("\0") if name}
+    if depth > _DEEPEST or any("=" in driver for driver in drivers):  # `-c` cannot name such a driver
+        return True
+    off = [word for one in drivers for key in ("clean", "process") for word in ("-c", f"{one}.{key}=")]
+    asked = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+    within = _git(folder, "ls-files", "--stage", "-z", "--", ":/")
+    if within is None or _git(folder, *off, *asked) != "":
+        return True
+    links = [entry.partition("\t")[2] for entry in within.split("\0") if entry.startswith("160000 ")]
+    inner = [folder / link for link in links]
+    return any(_changed(one, depth + 1) for one in inner if (one / ".git").exists())
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    # Nothing that a repository configures is run.
+    # Nothing that a repository configures is run: neither monitors, hooks and filters nor what fetches from
+    # elsewhere. Nor does git learn the passphrases and tokens that are in this process's environment.
     safe = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+    environment = {name: value for name, value in os.environ.items() if name in _FOR_GIT}
+    environment |= {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(
             ["git", "-C", str(folder.absolute()), *safe, *words],  # noqa: S607  (git of the user's own path)
@@ -298,10 +318,11 @@ def _git(folder: Path, *words: str) -> str | None:
             timeout=30,
             check=False,
             stdin=subprocess.DEVNULL,
+            env=environment,
         )
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+    except (OSError, ValueError, subprocess.TimeoutExpired):  # text that is not UTF-8 is a ValueError
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
 
 
 def _without_secrets(url: str) -> str:
