@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.uint64]
     Found = tuple[NDArray[np.uint64], NDArray[np.int64]]
 
-WINDOW: Final = 1 << 18
+WINDOW: Final = 1 << 17
 """Rows of each side held at a time, and the most candidates for anchors."""
 WIDTH: Final = 16
 """Bytes of a digest that are compared."""

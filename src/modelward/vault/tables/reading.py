@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 GROUP_ROWS: Final = BLOCK
 """Rows of a block where the format has no groups of its own."""
-PIECE: Final = 1 << 24
+PIECE: Final = 1 << 20
 """Bytes of cells held at a time, about; it does not influence any result."""
 
 _ARROW_FILE, _ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"

@@ -31,6 +31,12 @@ class SignedManifest(NamedTuple):
     signers: tuple[str, ...]
 
 
+def table_statement(pinned: TableManifest, *, name: str) -> Statement:
+    """What `sign_manifest` signs: the manifest, whole, over its root."""
+    subject = (name, {"sha256": pinned.root.removeprefix("sha256:")})
+    return Statement(subjects=(subject,), predicate_type=PREDICATE, predicate=encode(pinned))
+
+
 def sign_manifest(pinned: TableManifest, signers: Sequence[Signer], *, name: str) -> bytes:
     """Sign a manifest, whole: the bundle holds it.
 
@@ -46,9 +52,7 @@ def sign_manifest(pinned: TableManifest, signers: Sequence[Signer], *, name: str
         ValueError: there is no signer.
         KeyServiceFailed: a key's token or server does not sign.
     """
-    subject = (name, {"sha256": pinned.root.removeprefix("sha256:")})
-    statement = Statement(subjects=(subject,), predicate_type=PREDICATE, predicate=encode(pinned))
-    return bundle.make(statement, signers)
+    return bundle.make(table_statement(pinned, name=name), signers)
 
 
 def read_signed(data: bytes, verifiers: Sequence[Verifier], *, threshold: int = 1) -> SignedManifest:
