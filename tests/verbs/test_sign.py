@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 import modelward
-from modelward.errors import ConfigInvalid, FileMissing, KeyUnusable, OutputUnwritable
+from modelward.errors import ConfigInvalid, FileMissing, KeyServiceFailed, KeyUnusable, OutputUnwritable
 from modelward.vault.hazmat import asymmetric
 
 
@@ -264,3 +264,35 @@ def test_a_tree_is_signed_again_from_its_cache(model, pair, tmp_path, monkeypatc
     changed = signed(model, pair, tmp_path / "m.sig", statement="tree")
     assert json.loads(changed.read_bytes())["dsseEnvelope"]["payload"] != payload[0]
     assert verified(model, changed, pair).verified
+
+
+def test_keyless_signing_needs_a_token_and_never_as_an_argument(model, tmp_path, monkeypatch):
+    """The service is not asked: nothing here has a network."""
+    with pytest.raises(ConfigInvalid, match="never an argument"):
+        modelward.sign(model, ["sigstore:eyJhbGciOi"], tmp_path / "m.sig")
+    with pytest.raises(ConfigInvalid, match="no variable NO_SUCH"):
+        modelward.sign(model, ["sigstore:env:NO_SUCH"], tmp_path / "m.sig")
+    with pytest.raises(ConfigInvalid, match="stands alone"):
+        modelward.sign(model, ["sigstore:", "key.pem"], tmp_path / "m.sig")
+    pytest.importorskip("sigstore")
+    monkeypatch.setenv("A_TOKEN", "none.at.all")
+    with pytest.raises(KeyServiceFailed) as refusal:
+        modelward.sign(model, ["sigstore:env:A_TOKEN"], tmp_path / "m.sig")
+    assert "none.at.all" not in str(refusal.value)
+    assert not (tmp_path / "m.sig").exists()
+
+
+def test_an_identity_counts_as_one_issuer_vouches_for_it(model, pair, tmp_path, signed):
+    signature = signed(model, pair, tmp_path / "m.sig")
+
+    def asked(**changes):
+        trust = modelward.TrustOptions(**changes)
+        return modelward.verify(model, modelward.VerifyOptions(signature=signature, trust=trust))
+
+    with pytest.raises(ConfigInvalid, match="issuer"):
+        asked(identity="a@example.com")
+    with pytest.raises(ConfigInvalid, match="signs once"):
+        asked(identity="a@example.com", issuer="https://issuer.example", threshold=2)
+    pytest.importorskip("sigstore")
+    found = asked(identity="a@example.com", issuer="https://issuer.example")
+    assert found.refusal == "SealDamaged"  # it is by a key, so no identity signed it

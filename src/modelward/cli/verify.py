@@ -28,6 +28,8 @@ class TrustFlags(TypedDict):
     threshold: int
     post_quantum: bool
     authorities: Path | None
+    signer_identity: str
+    signer_issuer: str
     moment: datetime | None
 
 
@@ -77,6 +79,8 @@ _TRUST = (
     ),
     click.option("--post-quantum", is_flag=True, help="One of the signatures must be by ML-DSA-65."),
     click.option("--authorities", type=_FILE, metavar="PEM", help="Authorities of signing certificates."),
+    click.option("--signer-identity", default="", help="Who signed without a key: an address or a workflow."),
+    click.option("--signer-issuer", default="", metavar="URL", help="Who vouches for that identity."),
     click.option(
         "--moment",
         type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"]),
@@ -107,6 +111,8 @@ def trust_of(flags: TrustFlags) -> TrustOptions:
         threshold=flags["threshold"],
         post_quantum=flags["post_quantum"],
         authorities=flags["authorities"],
+        identity=flags["signer_identity"],
+        issuer=flags["signer_issuer"],
         moment=moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC),
     )
 

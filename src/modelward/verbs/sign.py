@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
 from modelward.errors import ConfigInvalid, FileMissing, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
+from modelward.vault import bundle
 from modelward.vault.keys.opening import open_signer
-from modelward.vault.signing.signing import SHARD_SIZE, SigningOptions, sign_openssf
-from modelward.vault.signing.tree_statement import sign_tree
+from modelward.vault.signing.signing import SHARD_SIZE, SigningOptions, hash_model
+from modelward.vault.signing.tree_statement import tree_statement
 from modelward.vault.tree.cache import cache_for
 from modelward.vault.tree.hashing import TreeOptions, hash_tree
 from modelward.verbs.talk import Talk
@@ -19,7 +21,11 @@ from modelward.verbs.talk import Talk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from modelward.vault.dsse import Statement
     from modelward.vault.keys.signer import Signer
+
+KEYLESS: Final = "sigstore:"
+"""Begins the reference to an identity that signs without a key of its own."""
 
 StatementKind: TypeAlias = Literal["openssf", "tree", "rows"]
 HashName: TypeAlias = Literal["sha256", "blake3", "blake2b"]
@@ -59,7 +65,8 @@ def sign(
 
     Args:
         path: file or folder.
-        keys: references to private keys, as `modelward.vault.keys.opening.open_signer` reads them.
+        keys: references to private keys, as `modelward.vault.keys.opening.open_signer` reads them; or alone
+            ``sigstore:``, the identity of the workflow that this runs in (extra [sigstore]).
         output: the bundle's file; it may lie in the folder, and is then left out of it.
         options: what is signed, and how.
         talk: whom to ask and tell.
@@ -75,8 +82,14 @@ def sign(
     """
     options, talk, source, target = options or SignOptions(), talk or Talk(), Path(path), Path(output)
     _check(source, options)
-    signers = open_signers(keys, talk)
-    data = _signed(source, signers, target, options, talk)
+    keyless = [key for key in keys if key.startswith(KEYLESS)]
+    if keyless and len(keys) > 1:
+        raise ConfigInvalid(
+            "a keyless signature stands alone", advice="Write another file with the other keys."
+        )
+    signers = [] if keyless else open_signers(keys, talk)
+    statement = _statement(source, target, options, talk)
+    data = _keyless(statement, keyless[0]) if keyless else bundle.make(statement, signers)
     try:
         write_atomically(target, data, mode=0o644)
     except OSError as error:
@@ -103,26 +116,39 @@ def _check(source: Path, options: SignOptions) -> None:
             raise ConfigInvalid("blake2b belongs to --statement openssf", advice="Choose sha256 or blake3.")
 
 
-def _signed(source: Path, signers: Sequence[Signer], target: Path, options: SignOptions, talk: Talk) -> bytes:
+def _keyless(statement: Statement, reference: str) -> bytes:
+    """By the identity of a token: of a variable, or of the workflow that this runs in."""
+    from modelward.vault.signing.keyless import sign_keyless
+
+    source = reference.removeprefix(KEYLESS)
+    if source and not source.startswith("env:"):
+        raise ConfigInvalid(
+            "a token is never an argument",
+            advice="Write sigstore: or sigstore:env:NAME, a variable that holds it.",
+        )
+    name = source.removeprefix("env:")
+    if name and name not in os.environ:
+        raise ConfigInvalid(f"there is no variable {name} with a token", advice="Export it first.")
+    return sign_keyless(statement, token=os.environ[name] if name else None)
+
+
+def _statement(source: Path, target: Path, options: SignOptions, talk: Talk) -> Statement:
+    name = source.resolve().name
     if options.statement == "rows":
         from modelward.vault.tables.manifest import manifest
-        from modelward.vault.tables.signed import sign_manifest
+        from modelward.vault.tables.signed import table_statement
 
-        return sign_manifest(manifest(source), signers, name=source.resolve().name)
+        return table_statement(manifest(source), name=name)
     excluded = (*(Path(p) for p in options.excluded), target)
     tree = TreeOptions(
         jobs=options.jobs, excluded=excluded, links=options.links, progress=talk.progress, warn=talk.warn
     )
     if options.statement == "openssf":
         method: Literal["shards", "files"] = "shards" if options.shards else "files"
-        return sign_openssf(
-            source,
-            signers,
-            SigningOptions(method=method, algorithm=options.hash, shard_size=SHARD_SIZE, tree=tree),
-        )
+        signing = SigningOptions(method=method, algorithm=options.hash, shard_size=SHARD_SIZE, tree=tree)
+        return hash_model(source, signing).statement()
     algorithm: Literal["blake3", "sha256"] = "blake3" if options.hash == "blake3" else "sha256"
     tree = msgspec.structs.replace(
         tree, algorithm=algorithm, cache=cache_for(source, algorithm), paranoid=options.paranoid
     )
-    name = source.resolve().name
-    return sign_tree(hash_tree(source, tree), signers, name=name, listed=True)
+    return tree_statement(hash_tree(source, tree), name=name, listed=True)

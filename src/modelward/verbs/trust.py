@@ -32,6 +32,8 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
         threshold: how many different keys must have signed.
         post_quantum: one of the signatures must be by ML-DSA-65.
         authorities: file of certificates (PEM) that signing certificates may lead to.
+        identity: who signed without a key: an e-mail address or a workflow (extra [sigstore]).
+        issuer: URL of who vouches for the identity.
         moment: when keys and releases must be valid; null for now.
     """
 
@@ -42,6 +44,8 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
     threshold: int = 1
     post_quantum: bool = False
     authorities: str | Path | None = None
+    identity: str = ""
+    issuer: str = ""
     moment: datetime | None = None
 
 
@@ -86,7 +90,11 @@ class Trust:
         self.keyring = None if options.keyring is None else self._ring(Path(options.keyring))
         if self.keyring is not None:
             verifiers += self.keyring.known()  # of an expired or revoked key the sentence is another
-        if not verifiers and not self.authorities:
+        if bool(options.identity) != bool(options.issuer):
+            raise ConfigInvalid("an identity counts only as one issuer vouches for it", advice="Give both.")
+        if options.identity and options.threshold > 1:
+            raise ConfigInvalid("one identity signs once", advice="Leave --threshold out.")
+        if not verifiers and not self.authorities and not options.identity:
             raise ConfigInvalid(
                 "no key is trusted, so nobody's signature could count",
                 advice="Give --public-key PEM, or --keyring RING with --owner PEM.",

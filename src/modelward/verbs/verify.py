@@ -14,7 +14,7 @@ from modelward.errors import ConfigInvalid, FileMissing, SealRefused
 from modelward.reporting.text import plural
 from modelward.reporting.verification import Kind, Verification
 from modelward.vault.signing.checking import CheckOptions, check_files, root_of
-from modelward.vault.signing.verification import verify_bundle
+from modelward.vault.signing.verification import Verified, verify_bundle
 from modelward.vault.tree.hashing import TreeOptions
 from modelward.vault.tree.walk import WalkOptions
 from modelward.verbs.talk import Progress, Talk
@@ -211,13 +211,7 @@ def _seen(source: Path, trust: Trust, options: VerifyOptions, talk: Talk) -> See
 
 def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptions, talk: Talk) -> Seen:
     data = read_bundle(signature)
-    verified = verify_bundle(
-        data,
-        trust.verifiers,
-        threshold=trust.threshold,
-        moment=trust.moment,
-        authorities=trust.authorities,
-    )
+    verified = _verified(data, trust)
     statement = verified.statement
     from modelward.vault.tables import PREDICATE
 
@@ -243,10 +237,26 @@ def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptio
     return seen if seen.missing else seen._replace(bound=bound(seen, source, walking))
 
 
+def _verified(data: bytes, trust: Trust) -> Verified:
+    if trust.options.identity:
+        from modelward.vault.signing.keyless import verify_keyless
+
+        return verify_keyless(data, identity=trust.options.identity, issuer=trust.options.issuer)
+    return verify_bundle(
+        data,
+        trust.verifiers,
+        threshold=trust.threshold,
+        moment=trust.moment,
+        authorities=trust.authorities,
+    )
+
+
 def _rows(source: Path, data: bytes, options: VerifyOptions, trust: Trust) -> Seen:
     from modelward.vault.tables.manifest import verify_manifest
     from modelward.vault.tables.signed import read_signed
 
+    if trust.options.identity:
+        raise ConfigInvalid("signed rows are verified by keys", advice="Give --public-key.")
     if options.partial or options.unsigned:
         raise ConfigInvalid("the rows of a table are verified whole", advice="Leave these flags out.")
     _, pinned, signers = read_signed(data, trust.verifiers, threshold=trust.threshold)
