@@ -84,6 +84,7 @@ _TRUST = (
     click.option(
         "--moment",
         type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"]),
+        metavar="MOMENT",
         help="Judge expiry and age at another time than now, in UTC where no zone is given.",
     ),
 )
