@@ -13,7 +13,6 @@ import msgspec
 
 from modelward.core.finding import Finding, Severity, severity_rank
 from modelward.core.policy import Reason, Verdict, conclude, hold, required_reason, severity_reason
-from modelward.vault.attest.admission import validate_admission
 from modelward.vault.attest.attestation import Attestations
 from modelward.vault.attest.moments import parse_span, span_words
 from modelward.vault.attest.provenance import Provenance
@@ -64,6 +63,8 @@ def admit(policy: Admission, facts: Facts) -> Verdict:
     Raises:
         PolicyInvalid: the policy would admit everything, or nothing.
     """
+    from modelward.vault.attest.admission import validate_admission  # costs start-up time
+
     validate_admission(policy)
     counted = _counted(policy, facts.attestations)
     audits = _newest(cast("Audit", one.content) for one in counted.of("evidence"))
