@@ -157,3 +157,19 @@ def test_any_fields_are_a_bundle_or_refused(fields):
         return
     assert read.envelope == bundle.decode(DATA).envelope
     assert "more" not in fields
+
+
+def test_a_type_that_no_utf8_can_hold_is_damage():
+    value = json.loads(DATA)
+    value["dsseEnvelope"]["payloadType"] = "\ud800"
+    with pytest.raises(SealDamaged, match="not JSON"):
+        bundle.decode(json.dumps(value).encode())
+
+
+def test_a_bundle_of_a_million_small_values_is_not_read():
+    """It would take thirty times its size in memory, before any signature is looked at."""
+    value = json.loads(DATA)
+    for small in ({}, [], 1.5):
+        value["verificationMaterial"]["tlogEntries"] = [small] * 100_000
+        with pytest.raises(SealDamaged, match="more than 65536 values"):
+            bundle.decode(json.dumps(value).encode())

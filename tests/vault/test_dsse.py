@@ -292,3 +292,41 @@ def test_any_fields_are_a_statement_or_refused(fields):
         return
     assert read.predicate_type == fields.get("predicateType", STATEMENT.predicate_type)
     assert read.predicate == fields.get("predicate", STATEMENT.predicate)
+
+
+@pytest.mark.parametrize(
+    "text", [rb'"\ud800"', rb'"\uDC00x"', rb'{"\udfff": 1}', rb'[{"a": ["\ud83d\u0041"]}]']
+)
+def test_half_a_character_is_no_text(text):
+    """Whatever encodes such a text later would fail where nobody expects it."""
+    with pytest.raises(SealDamaged, match="the thing is not JSON"):
+        dsse.load(text, "the thing")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(rb'"\ud83d\ude00"', "\U0001f600"), (rb'"\\ud800"', "\\ud800"), (rb'"\u00e9"', "\xe9")],
+)
+def test_whole_characters_are_read_however_they_are_written(text, value):
+    assert dsse.load(text, "it") == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'"\ud800"',
+        r'{"a": "x\udfff"}',
+        r'{"\udc00": 1}',
+        r'["\ud83d", "\ude00"]',
+        r'"\ude00\ud83d"',
+        r'"\uD800x"',
+    ],
+)
+def test_half_of_a_character_is_refused(text):
+    """It could be neither signed again nor printed."""
+    with pytest.raises(SealDamaged, match="is not JSON"):
+        dsse.load(text.encode(), "it")
+
+
+def test_escaped_characters_are_read():
+    assert dsse.load(rb'["\ud83d\ude00", "\u00e9", "\\ud800"]', "it") == ["\U0001f600", "é", "\\ud800"]

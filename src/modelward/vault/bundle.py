@@ -31,6 +31,8 @@ _MATERIAL: Final = frozenset(
 _PUBLIC: Final = frozenset({"hint", "rawBytes", "keyDetails"})
 _SIGNATURES: Final = 256
 """Signatures of one envelope, at most: each may be tried with every known key."""
+_PIECES: Final = 1 << 16
+"""Values of a bundle, at most. The payload is one text; small values take 30 times their bytes in memory."""
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,8 @@ def decode(data: bytes) -> Bundle:
     """
     if len(data) > LARGEST:
         raise SealDamaged(f"the bundle is larger than {LARGEST >> 20} MiB")
+    if sum(map(data.count, (b"{", b"[", b","))) > _PIECES:
+        raise SealDamaged(f"the bundle is made of more than {_PIECES} values")
     value = dsse.load(data, "the bundle")
     if not isinstance(value, dict) or value.get("mediaType") != MEDIA_TYPE:
         raise SealDamaged(f"the bundle's media type is not {MEDIA_TYPE}")

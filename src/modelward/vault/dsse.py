@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Final, Never
 
 import msgspec
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 IN_TOTO: Final = "application/vnd.in-toto+json"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +158,7 @@ def statement_of(envelope: Envelope) -> Statement:
 
 
 def load(data: bytes, what: str) -> JSON:
-    """Decode JSON strictly: UTF-8, no key twice, no number that is not finite.
+    """Decode JSON strictly: UTF-8, no key twice, no number that is not finite, no half of a character.
 
     Args:
         data: the text.
@@ -168,6 +171,8 @@ def load(data: bytes, what: str) -> JSON:
         value: JSON = json.loads(
             data.decode(), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite
         )
+        if _SURROGATE.search(data):  # a lone one is text that no UTF-8 can hold, so it could not be compared
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise SealDamaged(f"{what} is not JSON: {str(error)[:100]}") from error
     return value
