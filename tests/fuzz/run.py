@@ -1,6 +1,8 @@
-"""Coverage-guided fuzzing of each target of targets.py with atheris, starting from the committed seeds.
+"""Coverage-guided fuzzing of each target of targets.py and seal_targets.py with atheris.
 
-python tests/fuzz/run.py --seconds 60 [--target pickle] [--into build/fuzz]
+python tests/fuzz/run.py --seconds 60 [--target pickle] [--seals] [--into build/fuzz]
+
+It starts from the committed seeds, and for readers of seals from the vectors.
 
 Each target runs in a process of its own; what it finds is kept below `--into`, reproducers as crash-*. The exit
 code is 1 when any target failed. Needs the package atheris.
@@ -23,16 +25,28 @@ def one(name: str) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["modelward"]):
+        import seal_targets
         import targets
 
-    target = targets.TARGETS[name]
+    target = {**targets.TARGETS, **seal_targets.SEALS}[name]
 
     def harness(data: bytes) -> None:
-        with contextlib.suppress(*targets.ALLOWED):
+        with contextlib.suppress(*(() if name in seal_targets.SEALS else targets.ALLOWED)):
             target(data)
 
     atheris.Setup(sys.argv, harness)
     atheris.Fuzz()
+
+
+def planted(name: str, into: Path) -> Path | None:
+    """A folder with the seeds of a reader of seals, which are made from the vectors; null for all others."""
+    import seal_seeds
+
+    folder = into / name / "seeds"
+    for place, data in enumerate(seal_seeds.seeds().get(name, ())):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / str(place)).write_bytes(data)
+    return folder if folder.exists() else None
 
 
 def every(names: list[str], seconds: int, into: Path) -> int:
@@ -40,7 +54,7 @@ def every(names: list[str], seconds: int, into: Path) -> int:
     for name in names:
         corpus, found = into / name / "corpus", into / name
         corpus.mkdir(parents=True, exist_ok=True)
-        seeds = HERE / "seeds"
+        seeds = planted(name, into) or HERE / "seeds"
         command = [sys.executable, str(HERE / "run.py"), "--inside", name, str(corpus), str(seeds)]
         command += [
             f"-max_total_time={seconds}",
@@ -70,14 +84,18 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--target", action="append")
+    parser.add_argument("--seals", action="store_true", help="readers of seals alone")
     parser.add_argument("--into", type=Path, default=ROOT / "build" / "fuzz")
     chosen = parser.parse_args()
+    import seal_targets
     import targets
 
-    unknown = set(chosen.target or ()) - set(targets.TARGETS)
+    known = [*targets.TARGETS, *seal_targets.SEALS]
+    unknown = set(chosen.target or ()) - set(known)
     if unknown:
-        parser.error(f"no target {', '.join(sorted(unknown))}; there are {', '.join(targets.TARGETS)}")
-    sys.exit(every(chosen.target or list(targets.TARGETS), chosen.seconds, chosen.into))
+        parser.error(f"no target {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    named = chosen.target or [name for name in known if not chosen.seals or name in seal_targets.SEALS]
+    sys.exit(every(named, chosen.seconds, chosen.into))
 
 
 if __name__ == "__main__":

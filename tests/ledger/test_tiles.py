@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import tracemalloc
 from itertools import count
 from pathlib import Path
 
@@ -404,6 +405,17 @@ def test_reading_a_file_stops_at_its_limit(tmp_path):
         read_plain(tmp_path / "y", 5)
     with pytest.raises(FileMissing, match="not a regular file"):
         read_plain(tmp_path, 5)
+
+
+def test_a_short_file_takes_no_room_for_a_long_one(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"12345")
+    tracemalloc.start()
+    try:
+        assert read_plain(path, 1 << 30) == b"12345"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -446,3 +446,21 @@ def test_a_key_made_elsewhere_is_the_same_key():
     verifier = LOG_KEY.verifier()
     assert verifier.pem == LOG_SIGNER.public.pem
     assert verifier.key_id == LOG_SIGNER.public.key_id
+
+
+@pytest.mark.parametrize("name", ["\udcff", "log.example\ud800", "\udfff\udcff"])
+def test_a_name_that_no_file_can_hold(name):
+    """Arguments that are no UTF-8 come as surrogates, which no sentence could print."""
+    with pytest.raises(KeyUnusable, match="is no name of a key") as refused:
+        key_of(LOG_SIGNER.public, name, LOG)
+    assert str(refused.value).isascii()
+    with pytest.raises(KeyUnusable):
+        parse_key(f"{name}+00000000+AQ==")
+
+
+def test_a_long_name_is_cut_in_the_sentence():
+    for kind in (LOG, 3):
+        material = base64.b64encode(bytes([kind]) + bytes(32)).decode()
+        with pytest.raises(KeyUnusable) as refused:
+            parse_key(f"{'x' * 5000}+00000000+{material}")
+        assert len(str(refused.value)) < 250

@@ -206,7 +206,7 @@ def read_plain(path: Path, limit: int) -> bytes:
         SealDamaged: it is longer.
     """
     with open_plain(path) as stream:
-        data = stream.read(limit + 1)
+        data = stream.read(min(os.fstat(stream.fileno()).st_size, limit) + 1)
     if len(data) > limit:
         raise SealDamaged(f"{path}: is longer than the {limit} bytes that such a file can have")
     return data

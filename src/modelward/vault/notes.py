@@ -36,6 +36,7 @@ _TIME_BYTES: Final = 8
 _KEY_BYTES: Final = 32
 _LINE: Final = re.compile(rf"{_DASH} ([^ ]+) ([A-Za-z0-9+/=]+)")
 _CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f]")
+_UNICODE: Final = re.compile("[^\ud800-\udfff]*")
 _PREFIX: Final = bytes.fromhex("302a300506032b6570032100")
 """What comes before the 32 bytes of an Ed25519 key in SubjectPublicKeyInfo (RFC 8410, section 4)."""
 
@@ -54,7 +55,8 @@ class NoteKey(msgspec.Struct, frozen=True):
     public: bytes
 
     def __post_init__(self) -> None:
-        if not self.name or "+" in self.name or _CONTROL.search(self.name) or len(self.name.split()) != 1:
+        unreadable = not self.name or "+" in self.name or _CONTROL.search(self.name)
+        if unreadable or len(self.name.split()) != 1 or not _UNICODE.fullmatch(self.name):
             raise KeyUnusable(
                 f"{self.name[:80]!r} is no name of a key",
                 advice="Give one word without a plus sign, like example.com/log.",
@@ -170,9 +172,11 @@ def parse_key(text: str) -> NoteKey:
     except (ValueError, IndexError, SealDamaged) as error:
         raise KeyUnusable(f"{text[:80]!r} is no key of a log, which looks like name+id+key") from error
     if key.kind not in {LOG, WITNESS}:
-        raise KeyUnusable(f"the key of {name} is of type {key.kind}; known are 1 (a log) and 4 (a witness)")
+        raise KeyUnusable(
+            f"the key of {name[:80]} is of type {key.kind}; known are 1 (a log) and 4 (a witness)"
+        )
     if stated != key.key_id.hex():
-        raise KeyUnusable(f"the key of {name} calls itself {stated[:20]!r} and is {key.key_id.hex()}")
+        raise KeyUnusable(f"the key of {name[:80]} calls itself {stated[:20]!r} and is {key.key_id.hex()}")
     return key
 
 

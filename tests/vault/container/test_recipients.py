@@ -627,3 +627,11 @@ def test_the_published_stanzas(vectors, identities, at):
                 unwrap()
         case other:
             pytest.fail(f"unknown expectation {other}")
+
+
+@pytest.mark.parametrize("text", ["age1\udcff", "\ud800", "age1" + "q" * 58 + "\udcff"])
+def test_a_recipient_that_is_no_unicode(text):
+    """So an argument comes that is no UTF-8."""
+    with pytest.raises(KeyUnusable, match="is no recipient of age") as refused:
+        AgeRecipient(text)
+    assert str(refused.value).isascii()

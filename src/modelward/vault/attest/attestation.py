@@ -266,7 +266,7 @@ def _read(path: Path) -> bytes:
 
 def _content(handle: int) -> bytes:
     with os.fdopen(handle, "rb", closefd=False) as stream:
-        return stream.read(LARGEST + 1)
+        return stream.read(min(os.fstat(handle).st_size, LARGEST) + 1)
 
 
 def _root(root: str) -> tuple[str, str]:

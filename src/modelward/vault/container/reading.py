@@ -285,7 +285,7 @@ def read_stored(folder: Path, name: str, most: int) -> bytes:
     handle = open_stored(folder / name, name)
     try:
         with os.fdopen(handle, "rb") as stream:
-            data = stream.read(most + 1)
+            data = stream.read(min(os.fstat(handle).st_size, most) + 1)  # room is made for what is asked
     except OSError as error:
         raise FileMissing(f"{name}: {(error.strerror or 'cannot be read').lower()}") from error
     if len(data) > most:

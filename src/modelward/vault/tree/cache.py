@@ -99,7 +99,7 @@ class Cache:
     def _read(self) -> dict[str, _Known]:
         try:
             with self._path.open("rb") as stream:
-                data = stream.read(_LARGEST)
+                data = stream.read(min(os.fstat(stream.fileno()).st_size, _LARGEST))
         except FileNotFoundError:
             return {}
         except OSError as error:

@@ -39,7 +39,7 @@ class AgeRecipient:
         pyrage = _pyrage()
         try:
             self._key = pyrage.x25519.Recipient.from_str(recipient)
-        except pyrage.RecipientError as error:
+        except (pyrage.RecipientError, UnicodeEncodeError) as error:  # arguments may be no Unicode
             raise KeyUnusable(f"{recipient[:80]!r} is no recipient of age with an X25519 key") from error
         self.key_id = _key_id(recipient)
 
