@@ -28,8 +28,6 @@ from modelward.errors import (
     SealDamaged,
     SealRefused,
 )
-from modelward.vault.hazmat import asymmetric
-from modelward.vault.keys.signer import LocalSigner
 from modelward.vault.oci import blobs, kinds
 from modelward.vault.oci.reading import read_oci
 from modelward.vault.oci.writing import OciOptions, write_oci
@@ -39,11 +37,6 @@ from modelward.vault.tree.hashing import hash_tree
 
 SERVER = shutil.which("docker-registry")
 PROFILES = ["modelpack", "kitops"]
-
-
-@pytest.fixture(scope="module")
-def key():
-    return LocalSigner(asymmetric.generate("ed25519"))
 
 
 @pytest.fixture
