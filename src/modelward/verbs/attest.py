@@ -383,7 +383,11 @@ def supply_chain(
 
 
 def bound_reasons(
-    attestations: Attestations, path: Path, options: WalkOptions | None = None
+    attestations: Attestations,
+    path: Path,
+    options: WalkOptions | None = None,
+    *,
+    absent: Sequence[str] = (),
 ) -> tuple[Reason, ...]:
     """Whether evidence and scans speak of the very files that are at hand, in clear.
 
@@ -391,21 +395,23 @@ def bound_reasons(
         attestations: those that verify over the root.
         path: the sealed files, in clear.
         options: which files are sealed.
+        absent: signed files that a partial copy lacks; the others are compared all the same.
 
     Raises:
         FileMissing, PathUnsafe: as `walk` says.
     """
     files = {file.path: Path(file.absolute) for file in walk(path, options)}
+    lacking = frozenset(absent)
     reasons: list[Reason] = []
     for one in attestations.held:
         content = one.content
         wrong: list[str] = []
         if isinstance(content, Audit):
             model = content.evidence.model
-            wrong = _unlike({model.path: model.digest}, files)
+            wrong = _unlike({model.path: model.digest}, files, lacking)
         elif isinstance(content, Scan):
             listed = {file.path: file.digest for file in content.files}
-            wrong = _unlike(listed, files)
+            wrong = _unlike(listed, files, lacking)
             wrong += [f"{name} was not scanned" for name in files if name not in listed]
         else:
             continue
@@ -419,8 +425,8 @@ def bound_reasons(
     return tuple(reasons)
 
 
-def _unlike(stated: dict[str, str], files: dict[str, Path]) -> list[str]:
-    wrong = [f"{name} is not there" for name in stated if name not in files]
+def _unlike(stated: dict[str, str], files: dict[str, Path], absent: frozenset[str]) -> list[str]:
+    wrong = [f"{name} is not there" for name in stated if name not in files and name not in absent]
     return wrong + [
         f"{name} is another file"
         for name, digest in stated.items()

@@ -121,15 +121,32 @@ class Trust:
         ring = None if self.keyring is None else (self.keyring, self.moment)
         return read_attestations(folder, root, (*self.verifiers, *self._auditors), ring=ring)
 
-    def require_post_quantum(self, key_ids: Sequence[str]) -> None:
-        """Refuse where an ML-DSA-65 signature is demanded and none of these keys gives one.
+    def admit(self, key_ids: Sequence[str], root: str) -> tuple[str, ...]:
+        """Those of the keys whose signatures hold that count for a seal, when they are enough.
+
+        A key of the keyring counts within its time, and when it may seal; the threshold is of such keys.
 
         Raises:
-            SignerMissing: so it is.
+            Revoked: the root or a signer is revoked.
+            KeyExpired: too few signed because a key is outside its time.
+            SignerMissing: too few keys that count signed, or no ML-DSA-65 key where one must.
         """
-        kinds = {signer.algorithm for signer in self.signed_by(key_ids)}
+        counted = tuple(key_ids)
+        if self.keyring is not None:
+            from modelward.vault.keys.admission import admit_signers, counted_keys
+
+            admit_signers(key_ids, root, self.keyring, self.moment)
+            inside = {key.id for key in self.keyring.keys}
+            usable = counted_keys(key_ids, self.keyring, self.moment)
+            counted = tuple(one for one in key_ids if one in usable or one not in inside)
+        if len(counted) < self.threshold:
+            raise SignerMissing(
+                f"{len(counted)} keys that may seal at {self.moment:%Y-%m-%d} signed; {self.threshold} must"
+            )
+        kinds = {signer.algorithm for signer in self.signed_by(counted)}
         if self.options.post_quantum and "ml-dsa-65" not in kinds:
             raise SignerMissing("no trusted ML-DSA-65 key signed, and one must")
+        return counted
 
     def _named(self, verifier: Verifier, name: str) -> Verifier:
         self._names.setdefault(verifier.key_id, name)

@@ -65,7 +65,7 @@ class Seen(NamedTuple):
     Attributes:
         kind: of seal.
         root: what was signed.
-        signers: key ids.
+        signers: ids of the keys whose signatures hold.
         files: that were compared.
         bytes: of these.
         attestations: beside it; null where there is nothing to read.
@@ -73,6 +73,7 @@ class Seen(NamedTuple):
         encrypted: whether identities are needed.
         recipients: ids of who may open it.
         bound: whether evidence and scans speak of the files at hand, where these are in clear.
+        content: root of what was sealed, where it lies in clear in a sealed folder.
     """
 
     kind: Kind
@@ -85,6 +86,7 @@ class Seen(NamedTuple):
     encrypted: bool = False
     recipients: tuple[str, ...] = ()
     bound: tuple[Reason, ...] = ()
+    content: str = ""
 
 
 def verify(path: str | Path, options: VerifyOptions | None = None, talk: Talk | None = None) -> Verification:
@@ -234,7 +236,7 @@ def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptio
         attestations=_beside(options, root, trust),
     )
     walking = WalkOptions(excluded=excluded, links=options.links)
-    return seen if seen.missing else seen._replace(bound=bound(seen, source, walking))
+    return seen._replace(bound=bound(seen, source, walking))
 
 
 def _verified(data: bytes, trust: Trust) -> Verified:
@@ -296,7 +298,7 @@ def bound(seen: Seen, path: Path, walking: WalkOptions | None = None) -> tuple[R
         return ()
     from modelward.verbs.attest import bound_reasons
 
-    return bound_reasons(seen.attestations, path, walking)
+    return bound_reasons(seen.attestations, path, walking, absent=seen.missing)
 
 
 def look_at(container: Container, trust: Trust) -> Seen:
@@ -318,6 +320,7 @@ def look_at(container: Container, trust: Trust) -> Seen:
         encrypted=container.encrypted,
         recipients=tuple(str(one.get("key") or one["kind"]) for one in container.header.recipients),
         attestations=trust.attestations(container.path / ATTESTATIONS, root),
+        content="" if container.encrypted else container.unlock().tree.root,
     )
 
 
@@ -327,11 +330,9 @@ def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -
     Raises:
         SealRefused: a signer or the root is revoked, expired or not allowed.
     """
-    trust.require_post_quantum(seen.signers)
-    if trust.keyring is not None:
-        from modelward.vault.keys.admission import admit_signers
-
-        admit_signers(seen.signers, seen.root, trust.keyring, trust.moment)
+    seen = seen._replace(signers=trust.admit(seen.signers, seen.root))
+    if trust.keyring is not None and seen.content:
+        trust.keyring.check_root(seen.content)
     verdict = _verdict(trust, seen, policy)
     reasons = [
         Reason(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modelward.errors import KeyExpired, SignerMissing
+from modelward.errors import KeyExpired, Revoked, SignerMissing
 from modelward.vault.keys.keyring import SEALS
 
 if TYPE_CHECKING:
@@ -66,3 +66,18 @@ def admit_signers(
             raise expired from None
         raise
     return tuple(sorted({entries[key_id].name for key_id in counted if purpose in entries[key_id].purposes}))
+
+
+def counted_keys(
+    verified_signers: Iterable[str], keyring: Keyring, moment: datetime, purpose: str = SEALS
+) -> frozenset[str]:
+    """Those keys of the keyring that may sign for a purpose at a moment: neither revoked nor out of time."""
+    counted = set()
+    for key_id in verified_signers:
+        try:
+            keyring.check_key(key_id, moment)
+        except (SignerMissing, Revoked, KeyExpired):
+            continue
+        if purpose in keyring.key(key_id).purposes:
+            counted.add(key_id)
+    return frozenset(counted)

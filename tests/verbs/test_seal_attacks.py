@@ -1,0 +1,154 @@
+"""Seals as thieves of one key, storage, publishers and auditors who mean harm would have them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+import modelward
+from modelward.errors import KeyExpired, SignerMissing
+from modelward.vault.attest.attestation import attest
+from modelward.vault.keys.opening import open_signer
+from modelward.vault.keys.signer import Verifier
+from modelward.vault.signing.checking import root_of
+from modelward.vault.signing.verification import verify_bundle
+from modelward.verbs.attest import scan_verdict
+from modelward.verbs.keys import NewKey, NewRing, Owner, ring_add, ring_new, ring_revoke
+from modelward.verbs.sign import SignOptions, sign
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+PAST = {"valid_from": NOW - timedelta(days=9), "valid_until": NOW - timedelta(days=1)}
+SCANNER = {"purposes": ("scan",)}
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory, write_key):
+    """Pairs of signing keys: name to (private, public) paths."""
+    folder = tmp_path_factory.mktemp("keys")
+    kinds = {"owner": "ed25519", "release": "ed25519", "audit": "ecdsa-p256", "later": "ml-dsa-65"}
+    return {name: write_key(folder, name, kind) for name, kind in kinds.items()}
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    np.save(folder / "weights.npy", np.arange(3000, dtype=np.float32))
+    (folder / "sub" / "README.md").write_text("read me\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def ring(tmp_path, keys, talk):
+    """Writes a keyring: name of each key to what is said of it beside its name."""
+
+    def ring(entries):
+        path, owner = tmp_path / "ring.json", owned(keys, talk)
+        ring_new(path, NewRing(owners=(keys["owner"][1],)), owner)
+        for name, said in entries.items():
+            ring_add(path, NewKey(public=keys[name][1], name=name, **said), owner)
+        return path
+
+    return ring
+
+
+def owned(keys, talk):
+    return Owner(keys=(str(keys["owner"][0]),), passphrase=talk.passphrase)
+
+
+def seal(model, target, keys, talk, *names):
+    chosen = modelward.SealOptions(keys=tuple(str(keys[name][0]) for name in names))
+    return modelward.seal(model, target, chosen, talk)
+
+
+def by_ring(path, keys, *, policy=None, **demands):
+    trust = modelward.TrustOptions(keyring=path, owners=(keys["owner"][1],), **demands)
+    return modelward.VerifyOptions(trust=trust, policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("second", "said", "demand"),
+    [
+        ("audit", PAST, {"threshold": 2}),
+        ("audit", SCANNER, {"threshold": 2}),
+        ("later", PAST, {"post_quantum": True}),
+        ("later", SCANNER, {"post_quantum": True}),
+    ],
+)
+def test_keys_that_may_not_seal_meet_no_demand(*, model, keys, ring, tmp_path, talk, second, said, demand):
+    """A key that expired, or that may only attest scans, was counted by --threshold and --post-quantum."""
+    seal(model, tmp_path / "sealed", keys, talk, "release", second)
+    path = ring({"release": {}, second: said})
+    assert modelward.verify(tmp_path / "sealed", by_ring(path, keys)).verified
+    found = modelward.verify(tmp_path / "sealed", by_ring(path, keys, **demand))
+    assert (found.verified, found.refusal) == (False, SignerMissing.__name__)
+
+
+def test_a_key_within_its_time_that_may_seal_counts(model, keys, ring, tmp_path, talk):
+    seal(model, tmp_path / "sealed", keys, talk, "release", "audit", "later")
+    path = ring({"release": {}, "audit": {"valid_until": NOW + timedelta(days=1)}, "later": {}})
+    found = modelward.verify(tmp_path / "sealed", by_ring(path, keys, threshold=3, post_quantum=True))
+    assert found.verified
+    assert sorted(signer.name for signer in found.signers) == ["audit", "later", "release"]
+
+
+@pytest.mark.parametrize("said", [PAST, SCANNER])
+def test_keys_that_may_not_seal_are_none_of_a_policy_s_signers(*, model, keys, ring, tmp_path, talk, said):
+    seal(model, tmp_path / "sealed", keys, talk, "release", "audit")
+    policy = tmp_path / "policy.toml"
+    names = ", ".join(f'"{keys[name][1]}"' for name in ("release", "audit"))
+    policy.write_text(f"[signers]\nkeys = [{names}]\nthreshold = 2\n", encoding="utf-8")
+    path = ring({"release": {}, "audit": said})
+    found = modelward.verify(tmp_path / "sealed", by_ring(path, keys, policy=policy))
+    assert not found.verified
+    assert any(r.requirement == "signed by 2 of 2 keys" and r.status == "refuted" for r in found.reasons)
+    assert [signer.name for signer in found.signers] == ["release"]
+
+
+def test_an_expired_key_alone_is_said_to_have_expired(model, keys, ring, tmp_path, talk):
+    seal(model, tmp_path / "sealed", keys, talk, "release")
+    found = modelward.verify(tmp_path / "sealed", by_ring(ring({"release": PAST}), keys))
+    assert (found.verified, found.refusal) == (False, KeyExpired.__name__)
+
+
+def test_what_lies_in_clear_is_refused_by_its_own_root_too(model, keys, ring, tmp_path, talk):
+    """A revoked model was verified, though not opened, when somebody sealed it again without recipients."""
+    info = seal(model, tmp_path / "sealed", keys, talk, "release")
+    path = ring({"release": {}})
+    assert modelward.verify(tmp_path / "sealed", by_ring(path, keys)).verified
+    ring_revoke(path, info.content.root, "poisoned rows", owned(keys, talk))
+    found = modelward.verify(tmp_path / "sealed", by_ring(path, keys))
+    assert (found.verified, found.refusal) == (False, "Revoked")
+
+
+def test_a_partial_copy_is_held_to_what_is_attested(model, keys, tmp_path, talk):
+    """To remove one file turned off the comparison of all others with what was scanned."""
+    signature, beside, other = tmp_path / "model.sig", tmp_path / "attestations", tmp_path / "other"
+    sign(model, (str(keys["release"][0]),), signature, SignOptions(statement="tree"), talk)
+    said = verify_bundle(signature.read_bytes(), [Verifier(keys["release"][1].read_bytes())]).statement
+    signer = open_signer(str(keys["release"][0]), talk.passphrase)
+    other.mkdir()
+    (other / "weights.npy").write_bytes(b"another")
+    beside.mkdir()
+    options = modelward.VerifyOptions(
+        trust=modelward.TrustOptions(public_keys=(keys["release"][1],)),
+        signature=signature,
+        attestations=beside,
+        partial=True,
+    )
+    (beside / "scan.json").write_bytes(attest(scan_verdict(model), root_of(said), "model", [signer]))
+    (model / "sub" / "README.md").unlink()
+    found = modelward.verify(model, options)
+    assert found.verified
+    assert found.missing == ("sub/README.md",)
+    (beside / "scan.json").write_bytes(attest(scan_verdict(other), root_of(said), "model", [signer]))
+    found = modelward.verify(model, options)
+    assert not found.verified
+    assert "weights.npy is another file" in found.reasons[0].detail
