@@ -123,6 +123,18 @@ def test_at_most_ten_files_are_named(tmp_path, kind):
         assert str(caught.value).endswith("f09: altered and 15 more")
 
 
+@pytest.mark.parametrize(("count", "end"), [(10, "f9: altered"), (11, " and 1 more")])
+def test_ten_are_named_and_one_more_is_counted(tmp_path, count, end):
+    for index in range(count):
+        (tmp_path / f"f{index}").write_bytes(b"%d" % index)
+    statement = stated(tmp_path, "files")
+    for index in range(count):
+        (tmp_path / f"f{index}").write_bytes(b"x%d" % index)
+    with pytest.raises(ContentChanged) as caught:
+        check_files(statement, tmp_path)
+    assert str(caught.value).endswith(end)
+
+
 def test_names_in_sentences_hold_no_control_characters(tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     statement = stated(tmp_path, "files")
@@ -287,8 +299,12 @@ class TestPlaces:
             check_files(stated(model, kind), tmp_path / "nowhere")
 
     def test_a_file_for_a_folder(self, model, kind):
-        with pytest.raises(ContentChanged):
-            check_files(stated(model, kind), model / "a.bin")
+        statement = stated(model, kind)
+        with pytest.raises(ContentChanged) as caught:
+            check_files(statement, model / "a.bin")
+        if kind in {"files", "shards"}:
+            assert "is one file, and the signature is over a folder" in str(caught.value)
+            assert "folder that holds it" in caught.value.advice
 
     @pytest.mark.parametrize("kind", ["files", "shards"])
     def test_a_folder_for_a_file(self, model, kind):
