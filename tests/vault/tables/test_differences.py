@@ -148,6 +148,24 @@ def test_long_tables_of_repeated_rows_are_explained(monkeypatch, align):
     require_explains(old, new, align(old, new))
 
 
+def test_rows_that_nothing_tells_apart_are_compared_in_their_places(align):
+    old = [0] * 5000
+    new = [1 if place % 100 == 50 else 0 for place in range(5000)]
+    assert align(old, new) == [Gap(place, place + 1, place, place + 1) for place in range(50, 5000, 100)]
+    longer = align(old, [*new, 0, 0])
+    require_explains(old, [*new, 0, 0], longer)
+    assert sum(gap.d - gap.c for gap in longer) <= 60
+
+
+def test_a_pair_of_changed_rows_differs(align):
+    random = np.random.default_rng(8)
+    for _ in range(30):
+        old, new = (random.integers(0, 3, int(random.integers(100, 900))).tolist() for _ in range(2))
+        for gap in align(old, new):
+            pairs = min(gap.b - gap.a, gap.d - gap.c)
+            assert all(old[gap.a + k] != new[gap.c + k] for k in range(pairs))
+
+
 def test_the_longest_increasing_subsequence_against_the_definition():
     random = np.random.default_rng(1)
     for _ in range(200):

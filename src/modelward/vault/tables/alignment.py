@@ -133,7 +133,18 @@ def _local(before: Rows, after: Rows, origin: tuple[int, int], depth: int) -> It
             if tag != "equal":
                 yield Gap(a + i, a + j, c + k, c + m)
     else:
-        yield gap
+        yield from _in_place(before, after, gap)
+
+
+def _in_place(before: Rows, after: Rows, gap: Gap) -> Iterator[Gap]:
+    """Where nothing tells rows apart: those that are equal in the same place are not changed."""
+    size = min(len(before), len(after))
+    different = (before[:size] != after[:size]).any(axis=1)
+    edges = np.flatnonzero(np.diff(different, prepend=False, append=False)).tolist()
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        yield Gap(gap.a + start, gap.a + stop, gap.c + start, gap.c + stop)
+    if len(before) != len(after):
+        yield Gap(gap.a + size, gap.b, gap.c + size, gap.d)
 
 
 def _trim(old: Digests, new: Digests, gap: Gap) -> Gap:
