@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import warnings
 
 import pytest
 from importlinter.cli import lint_imports
@@ -136,7 +137,10 @@ def test_every_module_imports(root):
     pytest.importorskip("torch", reason="modules of the extra torch")
     for path in sorted((root / "src").rglob("*.py")):
         name = ".".join(path.relative_to(root / "src").with_suffix("").parts).removesuffix(".__init__")
-        importlib.import_module(name)
+        with warnings.catch_warnings():
+            if name.startswith("modelward.vault.mlflow"):  # MLflow uses what SQLAlchemy 2.1 deprecates
+                warnings.simplefilter("ignore", DeprecationWarning)
+            importlib.import_module(name)
 
 
 def test_dependencies_point_one_way(root, monkeypatch):

@@ -122,28 +122,30 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
         attest=beside,
     )
     info = seal_folder(source, Path(output), writing)
-    if options.oci is not None:
-        from modelward.vault.oci.writing import OciOptions, write_oci
-
-        write_oci(info.path, Path(options.oci), OciOptions(name=info.name, replace=options.replace))
-    if options.in_toto is not None:
-        _write_steps(source, info, [content for _, content in contents], signers, options)
+    _write_beside(source, info, [content for _, content in contents], signers, options)
     return info
 
 
-def _write_steps(
+def _write_beside(
     source: Path,
     info: SealedInfo,
     contents: Sequence[Written],
     signers: Sequence[Signer],
     options: SealOptions,
 ) -> None:
+    """The same seal as an OCI layout, and its steps for in-toto's tools, where they are asked for."""
+    if options.oci is not None:
+        from modelward.vault.oci.writing import OciOptions, write_oci
+
+        write_oci(info.path, Path(options.oci), OciOptions(name=info.name, replace=options.replace))
+    if options.in_toto is None:
+        return
     from modelward.verbs.attest import supply_chain
 
     walking = WalkOptions(excluded=tuple(Path(p) for p in options.excluded), links=options.links)
     expires = datetime.now(UTC) + timedelta(days=365)
     made = supply_chain(source, contents, info.stored.root, signers, expires=expires, options=walking)
-    folder = Path(options.in_toto or "")
+    folder = Path(options.in_toto)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in made.items():
