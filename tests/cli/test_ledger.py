@@ -224,13 +224,16 @@ def test_a_witness_of_a_request_prints_its_line(place, modelward):
     code, line, _ = modelward("witness", "request", *words)
     assert code == 0
     assert re.fullmatch(r"— witness-[0-9a-f]{16} [A-Za-z0-9+/=]+\n", line)
-    assert modelward("witness", "request", *words, "-o", "cosigned")[0] == 0
+    code, _, err = modelward("witness", "request", *words)
+    assert code == 1  # the request is from the empty log on, and the witness has seen seven records
+    assert "from 0 records on, and one from 7" in err
+    assert modelward("witness", "log/checkpoint", *words, "-o", "cosigned")[0] == 0
     code, out, _ = modelward(
         "verify", "cosigned", "--public-key", "log.vkey", "--witness", "w.pub", "--format", "json"
     )
     assert code == 0
     assert [w["name"] for w in json.loads(out)["witnesses"]] == [line.split()[1]]
-    said = json.loads(modelward("witness", "request", *words, "--format", "json")[1])
+    said = json.loads(modelward("witness", "log/checkpoint", *words, "--format", "json")[1])
     assert (said["origin"], said["size"]) == ("example.com/log", 7)
 
 

@@ -72,15 +72,15 @@ def grown(size):
 
 
 def path(size):
-    return lambda old: consistency_path(LEAVES[:size], old)
+    return lambda old: consistency_path(LEAVES[:size], old) if old else ()
 
 
 def proven(*values):
     return lambda old: list(values)
 
 
-def never(old):
-    raise AssertionError("no proof is needed here")
+def nothing(old):
+    return ()
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def keeper(state):
 
 
 def test_the_two_checkpoints_of_another_implementation(keeper):
-    one = keeper.cosign(FIRST, LOGS, never, NOW)
+    one = keeper.cosign(FIRST, LOGS, nothing, NOW)
     assert keeper.last("monkeys") == Last(5, ROOT, NOW)
     two = keeper.cosign(NEXT, LOGS, proven(*PROOF), NOW + 1)
     assert keeper.last("monkeys").size == 8
@@ -110,37 +110,60 @@ def test_the_key_is_that_of_the_published_witness(keeper):
 
 
 def test_an_empty_log_twice(keeper):
-    keeper.cosign(note(0, EMPTY_ROOT), LOGS, never, NOW)
-    keeper.cosign(note(0, EMPTY_ROOT), LOGS, never, NOW)
-    keeper.cosign(note(5, ROOT), LOGS, never, NOW)  # every log continues the empty one
+    keeper.cosign(note(0, EMPTY_ROOT), LOGS, nothing, NOW)
+    keeper.cosign(note(0, EMPTY_ROOT), LOGS, nothing, NOW)
+    keeper.cosign(note(5, ROOT), LOGS, nothing, NOW)  # every log continues the empty one
     assert keeper.last("monkeys").size == 5
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_proof_from_the_empty_log_on_holds_no_hashes(keeper, seen):
+    if seen:
+        keeper.cosign(note(0, EMPTY_ROOT), LOGS, nothing, NOW)
+    with pytest.raises(ProofInvalid, match="needs none"):
+        keeper.cosign(FIRST, LOGS, proven(bytes(32)), NOW)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
+    with pytest.raises(ProofInvalid, match="two trees of 5"):
+        keeper.cosign(FIRST, LOGS, proven(bytes(32)), NOW)  # nor does one from a size to itself
+
+
+def test_a_witness_says_from_where_it_needs_the_proof(keeper):
+    asked = []
+
+    def prove(old):
+        asked.append(old)
+        return PROOF if len(asked) == 3 else ()
+
+    for data in (FIRST, FIRST, NEXT):
+        keeper.cosign(data, LOGS, prove, NOW)
+    assert asked == [0, 5, 5]
 
 
 def test_an_empty_log_with_another_root(keeper):
     with pytest.raises(SealDamaged, match="empty"):
-        keeper.cosign(note(0, ROOT), LOGS, never, NOW)
+        keeper.cosign(note(0, ROOT), LOGS, nothing, NOW)
     assert keeper.last("monkeys") is None
 
 
 def test_the_same_checkpoint_again(keeper):
-    keeper.cosign(FIRST, LOGS, never, NOW)
-    line = keeper.cosign(FIRST, LOGS, never, NOW + 7)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
+    line = keeper.cosign(FIRST, LOGS, nothing, NOW + 7)
     assert int.from_bytes(line.value[:8], "big") == NOW + 7
     assert keeper.last("monkeys") == Last(5, ROOT, NOW + 7)
 
 
 def test_the_same_size_with_another_root_is_a_fork(keeper):
-    keeper.cosign(FIRST, LOGS, never, NOW)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
     with pytest.raises(ProofInvalid, match="two trees of 5 records"):
-        keeper.cosign(note(5, bytes([255]) * 32), LOGS, never, NOW)
+        keeper.cosign(note(5, bytes([255]) * 32), LOGS, nothing, NOW)
     assert keeper.last("monkeys") == Last(5, ROOT, NOW)
 
 
 def test_a_smaller_checkpoint_is_a_rollback(keeper):
-    keeper.cosign(FIRST, LOGS, never, NOW)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
     keeper.cosign(NEXT, LOGS, proven(*PROOF), NOW)
     with pytest.raises(RolledBack, match="has 5 records; one of 8"):
-        keeper.cosign(FIRST, LOGS, never, NOW)
+        keeper.cosign(FIRST, LOGS, nothing, NOW)
     assert keeper.last("monkeys").size == 8
 
 
@@ -156,14 +179,14 @@ def test_a_smaller_checkpoint_is_a_rollback(keeper):
     ],
 )
 def test_a_proof_that_does_not_lead_there(keeper, proof):
-    keeper.cosign(FIRST, LOGS, never, NOW)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
     with pytest.raises(ProofInvalid):
         keeper.cosign(NEXT, LOGS, proven(*proof), NOW)
     assert keeper.last("monkeys") == Last(5, ROOT, NOW)
 
 
 def test_every_flipped_bit_of_a_proof(keeper):
-    keeper.cosign(FIRST, LOGS, never, NOW)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
     for place in range(4 * 32):
         broken = bytearray(b"".join(PROOF))
         broken[place] ^= 1 << (place % 8)
@@ -181,12 +204,12 @@ def test_signatures_are_verified_first(keeper, state):
     }
     for error, data in cases.items():
         with pytest.raises(error):
-            keeper.cosign(data, LOGS, never, NOW)
+            keeper.cosign(data, LOGS, nothing, NOW)
     with pytest.raises(SignerMissing, match="not signed by the key of monkeys"):
-        keeper.cosign(note(5, ROOT, by=BANANAS), LOGS, never, NOW)
+        keeper.cosign(note(5, ROOT, by=BANANAS), LOGS, nothing, NOW)
     swapped = Note(parse_note(FIRST).text, parse_note(NEXT).signatures).encode()
     with pytest.raises(SignatureInvalid):
-        keeper.cosign(swapped, LOGS, never, NOW)
+        keeper.cosign(swapped, LOGS, nothing, NOW)
     assert not state.exists()  # nothing was remembered of any of them
 
 
@@ -194,30 +217,30 @@ def test_signatures_are_verified_first(keeper, state):
 def test_well_signed_text_that_is_no_checkpoint(keeper, text):
     data = Note(text, (sign_note(text, MONKEYS, "monkeys"),)).encode()
     with pytest.raises(SealDamaged):
-        keeper.cosign(data, LOGS, never, NOW)
+        keeper.cosign(data, LOGS, nothing, NOW)
 
 
 def test_logs_are_remembered_one_by_one(keeper):
     logs = (*LOGS, parse_key(VECTORS["other_key"]))
-    keeper.cosign(NEXT, logs, never, NOW)
-    keeper.cosign(note(3, ROOT, origin="bananas", by=BANANAS), logs, never, NOW)
+    keeper.cosign(NEXT, logs, nothing, NOW)
+    keeper.cosign(note(3, ROOT, origin="bananas", by=BANANAS), logs, nothing, NOW)
     assert (keeper.last("monkeys").size, keeper.last("bananas").size) == (8, 3)
     assert keeper.last("cherries") is None
 
 
 def test_a_restart_forgets_nothing(keeper, state):
-    keeper.cosign(FIRST, LOGS, never, NOW)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
     again = Witness(signer(VECTORS["witness_seed"]), "witness", state)
     assert again.last("monkeys") == Last(5, ROOT, NOW)
     with pytest.raises(ProofInvalid):
-        again.cosign(note(5, bytes(32)), LOGS, never, NOW)
+        again.cosign(note(5, bytes(32)), LOGS, nothing, NOW)
     again.cosign(NEXT, LOGS, proven(*PROOF), NOW)
     assert keeper.last("monkeys").size == 8  # the first instance sees what the other one did
 
 
 def test_a_fork_is_seen_at_every_place(keeper):
     """Two histories that part after any record: whichever is shown second is refused."""
-    keeper.cosign(grown(20), LOGS, never, NOW)
+    keeper.cosign(grown(20), LOGS, nothing, NOW)
     for parted in range(20):
         leaves = [*LEAVES[:parted], *(leaf_hash(b"other %d" % i) for i in range(parted, 30))]
         fork = note(30, tree_root(leaves))
@@ -229,7 +252,7 @@ def test_a_fork_is_seen_at_every_place(keeper):
 
 
 def test_a_clock_that_went_back_is_refused(keeper):
-    keeper.cosign(FIRST, LOGS, never, NOW)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
     with pytest.raises(RolledBack, match="the clock is 3600 seconds before") as refused:
         keeper.cosign(NEXT, LOGS, proven(*PROOF), NOW - 3600)
     assert "clock" in refused.value.advice
@@ -237,7 +260,7 @@ def test_a_clock_that_went_back_is_refused(keeper):
 
 
 def test_the_state_is_private_and_canonical(keeper, state):
-    keeper.cosign(FIRST, LOGS, never, NOW)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
     assert json.loads(state.read_text()) == {
         "format": "modelward.witness/1",
@@ -247,7 +270,7 @@ def test_the_state_is_private_and_canonical(keeper, state):
 
 def test_every_flipped_byte_of_the_state(keeper, state):
     """The state is the witness's own file; what no witness writes is refused, and never a traceback."""
-    keeper.cosign(FIRST, LOGS, never, NOW)
+    keeper.cosign(FIRST, LOGS, nothing, NOW)
     whole = state.read_bytes()
     for place in range(len(whole)):
         broken = bytearray(whole)
@@ -284,7 +307,7 @@ def test_every_flipped_byte_of_the_state(keeper, state):
 def test_what_is_no_state(keeper, state, content):
     state.write_text(content.replace("%s", base64.b64encode(ROOT).decode()))
     with pytest.raises(SealDamaged):
-        keeper.cosign(FIRST, LOGS, never, NOW)
+        keeper.cosign(FIRST, LOGS, nothing, NOW)
 
 
 @settings(max_examples=60)
@@ -299,13 +322,13 @@ def test_any_bytes_as_state(tmp_path_factory, data):
 def test_a_state_that_is_no_file(keeper, state):
     os.mkfifo(state)
     with pytest.raises(FileMissing, match="not a regular file"):
-        keeper.cosign(FIRST, LOGS, never, NOW)
+        keeper.cosign(FIRST, LOGS, nothing, NOW)
 
 
 def test_a_state_that_cannot_be_written_gives_no_signature(tmp_path):
     keeper = Witness(signer(VECTORS["witness_seed"]), "witness", tmp_path / "none" / "seen.json")
     with pytest.raises(LedgerUnwritable, match="cannot be created"):
-        keeper.cosign(FIRST, LOGS, never, NOW)
+        keeper.cosign(FIRST, LOGS, nothing, NOW)
 
 
 def test_the_state_is_written_before_the_signature_is_made(state):
@@ -319,7 +342,7 @@ def test_the_state_is_written_before_the_signature_is_made(state):
             raise SystemExit
 
     with pytest.raises(SystemExit):
-        Witness(Dying(), "witness", state).cosign(FIRST, LOGS, never, NOW)
+        Witness(Dying(), "witness", state).cosign(FIRST, LOGS, nothing, NOW)
     assert Witness(signer(VECTORS["witness_seed"]), "witness", state).last("monkeys").size == 5
 
 
@@ -354,7 +377,9 @@ def _ask(state, name, start, results):
     for size in range(1, 21):
         data = note(size, tree_root(leaves[:size]))
         try:
-            keeper.cosign(data, LOGS, lambda old, size=size: consistency_path(leaves[:size], old), NOW)
+            keeper.cosign(
+                data, LOGS, lambda old, size=size: consistency_path(leaves[:size], old) if old else (), NOW
+            )
         except (ProofInvalid, RolledBack):
             continue
         count += 1

@@ -167,7 +167,13 @@ def test_an_empty_store(tmp_path):
     assert verify(tmp_path / "log", KEYED, NOW).size == 0
     grow(tmp_path / "store", 1, 2)
     verb.export(tmp_path / "store", tmp_path / "log", LOG_SIGNER, ORIGIN)
-    assert verify(tmp_path / "log", Against(trust=TRUST, since=empty), NOW).since == 0
+    against = Against(trust=TRUST, since=empty)
+    assert verify(tmp_path / "log", against, NOW).since == 0
+    whole = verb.prove_since(tmp_path / "log", 0)
+    assert verify(put(tmp_path / "proof", whole), against, NOW).since == 0
+    padded = whole.replace(b"old 0\n", b"old 0\n" + base64.b64encode(bytes(32)) + b"\n")
+    with pytest.raises(ProofInvalid, match="needs none"):
+        verify(put(tmp_path / "proof", padded), against, NOW)
 
 
 def test_a_rewritten_store_is_not_signed(store, log, tmp_path):
@@ -505,6 +511,11 @@ def test_a_proof_of_consistency_needs_the_older_checkpoint(store, log, tmp_path)
     with pytest.raises(RolledBack, match="once had 11"):
         verb.prove_since(log, 11)
     assert parse_consistency(verb.prove_since(log, 0)).path == ()
+    again = put(tmp_path / "again", verb.prove_since(log, 10))
+    same = Against(trust=TRUST, since=(log / "checkpoint").read_bytes())
+    assert verify(again, same, NOW).since == 10
+    with pytest.raises(ProofInvalid, match="from 7 records on, and one from 10"):
+        verify(proof, same, NOW)
     assert parse_consistency(verb.prove_since(store, 10)).path == ()
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 
 from modelward.core.canonical import JSON, canonical
-from modelward.errors import LedgerUnwritable, RolledBack, SealDamaged
+from modelward.errors import LedgerUnwritable, ProofInvalid, RolledBack, SealDamaged
 from modelward.ledger.blobs import write_atomically
-from modelward.ledger.checkpoint import decimal, hash_of
+from modelward.ledger.checkpoint import EMPTY_ROOT, decimal, hash_of
 from modelward.ledger.lock import exclusive, sync_folder
 from modelward.ledger.proof import verify_consistency
 from modelward.ledger.tiles import read_plain
@@ -126,11 +126,27 @@ class Witness:
             raise LedgerUnwritable(f"{self._state}: cannot be written ({error.strerror})") from error
 
 
+def require_continues(old: tuple[int, bytes], new: tuple[int, bytes], path: Sequence[bytes]) -> None:
+    """Check that a log begins with an older one; every log begins with the empty one, which needs no hashes.
+
+    Args:
+        old: size and root of the older log.
+        new: size and root of the newer one.
+        path: the proof.
+
+    Raises:
+        ProofInvalid: it does not, or the proof is not one of these sizes.
+    """
+    if old[0]:
+        verify_consistency(old, new, path)
+    elif path:
+        raise ProofInvalid("a proof from the empty log on holds hashes, and needs none")
+
+
 def _check(
     checkpoint: Checkpoint, last: Last | None, prove: Callable[[int], Sequence[bytes]], moment: int
 ) -> None:
-    if last is None:
-        return
+    last = last or Last(0, EMPTY_ROOT, 0)
     if moment < last.moment:
         raise RolledBack(
             f"the clock is {last.moment - moment} seconds before the last cosignature of {checkpoint.origin}",
@@ -141,9 +157,8 @@ def _check(
             f"the checkpoint of {checkpoint.origin} has {checkpoint.size} records; "
             f"one of {last.size} was cosigned before"
         )
-    if last.size:
-        path = prove(last.size) if checkpoint.size > last.size else ()
-        verify_consistency((last.size, last.root), (checkpoint.size, checkpoint.root), path)
+    new = (checkpoint.size, checkpoint.root)
+    require_continues((last.size, last.root), new, prove(last.size))
 
 
 def _last(entry: JSON) -> Last:

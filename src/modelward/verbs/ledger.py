@@ -216,12 +216,14 @@ def witness(
     if place.is_dir():
         note = read_plain(place / CHECKPOINT, MOST_CHECKPOINT)
         size = stated(note).size
-        line = keeper.cosign(note, logs, lambda old: consistency(Tiles(place, size), old, size), moment)
+        tiles = Tiles(place, size)
+        line = keeper.cosign(note, logs, lambda old: consistency(tiles, old, size) if old else (), moment)
         return line, _added(note, line)
     data = read_plain(place, MOST_BYTES)
-    request = (
-        parse_consistency(data) if data.startswith(b"old ") else ConsistencyProof(old=0, path=(), note=data)
-    )
+    if not data.startswith(b"old "):
+        line = keeper.cosign(data, logs, lambda _: (), moment)
+        return line, _added(data, line)
+    request = parse_consistency(data)
     line = keeper.cosign(request.note, logs, lambda old: path_from(request, old), moment)
     return line, _added(request.note, line)
 

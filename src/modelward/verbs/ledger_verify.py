@@ -11,7 +11,7 @@ from modelward.errors import ConfigInvalid, KeyUnusable, ProofInvalid, RolledBac
 from modelward.ledger.checkpoint import Checkpoint
 from modelward.ledger.merkle import leaf_hash
 from modelward.ledger.place import is_database
-from modelward.ledger.proof import root_by_inclusion, verify_consistency
+from modelward.ledger.proof import root_by_inclusion
 from modelward.ledger.proof_text import (
     HEADER,
     MOST_BYTES,
@@ -36,6 +36,7 @@ from modelward.vault.notes import (
     parse_key,
     stated,
 )
+from modelward.vault.witness import require_continues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -195,7 +196,7 @@ def _verify_tiles(folder: Path, against: Against, moment: int) -> Verified:
     size = opened.checkpoint.size
     tiles = Tiles(folder, size)
     records = tiles.check(opened.checkpoint.root)
-    since = _since(opened, against, moment, lambda old: consistency(tiles, old, size))
+    since = _since(opened, against, moment, lambda old: consistency(tiles, old, size) if old else ())
     return msgspec.structs.replace(_with(opened, "tiles", since=since), records=records)
 
 
@@ -249,16 +250,12 @@ def _since(
         raise ProofInvalid(f"the older checkpoint is of {old.origin} and not of {new.origin}")
     if new.size < old.size:
         raise RolledBack(f"the checkpoint has {new.size} records; an older one has {old.size}")
-    path: Sequence[bytes] = ()
-    if 0 < old.size < new.size:
-        if prove is None:
-            raise ProofInvalid(
-                f"nothing here shows that the log of {new.size} records begins with that of {old.size}",
-                advice="Verify the tiles, or a proof by `modelward ledger prove --since`.",
-            )
-        path = prove(old.size)
-    if old.size:
-        verify_consistency((old.size, old.root), (new.size, new.root), path)
+    if prove is None and 0 < old.size < new.size:
+        raise ProofInvalid(
+            f"nothing here shows that the log of {new.size} records begins with that of {old.size}",
+            advice="Verify the tiles, or a proof by `modelward ledger prove --since`.",
+        )
+    require_continues((old.size, old.root), (new.size, new.root), () if prove is None else prove(old.size))
     return old.size
 
 
