@@ -39,6 +39,7 @@ from modelward.vault.keys.keyring import SEALS, RingKey
 from modelward.vault.keys.signer import LocalSigner
 from modelward.vault.mlflow.gate import ATTESTATIONS, FOLDER, SEAL, VARIABLE, Gate, GateOptions
 
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when it is imported: no test asks a network
 mlflow = pytest.importorskip("mlflow", reason="mlflow-skinny is not installed")
 pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed")
 
@@ -235,6 +236,43 @@ def test_a_revoked_key_is_refused(configure, model, seal, ring, key):
     ring(lambda found: editing.with_revoked(found, key.public.key_id, NOW - timedelta(days=1), "stolen", NOW))
     with pytest.raises(Revoked):
         Gate.read(configure(RING)).check(model)
+
+
+def added(key, name, **said):
+    facts = {"purposes": (SEALS,), "valid_from": NOW - timedelta(days=8), **said}
+    entry = RingKey(id=key.public.key_id, name=name, pem=key.public.pem.decode(), **facts)
+    return lambda found: editing.with_key(found, entry, NOW)
+
+
+def test_an_expired_key_does_not_help_to_a_threshold(*, configure, model, seal, ring, key, other):
+    ring(added(other, "other", valid_until=NOW + timedelta(days=1)))
+    seal(key, other)
+    gate = Gate.read(configure(RING + "threshold = 2\n"))
+    assert len(gate.check(model)) == 2
+    with pytest.raises(SignerMissing, match="1 keys that may seal"):
+        gate.check(model, NOW + timedelta(days=2))
+
+
+def test_a_revoked_key_attests_nothing(*, configure, model, seal, ring, key, other):
+    root = seal()
+    ring(added(other, "auditor", purposes=("bom",)))
+    attested(model, Bom(document={"bomFormat": "CycloneDX", "specVersion": "1.6"}), other, root)
+    assert Gate.read(configure(RING)).check(model) == (key.public.key_id,)
+    ring(lambda found: editing.with_revoked(found, "auditor", NOW - timedelta(days=1), "stolen", NOW))
+    with pytest.raises(PolicyRefused, match="revoked"):
+        Gate.read(configure(RING)).check(model)
+
+
+def test_an_auditor_of_the_policy_attests_and_does_not_seal(configure, model, seal, key, other):
+    root = seal()
+    (model.parent / "auditor.pem").write_bytes(other.public.pem)
+    (model.parent / "policy.toml").write_text('[attestations]\nrequired = ["bom"]\nkeys = ["auditor.pem"]\n')
+    gate = Gate.read(configure('public-keys = ["release.pem"]\npolicy = "policy.toml"\n'))
+    attested(model, Bom(document={"bomFormat": "CycloneDX", "specVersion": "1.6"}), other, root)
+    assert gate.check(model) == (key.public.key_id,)
+    seal(other)
+    with pytest.raises(SignerMissing):
+        gate.check(model)
 
 
 def test_a_policy_is_asked_too(configure, model, seal, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import modelward
-from modelward.errors import KeyExpired, SignerMissing
+from modelward.errors import KeyExpired, Revoked, SignerMissing
 from modelward.vault.attest.attestation import attest
 from modelward.vault.keys.opening import open_signer
 from modelward.vault.keys.signer import Verifier
@@ -152,3 +152,14 @@ def test_a_partial_copy_is_held_to_what_is_attested(model, keys, tmp_path, talk)
     found = modelward.verify(model, options)
     assert not found.verified
     assert "weights.npy is another file" in found.reasons[0].detail
+
+
+def test_a_revoked_signature_is_none_to_add_to(model, keys, ring, tmp_path, talk):
+    seal(model, tmp_path / "sealed", keys, talk, "audit")
+    path = ring({"audit": {}, "release": {}})
+    trust = modelward.TrustOptions(keyring=path, owners=(keys["owner"][1],))
+    options = modelward.AmendOptions(keys=(str(keys["release"][0]),), trust=trust)
+    ring_revoke(path, "audit", "stolen", owned(keys, talk))
+    with pytest.raises(Revoked):
+        modelward.amend(tmp_path / "sealed", options, talk)
+    assert len(list((tmp_path / "sealed" / "signatures").iterdir())) == 1

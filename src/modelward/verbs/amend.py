@@ -77,7 +77,9 @@ def amend(path: str | Path, options: AmendOptions, talk: Talk | None = None) -> 
     container = Container.open(target)
     if options.trust is not None:
         trust = Trust(options.trust)
-        container.check_signatures(trust.verifiers, trust.threshold)
+        trust.admit(
+            container.check_signatures(trust.verifiers, trust.threshold).signers, container.index.root
+        )
     else:
         talk.warn("no earlier signature was asked for (--public-key), so who sealed it is not known")
     if not (options.keys and options.sign):  # `cosign` does

@@ -136,13 +136,9 @@ class Trust:
             from modelward.vault.keys.admission import admit_signers, counted_keys
 
             admit_signers(key_ids, root, self.keyring, self.moment)
-            inside = {key.id for key in self.keyring.keys}
-            usable = counted_keys(key_ids, self.keyring, self.moment)
-            counted = tuple(one for one in key_ids if one in usable or one not in inside)
+            counted = counted_keys(key_ids, self.keyring, self.moment, least=self.threshold)
         if len(counted) < self.threshold:
-            raise SignerMissing(
-                f"{len(counted)} keys that may seal at {self.moment:%Y-%m-%d} signed; {self.threshold} must"
-            )
+            raise SignerMissing(f"{len(counted)} trusted keys signed; {self.threshold} must")
         kinds = {signer.algorithm for signer in self.signed_by(counted)}
         if self.options.post_quantum and "ml-dsa-65" not in kinds:
             raise SignerMissing("no trusted ML-DSA-65 key signed, and one must")

@@ -202,6 +202,18 @@ def test_a_keyring_says_who_is_trusted(sealed, vendor, cosigner, licensee):
         open_sealed(path, who, keyring=ring(vendor), verifiers=[vendor.public])
 
 
+def test_an_expired_key_does_not_help_to_a_threshold(sealed, vendor, cosigner, licensee):
+    path, past = sealed(signers=(vendor, cosigner)), datetime(2020, 1, 2, tzinfo=UTC)
+    for until, enough in ((None, True), (past, False)):
+        second = ring(cosigner, valid_from=past - timedelta(1), valid_until=until).keys[0]
+        both = ring(vendor, keys=(*ring(vendor).keys, second))
+        if enough:
+            assert len(open_sealed(path, [licensee.identity], keyring=both, threshold=2).signers) == 2
+        else:
+            with pytest.raises(SignerMissing, match="1 keys that may seal"):
+                open_sealed(path, [licensee.identity], keyring=both, threshold=2)
+
+
 def test_a_revoked_root_is_refused_stored_or_in_clear(sealed, vendor, licensee):
     path = sealed()
     stored = Container.open(path).index.root

@@ -9,7 +9,7 @@ import pytest
 
 from modelward.errors import KeyExpired, Revoked, SealRefused, SignerMissing
 from modelward.vault import bundle, dsse
-from modelward.vault.keys.admission import admit_signers
+from modelward.vault.keys.admission import admit_signers, counted_keys
 from modelward.vault.keys.keyring import RevokedKey, RevokedRoot, Threshold
 from modelward.vault.signing.verification import verify_bundle
 
@@ -154,3 +154,15 @@ def test_from_a_bundle_to_its_refusal(ring, ids, signer_of, revoked):
     verified = verify_bundle(data, after.known())
     with pytest.raises(Revoked):
         admit_signers(verified.signers, ROOT, after, NOON)
+
+
+def test_expired_revoked_and_other_keys_do_not_count_towards_a_number(ring, ids, entry, revoked):
+    keys = (entry("anna"), entry("ben", valid_until=NOON + DAY), entry("carla", purposes=("scan",)))
+    one, signed = ring(keys=keys), ids("anna", "ben", "carla", "stranger", "anna")
+    assert counted_keys(signed, one, NOON) == tuple(ids("anna", "ben", "stranger"))
+    assert counted_keys(signed, one, NOON + DAY, least=2) == tuple(ids("anna", "stranger"))
+    assert counted_keys(signed, ring(keys=keys, revoked_keys=(revoked("anna"),)), NOON) == tuple(
+        ids("ben", "stranger")
+    )
+    with pytest.raises(SignerMissing, match="2 keys that may seal at 2026-11-22 signed; 3 must"):
+        counted_keys(signed, one, NOON + DAY, least=3)

@@ -112,11 +112,11 @@ def _signed(
         )
     if keyring is None:
         return container.check_signatures(verifiers, threshold).signers
-    from modelward.vault.keys.admission import admit_signers
+    from modelward.vault.keys.admission import admit_signers, counted_keys
 
-    found = container.check_signatures(keyring.known(), threshold)
-    admit_signers(found.signers, container.index.root, keyring, datetime.now(UTC))
-    return found.signers
+    found, now = container.check_signatures(keyring.known(), threshold), datetime.now(UTC)
+    admit_signers(found.signers, container.index.root, keyring, now)
+    return counted_keys(found.signers, keyring, now, least=threshold)
 
 
 @final

@@ -69,15 +69,29 @@ def admit_signers(
 
 
 def counted_keys(
-    verified_signers: Iterable[str], keyring: Keyring, moment: datetime, purpose: str = SEALS
-) -> frozenset[str]:
-    """Those keys of the keyring that may sign for a purpose at a moment: neither revoked nor out of time."""
-    counted = set()
-    for key_id in verified_signers:
+    verified_signers: Iterable[str], keyring: Keyring, moment: datetime, *, least: int = 1
+) -> tuple[str, ...]:
+    """The keys that count towards a number of signers.
+
+    Args:
+        verified_signers: ids of keys whose signatures were verified and that `admit_signers` admitted.
+        keyring: of its keys those count that may seal at the moment; other keys were named otherwise.
+        moment: now.
+        least: how many different keys must count.
+
+    Raises:
+        SignerMissing: fewer count.
+    """
+    counted = []
+    for key_id in dict.fromkeys(verified_signers):
         try:
             keyring.check_key(key_id, moment)
-        except (SignerMissing, Revoked, KeyExpired):
+        except SignerMissing:
+            counted.append(key_id)
+        except (Revoked, KeyExpired):
             continue
-        if purpose in keyring.key(key_id).purposes:
-            counted.add(key_id)
-    return frozenset(counted)
+        else:
+            counted += [key_id] * (SEALS in keyring.key(key_id).purposes)
+    if len(counted) < least:
+        raise SignerMissing(f"{len(counted)} keys that may seal at {moment:%Y-%m-%d} signed; {least} must")
+    return tuple(counted)

@@ -15,7 +15,7 @@ from modelward.vault.attest.admission import read_with_keys
 from modelward.vault.attest.attestation import read_attestations
 from modelward.vault.attest.judging import Facts, admit, release_verdict
 from modelward.vault.attest.tables import decode
-from modelward.vault.keys.admission import admit_signers
+from modelward.vault.keys.admission import admit_signers, counted_keys
 from modelward.vault.keys.keyring import Keyring
 from modelward.vault.keys.seen import Seen, default_path
 from modelward.vault.keys.signer import Verifier
@@ -151,10 +151,15 @@ class Gate:
         )
         tree = TreeOptions(excluded=(beside / SEAL, beside / ATTESTATIONS, model / _ADDED_BY_MLFLOW))
         root = check_files(verified.statement, model, CheckOptions(tree=tree)).root
+        signers = verified.signers
         if ring is not None:
-            admit_signers(verified.signers, root, ring, now)
-        attestations = read_attestations(beside / ATTESTATIONS, root, verifiers)
-        facts = Facts(root=root, signers=verified.signers, moment=now, attestations=attestations)
+            admit_signers(signers, root, ring, now)
+            signers = counted_keys(signers, ring, now, least=self._options.threshold)
+        auditors = () if policy is None else map(Verifier, policy.auditors)
+        attestations = read_attestations(
+            beside / ATTESTATIONS, root, (*verifiers, *auditors), ring=None if ring is None else (ring, now)
+        )
+        facts = Facts(root=root, signers=signers, moment=now, attestations=attestations)
         verdict = release_verdict(facts) if policy is None else admit(policy.policy, facts)
         refused = [f"{one.file} is no attestation of this: {one.reason}" for one in attestations.refused]
         if verdict is not None and verdict.outcome != "pass":
@@ -163,7 +168,7 @@ class Gate:
             ]
         if refused:
             raise PolicyRefused("; ".join(refused))
-        return verified.signers
+        return signers
 
     def _ring(self, moment: datetime, *, current: bool) -> Keyring | None:
         if self._options.keyring is None:
