@@ -141,6 +141,32 @@ def test_every_model_of_a_seal_is_held_to_the_policy(facts, evidence, robust):
     assert len(verdict.reasons) == 2
 
 
+def of_second(audit):
+    """The same audit, of another model in the seal."""
+    return msgspec.structs.replace(audit, model=msgspec.structs.replace(audit.model, path="second.onnx"))
+
+
+def test_one_model_s_claim_does_not_speak_for_another(facts, evidence, robust, claim):
+    """A publisher could leave the check out that the second model would not pass."""
+    one = evidence(claims=[robust(0.9, 1.0)])
+    two = of_second(evidence(claims=[claim("accuracy", value=0.9)]))
+    verdict = admit(ROBUST, facts(one, two))
+    assert verdict.outcome == "unknown"
+    assert worst(verdict).detail == "second.onnx: no such claim was made"
+    verdict = admit(ROBUST, facts(one, of_second(evidence(claims=[robust(0.8, 1.0)]))))
+    assert verdict.outcome == "pass"
+    assert [claim.status for claim in verdict.claims] == ["holds", "holds"]
+
+
+def test_what_training_states_speaks_for_every_model_and_once(facts, evidence, provenance):
+    policy = Admission(require=(Threshold(claim="accounted-epsilon", at_most=3),))
+    claim = StatedClaim(id="accounted-epsilon", value=2.0, n=9)
+    stated = msgspec.structs.replace(provenance, claims=(claim,))
+    verdict = admit(policy, facts(evidence(claims=[]), of_second(evidence(claims=[])), stated))
+    assert verdict.outcome == "pass"
+    assert [claim.id for claim in verdict.claims] == ["accounted-epsilon"]
+
+
 FRESH = Admission(audit=AuditTable(max_age="30d"))
 
 

@@ -71,9 +71,7 @@ def admit(policy: Admission, facts: Facts) -> Verdict:
     scans = [cast("Scan", one.content) for one in counted.of("scan")]
     scan = max(scans, key=lambda one: one.moment, default=None)
     provenances = [cast("Provenance", one.content) for one in counted.of("provenance")]
-    claims: list[Claim] = [claim for audit in audits for claim in audit.result.claims]
-    claims += [claim for stated in provenances for claim in stated.judged()]
-    held, judged = hold(policy.require, claims)
+    held, judged = _held(policy, audits, [claim for stated in provenances for claim in stated.judged()])
     reasons = [
         *_identity_reasons(policy, facts),
         *_attested_reasons(policy, facts.attestations, counted),
@@ -83,6 +81,25 @@ def admit(policy: Admission, facts: Facts) -> Verdict:
         *(reason if audits else _explained(reason) for reason in held),
     ]
     return conclude(policy.name, reasons, judged)
+
+
+def _held(
+    policy: Admission, audits: Sequence[Audit], stated: Sequence[Claim]
+) -> tuple[list[Reason], list[Claim]]:
+    """Every model's own claims against the thresholds: what one of them shows does not speak for another."""
+    reasons: list[Reason] = []
+    judged: list[Claim] = []
+    trained: Sequence[Claim] = stated
+    for audit in audits or (None,):
+        own = audit.result.claims if audit is not None else ()
+        held, claims = hold(policy.require, [*own, *stated])
+        if audit is not None and len(audits) > 1:
+            where = audit.evidence.model.path
+            held = [msgspec.structs.replace(one, detail=f"{where}: {one.detail}") for one in held]
+        reasons += held
+        judged += claims[: len(own)]
+        trained = claims[len(own) :]
+    return reasons, [*judged, *trained]
 
 
 def release_verdict(facts: Facts) -> Verdict | None:
