@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 
 import modelward
-from modelward.errors import KeyExpired, Revoked, SignerMissing
+from modelward.errors import ConfigInvalid, KeyExpired, Revoked, SignerMissing
 from modelward.vault.attest.attestation import attest
 from modelward.vault.keys.opening import open_signer
 from modelward.vault.keys.signer import Verifier
@@ -163,3 +163,19 @@ def test_a_revoked_signature_is_none_to_add_to(model, keys, ring, tmp_path, talk
     with pytest.raises(Revoked):
         modelward.amend(tmp_path / "sealed", options, talk)
     assert len(list((tmp_path / "sealed" / "signatures").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2026, 1, 1),  # noqa: DTZ001  (that is the fault)
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+        datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14))),
+    ],
+    ids=["without a zone", "before all time", "after all time"],
+)
+def test_a_moment_that_is_none_is_a_slip_of_the_user(model, keys, tmp_path, talk, moment):
+    seal(model, tmp_path / "sealed", keys, talk, "release")
+    trust = modelward.TrustOptions(public_keys=(keys["release"][1],), moment=moment)
+    with pytest.raises(ConfigInvalid, match="the moment"):
+        modelward.verify(tmp_path / "sealed", modelward.VerifyOptions(trust=trust))

@@ -78,7 +78,7 @@ class Trust:
         """
         self.options = options
         self.threshold = options.threshold
-        self.moment = options.moment or datetime.now(UTC)
+        self.moment = _in_utc(options.moment) if options.moment else datetime.now(UTC)
         if options.threshold < 1:
             raise ConfigInvalid(
                 "the threshold of signatures must be at least 1", advice="Like --threshold 2."
@@ -164,6 +164,17 @@ class Trust:
             Seen(default_path()).admit(ring, self.moment)
         self._names.update({key.id: key.name for key in ring.keys})
         return ring
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ConfigInvalid(f"the moment {moment} has no zone", advice="Give it one, like datetime.UTC.")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ConfigInvalid(
+            f"the moment {moment} is none in UTC", advice="Its year is between 1 and 9999."
+        ) from error
 
 
 def read_pem(path: Path) -> bytes:
