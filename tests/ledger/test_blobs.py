@@ -1,4 +1,6 @@
+import os
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,3 +73,40 @@ def test_atomic_write_keeps_the_old_content_on_failure(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+def unfinished(path, monkeypatch, **options):
+    """Where the file lies that becomes another one."""
+    real, seen = type(path).replace, []
+
+    def spy(self, target):
+        seen.append(self.parent)
+        return real(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(path), "replace", spy)
+        write_atomically(path, b"x", **options)
+    assert path.read_bytes() == b"x"
+    return seen
+
+
+def test_the_unfinished_file_lies_where_it_is_told(tmp_path, monkeypatch):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    assert unfinished(inner / "f", monkeypatch) == [inner]
+    assert unfinished(inner / "f", monkeypatch, beside=tmp_path) == [tmp_path]
+    assert [path.name for path in tmp_path.iterdir()] == ["inner"]
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no second file system")
+def test_a_folder_of_another_disk_is_not_used(tmp_path, monkeypatch):
+    if os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
+        pytest.skip("both are one file system")
+    assert unfinished(tmp_path / "f", monkeypatch, beside=Path("/dev/shm")) == [tmp_path]
+
+
+def test_a_folder_that_nobody_may_write_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    assert unfinished(inner / "f", monkeypatch, beside=tmp_path) == [inner]

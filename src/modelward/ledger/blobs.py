@@ -75,7 +75,7 @@ class Blobs:
         return self._folder / f"{digest.removeprefix('sha256:')}.npz"
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, beside: Path | None = None) -> None:
     """Write a file so that a killed process leaves the old content or the new, never half.
 
     Args:
@@ -83,6 +83,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             (``/dev/stdout``) is written to and stays what it is.
         data: the whole content.
         mode: permission bits.
+        beside: folder for the unfinished file, which a killed process leaves behind, where the path's own
+            folder must hold nothing strange; it is used if it can be.
 
     Raises:
         OSError: as the system reports it; the old content is still there.
@@ -91,7 +93,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".modelward-")
+    folder = beside if beside is not None and _one_disk(beside, path.parent) else path.parent
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".modelward-")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -103,6 +106,11 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _one_disk(beside: Path, folder: Path) -> bool:
+    """Whether a file can be made in one folder and moved to the other."""
+    return os.access(beside, os.W_OK | os.X_OK) and beside.stat().st_dev == folder.stat().st_dev
 
 
 def _digest(arrays: Mapping[str, NDArray[np.generic]]) -> str:

@@ -142,4 +142,5 @@ def _attest(container: Container, attested: Sequence[tuple[str, Written]], signe
         who = signers[0].public.key_id[:16]
         taken = {file.name for file in folder.iterdir()}
         names = (f"{kind}-{who}{f'-{count}' if count else ''}.json" for count in range(MOST))
-        write_document(folder / next(one for one in names if one not in taken), data)
+        file = next(one for one in names if one not in taken)
+        write_document(container.path, f"{ATTESTATIONS}/{file}", data)

@@ -91,7 +91,7 @@ def sign(
     statement = _statement(source, target, options, talk)
     data = _keyless(statement, keyless[0]) if keyless else bundle.make(statement, signers)
     try:
-        write_atomically(target, data, mode=0o644)
+        write_atomically(target, data, mode=0o644, beside=_outside(source, target))
     except OSError as error:
         raise OutputUnwritable(f"{target}: cannot be written ({error.strerror})") from error
     return data
@@ -104,6 +104,12 @@ def open_signers(keys: Sequence[str], talk: Talk) -> list[Signer]:
             "no key was named to sign with", advice="Give --key; `modelward keys new` makes one."
         )
     return [open_signer(key, talk.passphrase, warn=talk.warn) for key in keys]
+
+
+def _outside(source: Path, target: Path) -> Path | None:
+    """Where an unfinished signature lies that will be in the model: outside, or it would be taken for a part."""
+    top = source.resolve()
+    return top.parent if top.is_dir() and target.resolve().is_relative_to(top) else None
 
 
 def _check(source: Path, options: SignOptions) -> None:

@@ -69,7 +69,7 @@ def rewrap(
     changed = msgspec.structs.replace(header, recipients=(*kept, *new))
     data = layout.encode_header(changed, master)
     changed = layout.parse_header(data)
-    write_document(container.path / layout.HEADER, data)
+    write_document(container.path, layout.HEADER, data)
     return changed
 
 
@@ -106,19 +106,27 @@ def cosign(container: Container, signers: Sequence[Signer], *, name: str) -> Pat
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
-    write_document(path, data)
+    write_document(container.path, f"{layout.SIGNATURES}/{path.name}", data)
     return path
 
 
-def write_document(path: Path, data: bytes) -> None:
+def write_document(container: Path, name: str, data: bytes) -> None:
     """Write one document of a container anew: the old one or the new one is there, never half.
+
+    What a killed process leaves lies beside the container, which holds nothing but its own files.
+
+    Args:
+        container: the folder.
+        name: of the document in it.
+        data: all of it.
 
     Raises:
         OutputUnwritable: it cannot be written; the old one is still there.
     """
+    path = container / name
     try:
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-        write_atomically(path, data, mode=mode)
+        write_atomically(path, data, mode=mode, beside=container.resolve().parent)
         sync(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
