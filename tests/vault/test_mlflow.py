@@ -644,6 +644,15 @@ def test_a_model_of_a_run_is_sealed_where_it_lies(client, model, tmp_path, key):
         client.set_registered_model_alias("m", "other", version)
 
 
+def test_one_file_of_a_run_is_no_model(client, model, tmp_path, key):
+    from modelward.vault.mlflow.sealing import seal_logged_model
+
+    run = client.create_run(client.create_experiment("runs", (tmp_path / "art").as_uri())).info.run_id
+    client.log_artifacts(run, str(model), "model")
+    with pytest.raises(FileMissing, match="is one file"):
+        seal_logged_model(f"runs:/{run}/model/MLmodel", [key])
+
+
 def test_what_is_downloaded_is_verified_where_it_lies(client, registered, key, tmp_path, configure):
     from modelward.vault.mlflow.sealing import download_verified, seal_logged_model
 

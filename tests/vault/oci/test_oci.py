@@ -480,6 +480,12 @@ def typed(name, kind, link=""):
     return member
 
 
+def test_an_archive_of_nothing_is_nothing(tmp_path, forge):
+    assert read_oci(forge([(b"", TAR, {}), (bytes(1024), TAR, {}), titled("a")]), tmp_path / "out").files == (
+        "a",
+    )
+
+
 def test_archives_of_other_tools_are_read(tmp_path, forge):
     """Several files, folders, a leading `./`, gzip."""
     plain = tar_of((typed("d", tarfile.DIRTYPE), b""), ("./d/a", b"1"), ("n" * 150 + "/b", b"2" * 3000))

@@ -330,3 +330,22 @@ def test_rows_in_one_anothers_place_are_changed_pairwise(write, people):
     assert found.changed == (Span(40, 40, 5),)
     assert found.added == (Span(45, 45, 2),)
     assert found.removed == ()
+
+
+def test_anchors_of_tables_longer_than_the_window_split_them(monkeypatch, align):
+    """Several edits far apart and a long insertion, with few candidates for anchors."""
+    monkeypatch.setattr(alignment, "WINDOW", 512)
+    old = list(range(30_000))
+    new = [
+        *old[:100],
+        "a",
+        *old[100:9000],
+        *(f"n{place}" for place in range(2000)),
+        *old[9001:29_000],
+        *old[29_010:],
+    ]
+    assert align(old, new) == [
+        Gap(100, 100, 100, 101),
+        Gap(9000, 9001, 9001, 11_001),
+        Gap(29_000, 29_010, 31_000, 31_000),
+    ]

@@ -17,13 +17,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelward.errors import FileDamaged, InputError
+from modelward.errors import ConfigInvalid, FileDamaged, InputError, SealDamaged
 from modelward.vault import bundle, dsse
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys.signer import LocalSigner
 from modelward.vault.tables import reading
-from modelward.vault.tables.differences import difference
-from modelward.vault.tables.manifest import manifest, prove_group, verify_group, verify_manifest
+from modelward.vault.tables.alignment import Gap
+from modelward.vault.tables.differences import Side, Span, changed_groups, difference
+from modelward.vault.tables.manifest import (
+    decode,
+    encode,
+    manifest,
+    parse,
+    prove_group,
+    verify_group,
+    verify_manifest,
+)
 from modelward.vault.tables.reading import TableOptions, columns_of, open_table
 from modelward.vault.tables.signed import read_signed, sign_manifest
 
@@ -398,3 +407,67 @@ def test_csv_by_arrow_and_by_hand_are_read_alike(tmp_path, people):
     ]
     (tmp_path / "b.csv").write_text("\n".join(lines))
     assert manifest(tmp_path / "a.csv").root == manifest(tmp_path / "b.csv").root
+
+
+def overflowing(tmp_path, name, seconds):
+    path = tmp_path / name
+    table = pa.table({"a": pa.array([1, seconds], pa.timestamp("s"))})
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
+def test_a_value_that_does_not_fit_its_canonical_type_is_refused(tmp_path):
+    """A time in seconds that has no milliseconds in 64 bits."""
+    good, bad = overflowing(tmp_path, "good.arrow", 2), overflowing(tmp_path, "bad.arrow", 2**62)
+    manifest(good)
+    with pytest.raises(FileDamaged, match="its type does not allow"):
+        manifest(bad)
+    with pytest.raises(FileDamaged, match="its type does not allow"):
+        difference(good, bad)
+
+
+def test_more_groups_than_a_manifest_holds_are_refused(monkeypatch, write, people):
+    monkeypatch.setattr("modelward.vault.tables.manifest.MAX_GROUPS", 4)
+    path = write(people(500), "t.parquet")
+    with pytest.raises(ConfigInvalid, match="5 groups are more than 4"):
+        manifest(path)
+    pinned = manifest(path, TableOptions(group_rows=200))
+    assert len(pinned.groups) == 3
+    document = encode(pinned)
+    document["groups"] = document["groups"] * 2
+    with pytest.raises(SealDamaged):
+        decode(document)
+
+
+def test_a_manifest_that_is_too_large_is_not_parsed(monkeypatch):
+    monkeypatch.setattr("modelward.vault.tables.manifest._MAX_BYTES", 10)
+    with pytest.raises(SealDamaged, match="more than 10"):
+        parse(b" " * 11)
+
+
+@pytest.mark.parametrize("ending", ["csv", "arrows", "parquet"])
+def test_several_changed_groups_by_their_manifests(write, people, ending):
+    """A file without an index is read once, from the first changed group to the last."""
+    table = people(1000)
+    ages = table["age"].to_pylist()
+    ages[150], ages[850] = -1, -1
+    paths = write(table, f"a.{ending}"), write(table.set_column(1, "age", pa.array(ages)), f"b.{ending}")
+    options = TableOptions(group_rows=100)
+    sides = [Side(path=path, manifest=manifest(path, options)) for path in paths]
+    assert changed_groups(sides[0].manifest, sides[1].manifest) == [Gap(1, 2, 1, 2), Gap(8, 9, 8, 9)]
+    assert difference(*sides).changed == (Span(150, 150, 1), Span(850, 850, 1))
+    assert difference(*paths).changed == (Span(150, 150, 1), Span(850, 850, 1))
+
+
+def test_an_inserted_row_in_a_csv_file_moves_blocks_and_changes_one_row(write, people):
+    table = people(1000)
+    extra = table.slice(0, 1).set_column(0, "id", pa.array([-1]))
+    paths = (
+        write(table, "a.csv"),
+        write(pa.concat_tables([table.slice(0, 10), extra, table.slice(10)]), "b.csv"),
+    )
+    sides = [Side(path=path, manifest=manifest(path, TableOptions(group_rows=100))) for path in paths]
+    assert changed_groups(sides[0].manifest, sides[1].manifest) == [Gap(0, 10, 0, 11)]
+    found = difference(*sides)
+    assert (found.changed, found.removed, found.added) == ((), (), (Span(10, 10, 1),))
