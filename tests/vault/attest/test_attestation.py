@@ -36,7 +36,7 @@ from modelward.vault.attest.attestation import (
 from modelward.vault.attest.audited import EVIDENCE
 from modelward.vault.attest.predicates import BOM, RELEASE, SCAN, Bom, Release
 from modelward.vault.attest.provenance import PROVENANCE
-from modelward.vault.keys.keyring import Keyring, RevokedKey, RingKey
+from modelward.vault.keys.keyring import Keyring, RevokedKey, RingKey, Threshold
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KINDS = ("evidence", "scan", "bom", "provenance", "release")
@@ -434,3 +434,19 @@ def test_a_key_attests_what_it_is_for(released, signers, purposes, counts):
     """A key that may seal may attest; an auditor's attests its own kind."""
     found = released(signers[:1], ring_of(signers, purposes=purposes))
     assert found == ((signers[0].public.key_id,) if counts else "SignerMissing")
+
+
+def test_a_policy_for_the_kind_is_met_by_as_many_as_it_asks(released, signers):
+    """Where two must attest, the thief of one key does not."""
+    ids = sorted(signer.public.key_id for signer in signers[:2])
+    ring = ring_of(signers[:2], purposes=("seal", "release"))
+    two = Threshold(purpose="release", threshold=2, names=("signer 0", "signer 1"), ml_dsa=False)
+    strict = msgspec.structs.replace(ring, policies=(two,))
+    assert released(signers[:1], ring) == (signers[0].public.key_id,)
+    assert released(signers[:1], strict) == "SignerMissing"
+    assert released([signers[0], signers[2]], strict) == "SignerMissing"
+    assert released(signers[:2], strict) == tuple(ids)
+    elsewhere = msgspec.structs.replace(two, purpose="evidence")
+    assert released(signers[:1], msgspec.structs.replace(ring, policies=(elsewhere,))) == (
+        signers[0].public.key_id,
+    )

@@ -199,7 +199,8 @@ def read_attestations(
         root: what they must be about.
         verifiers: keys that may sign; revoked ones too, where there is a keyring.
         ring: a keyring and the moment to judge at. Of its keys, a revoked one refuses what it signed; one
-            outside its time, or whose purposes name neither ``seal`` nor the kind, does not count.
+            outside its time, or whose purposes name neither ``seal`` nor the kind, does not count. Where the
+            keyring has a policy for the kind, that policy must be met.
 
     Returns:
         Those that hold, and why the others do not.
@@ -243,6 +244,8 @@ def _counted(one: Attested, keyring: Keyring, moment: datetime) -> Attested:
                 counted.append(key_id)
     if not counted:
         raise reason
+    if any(policy.purpose == one.kind for policy in keyring.policies):
+        keyring.require([key_id for key_id in counted if key_id in keys], one.kind)
     return msgspec.structs.replace(one, signers=tuple(counted))
 
 
