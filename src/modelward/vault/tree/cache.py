@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from modelward.vault.hazmat.hashing import Algorithm
-    from modelward.vault.tree.walk import WalkEntry
+    from modelward.vault.tree.walk import Stamp, WalkEntry
 
 FORMAT: Final = "modelward.tree-cache/1"
 _KEY: Final = 32
@@ -153,11 +153,11 @@ class _Body(msgspec.Struct, frozen=True):
     files: list[_Known]
 
 
-def _mark(found: os.stat_result) -> _Mark:
+def _mark(found: Stamp) -> _Mark:
     return _Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _until(found: os.stat_result) -> int:
+def _until(found: Stamp) -> int:
     """When a write would surely leave another time than the file now has, in nanoseconds."""
     whole = found.st_ctime_ns % 1_000_000_000 == 0
     return max(found.st_mtime_ns, found.st_ctime_ns) + (_SECONDS if whole else _TICK)

@@ -17,7 +17,7 @@ from modelward.vault.tree.entries import Entry, Tree, tree_of_walked
 from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in, node
 from modelward.vault.tree.names import shown
 from modelward.vault.tree.reading import Spans, read_all
-from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
+from modelward.vault.tree.walk import WalkEntry, WalkOptions, stamp, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -215,7 +215,7 @@ def located(top: Path, name: str) -> WalkEntry:
     """
     where = os.path.realpath(top / name if top.is_dir() else top)
     try:
-        return WalkEntry(name, where, Path(where).stat())
+        return WalkEntry(name, where, stamp(Path(where).stat()))
     except OSError as error:
         raise FileMissing(f"{shown(name)}: {(error.strerror or 'cannot be read').lower()}") from error
 

@@ -11,6 +11,7 @@ from modelward.errors import ContentUnstable, FileMissing
 from modelward.vault.tree.leaves import CHUNK
 from modelward.vault.tree.names import shown
 from modelward.vault.tree.pool import Meter, cores, run
+from modelward.vault.tree.walk import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,14 +129,7 @@ class _File:
         return view
 
     def check(self) -> None:
-        now, then = os.fstat(self.handle), self.entry.stat
-        if (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (
-            then.st_dev,
-            then.st_ino,
-            then.st_size,
-            then.st_mtime_ns,
-            then.st_ctime_ns,
-        ):
+        if stamp(os.fstat(self.handle)) != self.entry.stat:
             raise ContentUnstable(f"{shown(self.entry.path)}: changed while it was read")
 
 

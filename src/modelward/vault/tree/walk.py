@@ -20,6 +20,24 @@ DEEPEST: Final = 256
 """Folders within folders, at most."""
 
 
+class Stamp(msgspec.Struct, frozen=True, gc=False):
+    """What of a file's status tells whether it changed; a whole `os.stat_result` takes four times the memory.
+
+    Attributes:
+        st_dev: device.
+        st_ino: inode.
+        st_size: bytes.
+        st_mtime_ns: when its content was written last, nanoseconds.
+        st_ctime_ns: when anything about it changed last, nanoseconds.
+    """
+
+    st_dev: int
+    st_ino: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+
+
 class WalkEntry(NamedTuple):
     """One regular file.
 
@@ -31,7 +49,7 @@ class WalkEntry(NamedTuple):
 
     path: str
     absolute: str
-    stat: os.stat_result
+    stat: Stamp
 
 
 class WalkOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +90,7 @@ def walk(root: Path, options: WalkOptions | None = None) -> list[WalkEntry]:
     except (OSError, ValueError) as error:
         raise FileMissing(f"{shown(str(root))}: {_reason(error)}") from error
     if stat.S_ISREG(found.st_mode):
-        entries = [WalkEntry(Path(root).name or Path(real).name, real, found)]
+        entries = [WalkEntry(Path(root).name or Path(real).name, real, stamp(found))]
     elif stat.S_ISDIR(found.st_mode):
         entries = sorted(_files(real, chosen), key=lambda entry: sorting_key(entry.path))
     else:
@@ -81,6 +99,11 @@ def walk(root: Path, options: WalkOptions | None = None) -> list[WalkEntry]:
     if not entries:
         raise FileMissing(f"{shown(str(root))}: holds no file", advice="Name a folder that holds the model.")
     return entries
+
+
+def stamp(found: os.stat_result) -> Stamp:
+    """The part of a file's status that is kept."""
+    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _files(top: str, options: WalkOptions) -> Iterator[WalkEntry]:
@@ -96,7 +119,7 @@ def _files(top: str, options: WalkOptions) -> Iterator[WalkEntry]:
             if stat.S_ISLNK(found.st_mode):
                 where, found = _followed(item.path, path, top, options)
             if stat.S_ISREG(found.st_mode):
-                yield WalkEntry(path, where, found)
+                yield WalkEntry(path, where, stamp(found))
             elif not stat.S_ISDIR(found.st_mode):
                 raise PathUnsafe(
                     f"{shown(path)}: is a pipe, a socket or a device",
