@@ -100,7 +100,7 @@ def test_the_unfinished_file_lies_where_it_is_told(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no second file system")
 def test_a_folder_of_another_disk_is_not_used(tmp_path, monkeypatch):
-    if os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
+    if Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("both are one file system")
     assert unfinished(tmp_path / "f", monkeypatch, beside=Path("/dev/shm")) == [tmp_path]
 

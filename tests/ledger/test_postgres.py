@@ -366,3 +366,30 @@ def test_the_driver_is_not_imported_for_a_folder(tmp_path):
     )
     assert done.stdout == "False\n"
     assert Path(tmp_path / "s" / "ledger.db").is_file()
+
+
+def test_an_audit_leaves_its_evidence_in_the_database(url, tmp_path, monkeypatch):
+    """The verbs take a URL in the folder's place; arrays that evidence refers to stay in a folder here."""
+    import msgspec
+    import numpy as np
+
+    import modelward
+    from modelward.verbs.report import report, verify_store
+
+    def model(x):
+        return (x.sum(1) > 0).astype(int)
+
+    monkeypatch.chdir(tmp_path)
+    points = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    options = modelward.AuditOptions(
+        checks=("evasion.query",), eps=(0.5,), limit=20, database=url, bounds=(-3.0, 3.0)
+    )
+    data = (points, (points.sum(1) > 0).astype(int))
+    result = modelward.audit(model, data, options)
+    assert verify_store(url).root == result.ledger_head
+    again = report(url)
+    assert again.claims == result.claims
+    named = msgspec.structs.replace(options, database=None, store=url)  # the same, in the folder's place
+    assert [check.resumed for check in modelward.audit(model, data, named).checks] == [False]
+    assert not (tmp_path / "postgresql:").exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {".modelward"}

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 import msgspec
 
-from modelward.cli.show import asked, format_option, output_option, show, show_witnesses_option
+from modelward.cli.show import (
+    asked,
+    format_option,
+    output_option,
+    placed,
+    show,
+    show_witnesses_option,
+    store_option,
+)
 from modelward.errors import ConfigInvalid
 
 if TYPE_CHECKING:
@@ -43,7 +51,7 @@ class Flags(TypedDict):
     budget: str | None
     seed: int | None
     policy: Path | None
-    store: Path | None
+    store: str | None
     fresh: bool
     form: str
     output: Path | None
@@ -104,7 +112,7 @@ _HELP = "`modelward audit --help` shows every flag with an example."
 @click.option("--budget", help="Seconds, passes, queries, like 60s,1e6p,5000q.  [default: unlimited]")
 @click.option("--seed", type=int, help="The only source of randomness.  [default: 0]")
 @click.option("--policy", type=_FILE, help="Requirements, as TOML.  [default: the built-in baseline]")
-@click.option("--store", type=click.Path(path_type=Path), help="Folder of the ledger.  [default: .modelward]")
+@store_option
 @click.option("--fresh", is_flag=True, help="Start over instead of continuing.")
 @format_option
 @output_option
@@ -173,7 +181,7 @@ def _merge(model: Path | None, flags: Flags) -> tuple[Path | None, str | None, A
         "budget": flags["budget"],
         "seed": flags["seed"],
         "policy": None if policy is None else read_policy(policy),
-        "store": flags["store"],
+        **placed(flags["store"]),
         "fresh": flags["fresh"] or None,
     }
     given = {key: value for key, value in stated.items() if value is not None}

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 import click
+import msgspec
 
+from modelward.cli.show import placed, store_option
 from modelward.errors import ConfigInvalid
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Flags(TypedDict):
     output: Path
     onnx: bool
     detectors: str | None
-    store: Path
+    store: str | None
     form: str
 
 
@@ -112,10 +114,7 @@ Examples:
     "--detectors", help="Fitted and attacked afterwards: squeezing, mahalanobis, neighbours, consistency."
 )
 @click.option("--onnx", is_flag=True, help="Write the hardened model as ONNX too.")
-@click.option(
-    "--store", type=click.Path(path_type=Path), default=Path(".modelward"), show_default=True,
-    help="Folder of the ledger.",
-)  # fmt: skip
+@store_option
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True,
     help="How to write the comparison; json and html are in the output folder too.",
@@ -165,7 +164,7 @@ def _training(flags: Flags) -> Training:
 def _audit(flags: Flags) -> AuditOptions:
     from modelward.verbs.options import AuditOptions
 
-    return AuditOptions(
+    options = AuditOptions(
         train=flags["train"],
         factory=flags["factory"],
         import_from=Path.cwd(),
@@ -176,8 +175,8 @@ def _audit(flags: Flags) -> AuditOptions:
         preset=flags["preset"],
         limit=flags["limit"],
         seed=flags["seed"],
-        store=flags["store"],
     )
+    return msgspec.structs.replace(options, **placed(flags["store"]))
 
 
 def _words(text: str) -> tuple[str, ...]:

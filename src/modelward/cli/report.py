@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 import click
 from click.core import ParameterSource
 
-from modelward.cli.show import asked, format_option, output_option, show, show_witnesses_option
+from modelward.cli.show import asked, format_option, output_option, show, show_witnesses_option, store_option
 from modelward.errors import ConfigInvalid
 from modelward.reporting.text import clean
 
@@ -32,13 +32,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=Path(".modelward"),
-    show_default=True,
-    help="Folder of the ledger.",
-)
+@store_option
 @click.option("--run", help="Beginning of a run identity.  [default: the latest run]")
 @click.option("--verify", is_flag=True, help="Only verify the ledger, and print its head.")
 @click.option("--head", help="A head printed earlier, which the ledger must continue.")
@@ -50,27 +44,33 @@ Examples:
 @show_witnesses_option
 @format_option
 @output_option
-def command(store: Path, run: str | None, *, verify: bool, head: str | None, **flags: Unpack[Flags]) -> int:
+def command(
+    store: str | None, run: str | None, *, verify: bool, head: str | None, **flags: Unpack[Flags]
+) -> int:
     """Render a stored result again, or verify the store it is in.
 
     Any altered, removed, inserted or reordered record is refused with exit code 2.
     """
+    from modelward.ledger.place import LOCAL, local_folder
     from modelward.verbs.report import report, verify_store
 
+    place = LOCAL if store is None else store
     if verify:
         _require_alone(flags, run)
     if verify or head is not None:
-        found = verify_store(store, head)
+        found = verify_store(place, head)
         click.echo(f"verified {found.size} records, head {found.root}", err=not verify)
         if verify:
             return 0
-    result = report(store, run)
+    result = report(place, run)
     if flags["points"] is not None:
         from modelward.verbs.points import save_points
 
         count = save_points(result, flags["points"])
         click.echo(clean(f"{count} lines written to {flags['points']}"), err=True)
-    return show(result, flags["form"], flags["output"], asked(result, store, flags["show_witnesses"]))
+    return show(
+        result, flags["form"], flags["output"], asked(result, local_folder(place), flags["show_witnesses"])
+    )
 
 
 def _require_alone(flags: Flags, run: str | None) -> None:

@@ -27,6 +27,11 @@ format_option = click.option(
     show_default=True,
     help="How to write the result.",
 )
+store_option = click.option(
+    "--store",
+    metavar="PLACE",
+    help="Folder of the ledger, or postgresql://USER@HOST/DATABASE.  [default: .modelward]",
+)
 output_option = click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -40,6 +45,15 @@ show_witnesses_option = click.option(
     metavar="N",
     help="Show the N worst witnesses: pictures, changed cells or texts.  [default: no row of data is shown]",
 )
+
+
+def placed(store: str | None) -> dict[str, object]:
+    """The options that --store stands for; none where it was not given."""
+    from modelward.ledger.place import is_database
+
+    if store is None:
+        return {}
+    return {"database": store} if is_database(store) else {"store": Path(store)}
 
 
 def asked(result: AuditResult, store: Path, count: int | None) -> Sequence[Exhibit] | None:

@@ -79,7 +79,7 @@ def audit(
     """
     options = settled(options or AuditOptions())
     settings, budget, policy = _settings(options)
-    ledger = Ledger.open(options.store)
+    ledger = Ledger.open(options.database or options.store)
     try:
         watcher = observer or Quiet()
         subjects, absent = open_subjects(model, data, options, seconds=budget.seconds, watcher=watcher)

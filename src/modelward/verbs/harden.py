@@ -118,7 +118,7 @@ def harden(
         files["onnx"] = str(_exported(made, folder, chosen, data))
     after = audit(subject, data, again, observer=watcher)
     detected = _detect(subject, data, again, controls=controls)
-    _record(chosen.store, [made.evidence, *detected])
+    _record(chosen.database or chosen.store, [made.evidence, *detected])
     files |= {"comparison": str(folder / "comparison.json"), "page": str(folder / "comparison.html")}
     found = Comparison(
         method=training.method,
@@ -342,7 +342,7 @@ def _shown(item: Evidence) -> Iterator[Detector]:
         )
 
 
-def _record(store: Path, evidence: Sequence[Evidence]) -> None:
+def _record(store: str | Path, evidence: Sequence[Evidence]) -> None:
     ledger = Ledger.open(store)
     try:
         for item in evidence:

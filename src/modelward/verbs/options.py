@@ -12,6 +12,7 @@ from modelward.core.check import Norm, Preset, Similarity
 from modelward.core.choices import explained
 from modelward.core.policy import Policy
 from modelward.errors import ConfigInvalid
+from modelward.ledger.place import LOCAL, is_database
 
 
 class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,7 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
         seed: ``0 <= seed < 2**53``.
         policy: requirements; null applies the baseline. `read_policy` reads a file.
         store: folder of the ledger.
+        database: URL of a database that holds the records in its place; arrays stay in the folder.
         fresh: start over instead of continuing.
         command: what a report names as the command that repeats the audit; null derives it from the above.
     """
@@ -72,7 +74,8 @@ class AuditOptions(msgspec.Struct, frozen=True, kw_only=True):
     budget: str | None = None
     seed: int = 0
     policy: Policy | None = None
-    store: Path = Path(".modelward")
+    store: Path = LOCAL
+    database: str | None = None
     fresh: bool = False
     command: str | None = None
 
@@ -93,7 +96,9 @@ def settled(options: AuditOptions) -> AuditOptions:
     kept = {name: plain.pop(name) for name in ("train", "policy", "import_from", "command", "store")}
     try:
         checked = msgspec.convert(plain, AuditOptions)
-        store = Path(options.store)
+        store, database = Path(options.store), options.database
+        if is_database(str(options.store)):
+            store, database = LOCAL, str(options.store)
     except msgspec.ValidationError as error:
         raise ConfigInvalid(f"AuditOptions: {explained(error, AuditOptions)}") from error
     except TypeError as error:
@@ -102,4 +107,4 @@ def settled(options: AuditOptions) -> AuditOptions:
     if not isinstance(policy, Policy | None):
         advice = "modelward.read_policy(path) reads one from a file."
         raise ConfigInvalid("AuditOptions: policy is no Policy", advice=advice)
-    return msgspec.structs.replace(checked, **kept | {"store": store})
+    return msgspec.structs.replace(checked, **kept | {"store": store, "database": database})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from modelward.errors import ConfigInvalid, OutputUnwritable
@@ -13,6 +12,7 @@ from modelward.verbs.store import recall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from modelward.reporting.exhibit import Exhibit
     from modelward.reporting.result import AuditResult
@@ -24,20 +24,20 @@ def report(store: str | Path = ".modelward", run: str | None = None) -> AuditRes
     """Read the latest result of a store, or the one of a run.
 
     Args:
-        store: the ledger's folder.
+        store: the ledger's folder, or the URL of its database.
         run: beginning of a run identity.
 
     Raises:
         ModelwardError: there is none, or the ledger was tampered with.
     """
-    return recall(Path(store), run)
+    return recall(store, run)
 
 
-def verify_store(store: Path, head: str | None = None) -> Head:
+def verify_store(store: str | Path, head: str | None = None) -> Head:
     """Hash the whole ledger.
 
     Args:
-        store: the ledger's folder.
+        store: the ledger's folder, or the URL of its database.
         head: a head printed earlier, which the ledger must continue.
 
     Returns:

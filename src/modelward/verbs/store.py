@@ -27,11 +27,11 @@ def record(journal: Journal, ledger: Ledger, result: AuditResult) -> AuditResult
     return msgspec.structs.replace(result, ledger_head=ledger.head().root)
 
 
-def recall(folder: Path, run: str | None = None, *, head: str | None = None) -> AuditResult:
+def recall(folder: str | Path, run: str | None = None, *, head: str | None = None) -> AuditResult:
     """Read the latest result of a ledger.
 
     Args:
-        folder: the store.
+        folder: the store: its folder, or the URL of its database.
         run: beginning of a run identity; null takes the latest run.
         head: a head printed earlier, which the ledger must continue.
 
