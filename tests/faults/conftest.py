@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import importlib
 import os
@@ -94,8 +93,8 @@ def child(words, trap, folder):
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, name in ((1, ".out"), (2, ".err")):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-        sys.stdin = open(0, closefd=False)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         os.environ.update(HOME=str(folder), XDG_STATE_HOME=str(folder / "state"), COLUMNS="100")
         counted = os.open(".steps", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         from modelward.cli import main
@@ -270,11 +269,3 @@ class Tools:
         ):
             pytest.skip("only root can mount a small disk for one process")
         return [*words, script, "sh"]
-
-    @staticmethod
-    def bound_by_permissions():
-        """Root too, once these two capabilities are gone (linux/capability.h, linux/prctl.h)."""
-        if os.geteuid() == 0:
-            libc = ctypes.CDLL(None, use_errno=True)
-            for capability in (1, 2):
-                assert libc.prctl(24, capability, 0, 0, 0) == 0

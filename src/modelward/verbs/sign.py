@@ -107,7 +107,7 @@ def open_signers(keys: Sequence[str], talk: Talk) -> list[Signer]:
 
 
 def _outside(source: Path, target: Path) -> Path | None:
-    """Where an unfinished signature lies that will be in the model: outside, or it would be taken for a part."""
+    """Where an unfinished signature lies that will be in the model: outside, or it would be a part."""
     top = source.resolve()
     return top.parent if top.is_dir() and target.resolve().is_relative_to(top) else None
 

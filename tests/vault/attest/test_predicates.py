@@ -214,7 +214,23 @@ def test_spans(text, span):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "30", "d", "30 d", "-1d", "0d", "0h", "1.5d", "30m", "1y", "36501d", "9" * 30 + "d", "٣d", "3d\n"],
+    [
+        "",
+        "30",
+        "d",
+        "30 d",
+        "-1d",
+        "0d",
+        "0h",
+        "1.5d",
+        "30m",
+        "1y",
+        "36501d",
+        "777777777w",
+        "9" * 30 + "d",
+        "٣d",
+        "3d\n",
+    ],
 )
 def test_spans_that_are_none(text):
     with pytest.raises(PolicyInvalid, match="no span of time"):

@@ -24,12 +24,12 @@ def parse_span(text: str) -> timedelta:
         PolicyInvalid: it is none, or is not above 0 and at most 100 years.
     """
     match = re.fullmatch(r"([0-9]{1,9})([hdw])", text)
-    span = timedelta(seconds=int(match[1]) * _UNITS[match[2]]) if match else timedelta()
-    if not timedelta() < span <= _LONGEST:
+    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not 0 < seconds <= _LONGEST.total_seconds():  # a timedelta holds less than ten digits of weeks
         raise PolicyInvalid(
             f"{text[:40]!r} is no span of time", advice="Write hours, days or weeks: 12h, 30d, 4w."
         )
-    return span
+    return timedelta(seconds=seconds)
 
 
 def span_words(span: timedelta) -> str:
