@@ -45,8 +45,7 @@ def test_a_disk_that_fills_at_every_step(here, modelward, fine, tools, words):
     if words is not SEAL:
         fine(*SEAL)
     old = tools.content(here / "model.sealed")
-    total = len(modelward(*words).steps)
-    for at in range(1, total + 1):
+    for at, kind in enumerate(modelward(*words).steps, 1):
         for name in ("opened", "state", *(() if old else ("model.sealed",))):
             shutil.rmtree(here / name, ignore_errors=True)
         (here / "model.sig").unlink(missing_ok=True)
@@ -61,7 +60,10 @@ def test_a_disk_that_fills_at_every_step(here, modelward, fine, tools, words):
             if found != old:  # it was in its place already, and the disk failed while that was made to last
                 fine(*VERIFY)
             assert tools.content(here / "opened") in (None, tools.OLD)
-        assert not list(here.glob(".model*")), "a failure cleans up after itself"
+        left = list(here.glob(".model*"))
+        assert not left or kind in {"os.remove", "os.rmdir"}, "a failure cleans up after itself"
+        for folder in left:  # the next run would remove what could not be removed, after a minute
+            shutil.rmtree(folder)
 
 
 def test_a_disk_of_one_mebibyte(here, spawned, fine, tools):
@@ -291,7 +293,9 @@ def test_a_keyring_that_was_put_back(here, ring, verdict, fine):
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_pieces_of_another_container_by_the_same_signer(here, fine, verdict, modelward, tools, plain):
+def test_pieces_of_another_container_by_the_same_signer(  # noqa: PLR0917 (fixtures)
+    here, fine, verdict, modelward, tools, plain
+):
     """Every file of one container put into the other, alone and with those that belong to it."""
     words = [word for word in SEAL if not plain or word not in {"--recipient", "reader.pub"}]
     fine(*words)
