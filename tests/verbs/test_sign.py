@@ -296,3 +296,18 @@ def test_an_identity_counts_as_one_issuer_vouches_for_it(model, pair, tmp_path, 
     pytest.importorskip("sigstore")
     found = asked(identity="a@example.com", issuer="https://issuer.example")
     assert found.refusal == "SealDamaged"  # it is by a key, so no identity signed it
+
+
+def test_the_signed_table_tells_which_rows_changed(table, pair, tmp_path, signed):
+    signature = signed(table, pair, tmp_path / "t.sig", statement="rows")
+    old = tmp_path / "old.parquet"
+    old.write_bytes(table.read_bytes())
+    rows = pq.read_table(table).to_pydict()
+    rows["x"][555] = -1
+    del rows["x"][700], rows["y"][700]
+    pq.write_table(pa.table(rows), table, row_group_size=100)
+    found = verified(table, signature, pair, against=old)
+    assert not found.verified
+    assert "1 row changed (first at row 555)" in found.reasons[0].detail
+    assert "1 row removed (first at row 700)" in found.reasons[0].detail
+    assert not verified(table, signature, pair, against=table).verified

@@ -41,6 +41,7 @@ class Flags(TrustFlags):
     attestations: Path | None
     partial: bool
     ignore_unsigned: bool
+    against: Path | None
     exclude: tuple[Path, ...]
     links: bool
     jobs: int
@@ -126,6 +127,7 @@ def trust_of(flags: TrustFlags) -> TrustOptions:
 @click.option("--attestations", type=_PATH, help="Folder of attestations beside a detached signature.")
 @click.option("--partial", is_flag=True, help="Accept that signed files are missing; list them.")
 @click.option("--ignore-unsigned", is_flag=True, help="Accept files that nobody signed.")
+@click.option("--against", type=_FILE, help="The table as it was signed: say which rows changed.")
 @click.option("--exclude", multiple=True, type=_PATH, help="Not part of what was signed.")
 @click.option("--links", is_flag=True, help="Follow symbolic links that stay inside.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Threads.  [default: one per core]")
@@ -154,6 +156,7 @@ def command(path: Path, **flags: Unpack[Flags]) -> int:
         attestations=flags["attestations"],
         partial=flags["partial"],
         unsigned=flags["ignore_unsigned"],
+        against=flags["against"],
         excluded=flags["exclude"],
         links=flags["links"],
         jobs=flags["jobs"],

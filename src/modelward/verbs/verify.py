@@ -10,7 +10,7 @@ import msgspec
 
 from modelward.core.evidence import to_json
 from modelward.core.policy import Reason
-from modelward.errors import ConfigInvalid, FileMissing, SealRefused
+from modelward.errors import ConfigInvalid, ContentChanged, FileMissing, SealRefused
 from modelward.reporting.text import plural
 from modelward.reporting.verification import Kind, Verification
 from modelward.vault.signing.checking import CheckOptions, check_files, root_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from modelward.vault.attest.admission import Admission
     from modelward.vault.attest.attestation import Attestations
     from modelward.vault.container.reading import Container
+    from modelward.vault.tables.manifest import TableManifest
 
 _LARGEST_BUNDLE: Final = 1 << 30
 _WORST: Final = {"refuted": 0, "unknown": 1, "holds": 2}
@@ -40,6 +41,7 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True):
         attestations: folder of attestations beside a detached signature.
         partial: accept that signed files are missing, as after a partial download.
         unsigned: accept files that nobody signed (with a detached signature).
+        against: the table as it was signed: where the rows differ, it is said which.
         excluded: paths that are no part of what was signed.
         links: follow symbolic links that stay inside.
         jobs: threads; 0 for one per core.
@@ -53,6 +55,7 @@ class VerifyOptions(msgspec.Struct, frozen=True, kw_only=True):
     attestations: str | Path | None = None
     partial: bool = False
     unsigned: bool = False
+    against: str | Path | None = None
     excluded: tuple[str | Path, ...] = ()
     links: bool = False
     jobs: int = 0
@@ -262,7 +265,12 @@ def _rows(source: Path, data: bytes, options: VerifyOptions, trust: Trust) -> Se
     if options.partial or options.unsigned:
         raise ConfigInvalid("the rows of a table are verified whole", advice="Leave these flags out.")
     _, pinned, signers = read_signed(data, trust.verifiers, threshold=trust.threshold)
-    verify_manifest(source, pinned)
+    try:
+        verify_manifest(source, pinned)
+    except ContentChanged as error:
+        if options.against is None:
+            raise
+        raise ContentChanged(f"{error}; {_changed_rows(Path(options.against), source, pinned)}") from error
     return Seen(
         kind="rows",
         root=pinned.root,
@@ -271,6 +279,27 @@ def _rows(source: Path, data: bytes, options: VerifyOptions, trust: Trust) -> Se
         bytes=source.stat().st_size,
         attestations=_beside(options, pinned.root, trust),
     )
+
+
+def _changed_rows(old: Path, new: Path, pinned: TableManifest) -> str:
+    """Which rows differ, in words; the old table must be the one that was signed."""
+    from modelward.vault.tables.differences import Side, difference
+    from modelward.vault.tables.manifest import verify_manifest
+
+    verify_manifest(old, pinned)
+    found = difference(
+        Side(path=old, options=pinned.options, manifest=pinned), Side(path=new, options=pinned.options)
+    )
+    parts = [
+        f"{plural(count, 'row')} {what} (first at row {spans[0].old})"
+        for what, count, spans in (
+            ("changed", found.rows_changed, found.changed),
+            ("removed", found.rows_removed, found.removed),
+            ("added", found.rows_added, found.added),
+        )
+        if count
+    ]
+    return ", ".join([*found.schema, *parts]) or "the rows are the same, in other groups"
 
 
 def _beside(options: VerifyOptions, root: str, trust: Trust) -> Attestations | None:
