@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import numpy as np
 import pytest
 
 import modelward
-from modelward.errors import ConfigInvalid, KeyExpired, Revoked, SignerMissing
+from modelward.errors import ConfigInvalid, FileMissing, KeyExpired, PolicyRefused, Revoked, SignerMissing
 from modelward.vault.attest.attestation import attest
+from modelward.vault.container.recipients import generate_identity
 from modelward.vault.keys.opening import open_signer
 from modelward.vault.keys.signer import Verifier
 from modelward.vault.signing.checking import root_of
@@ -179,3 +181,57 @@ def test_a_moment_that_is_none_is_a_slip_of_the_user(model, keys, tmp_path, talk
     trust = modelward.TrustOptions(public_keys=(keys["release"][1],), moment=moment)
     with pytest.raises(ConfigInvalid, match="the moment"):
         modelward.verify(tmp_path / "sealed", modelward.VerifyOptions(trust=trust))
+
+
+@pytest.fixture
+def encrypted(model, keys, tmp_path, talk):
+    """A seal for one recipient with nothing attested; what somebody attests is put beside it."""
+    reader = generate_identity("x25519", talk.passphrase())
+    (tmp_path / "reader.pem").write_bytes(reader.private)
+    (tmp_path / "reader.pem").chmod(0o600)
+    (tmp_path / "reader.pub").write_bytes(reader.public)
+    chosen = modelward.SealOptions(
+        keys=(str(keys["release"][0]),), recipients=(str(tmp_path / "reader.pub"),), scan=False
+    )
+    info = modelward.seal(model, tmp_path / "sealed", chosen, talk)
+
+    def attested(content):
+        (tmp_path / "sealed" / "attestations").mkdir(exist_ok=True)
+        signer = open_signer(str(keys["release"][0]), talk.passphrase)
+        data = attest(content, info.stored.root, "model", [signer])
+        (tmp_path / "sealed" / "attestations" / "scan.json").write_bytes(data)
+        trust = modelward.TrustOptions(public_keys=(keys["release"][1],))
+        return modelward.OpenOptions(identities=(str(tmp_path / "reader.pem"),), trust=trust)
+
+    return attested
+
+
+def test_a_scan_of_some_of_the_files_does_not_open_an_encrypted_seal(model, encrypted, tmp_path, talk):
+    """In memory nothing compared what was scanned with what is in it."""
+    whole = scan_verdict(model)
+    sealed = tmp_path / "sealed"
+    with modelward.open_sealed(sealed, encrypted(whole), talk) as opened:
+        assert opened.root.startswith("blake3:")
+    some = msgspec.structs.replace(whole, files=whole.files[:1])
+    renamed = (msgspec.structs.replace(whole.files[0], path="other"), *whole.files[1:])
+    for content, said in (
+        (some, "weights.npy was not scanned"),
+        (msgspec.structs.replace(whole, files=renamed), "other is not there"),
+    ):
+        with pytest.raises(PolicyRefused, match=said):
+            modelward.open_sealed(sealed, encrypted(content), talk)
+        with pytest.raises(PolicyRefused, match=said):
+            modelward.unseal(sealed, tmp_path / "opened", encrypted(content), talk)
+        assert not (tmp_path / "opened").exists()
+
+
+def test_what_cannot_be_compared_after_opening_does_not_stay(
+    *, model, encrypted, tmp_path, talk, monkeypatch
+):
+    def failing(*_, **__):
+        raise FileMissing("a file cannot be read")
+
+    monkeypatch.setattr("modelward.verbs.unseal.bound", failing)
+    with pytest.raises(FileMissing):
+        modelward.unseal(tmp_path / "sealed", tmp_path / "opened", encrypted(scan_verdict(model)), talk)
+    assert not (tmp_path / "opened").exists()

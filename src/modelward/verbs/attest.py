@@ -35,7 +35,7 @@ from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
 from modelward.verbs.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from modelward.artifact.verdict import ArtifactReport
     from modelward.core.subject import Subject
@@ -401,20 +401,40 @@ def bound_reasons(
         FileMissing, PathUnsafe: as `walk` says.
     """
     files = {file.path: Path(file.absolute) for file in walk(path, options)}
-    lacking = frozenset(absent)
+    return _bound(attestations, files.keys(), frozenset(absent), lambda name: file_digest(files[name]))
+
+
+def named_reasons(attestations: Attestations, names: Collection[str]) -> tuple[Reason, ...]:
+    """Whether evidence and scans speak of files of these names; what is in them is not asked.
+
+    Args:
+        attestations: those that verify over the root.
+        names: paths of all that was sealed.
+    """
+    return _bound(attestations, names, frozenset(), None)
+
+
+def _bound(
+    attestations: Attestations,
+    names: Collection[str],
+    absent: frozenset[str],
+    digest: Callable[[str], str] | None,
+) -> tuple[Reason, ...]:
     reasons: list[Reason] = []
     for one in attestations.held:
         content = one.content
-        wrong: list[str] = []
         if isinstance(content, Audit):
-            model = content.evidence.model
-            wrong = _unlike({model.path: model.digest}, files, lacking)
+            stated = {content.evidence.model.path: content.evidence.model.digest}
         elif isinstance(content, Scan):
-            listed = {file.path: file.digest for file in content.files}
-            wrong = _unlike(listed, files, lacking)
-            wrong += [f"{name} was not scanned" for name in files if name not in listed]
+            stated = {file.path: file.digest for file in content.files}
         else:
             continue
+        wrong = [f"{name} is not there" for name in stated if name not in names and name not in absent]
+        if isinstance(content, Scan):
+            wrong += [f"{name} was not scanned" for name in names if name not in stated]
+        if digest is not None:
+            there = (name for name in stated if name in names)
+            wrong += [f"{name} is another file" for name in there if digest(name) != stated[name]]
         reasons.append(
             Reason(
                 requirement=f"{one.kind} is of these files",
@@ -423,15 +443,6 @@ def bound_reasons(
             )
         )
     return tuple(reasons)
-
-
-def _unlike(stated: dict[str, str], files: dict[str, Path], absent: frozenset[str]) -> list[str]:
-    wrong = [f"{name} is not there" for name in stated if name not in files and name not in absent]
-    return wrong + [
-        f"{name} is another file"
-        for name, digest in stated.items()
-        if name in files and file_digest(files[name]) != digest
-    ]
 
 
 def _bytes(path: Path) -> bytes:

@@ -14,6 +14,9 @@ from modelward.verbs.trust import TrustOptions
 from modelward.verbs.verify import bound, conclude, keep, look_at, read_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.core.policy import Reason
     from modelward.reporting.verification import Verification
     from modelward.vault.container.opening import Sealed
     from modelward.vault.container.reading import Opened
@@ -61,10 +64,13 @@ def unseal(
     opened, seen, found = _admitted(Path(path), options, talk)
     target = Path(output)
     opened.extract(target, jobs=options.jobs, progress=talk.progress)
-    for reason in bound(seen, target):
-        if reason.status != "holds":
+    kept = False
+    try:
+        _require(path, bound(seen, target))
+        kept = True
+    finally:  # whatever stopped the comparison, what was not compared does not stay
+        if not kept:
             shutil.rmtree(target)
-            raise PolicyRefused(f"{path}: {reason.requirement}: {reason.detail}")
     return found
 
 
@@ -109,4 +115,14 @@ def _admitted(source: Path, options: OpenOptions, talk: Talk) -> tuple[Opened, S
     opened = container.unlock(identities)
     if trust.keyring is not None:
         trust.keyring.check_root(opened.tree.root)  # a revoked model stays revoked in a new envelope
+    if seen.attestations is not None and seen.attestations.held:
+        from modelward.verbs.attest import named_reasons
+
+        _require(source, named_reasons(seen.attestations, dict.fromkeys(opened.paths)))
     return opened, seen, found
+
+
+def _require(path: str | Path, reasons: Sequence[Reason]) -> None:
+    for reason in reasons:
+        if reason.status != "holds":
+            raise PolicyRefused(f"{path}: {reason.requirement}: {reason.detail}")
