@@ -331,3 +331,16 @@ def test_any_value_in_any_place_is_refused_or_changes_nothing(place, value):
 def test_a_verifier_is_named_by_one_spelling_of_its_key(alice):
     spaced = b"\n  " + alice.public.pem.replace(b"\n", b"\r\n") + b"\n\n"
     assert Verifier(spaced).key_id == alice.public.key_id
+
+
+@pytest.mark.parametrize("name", ["", "release", "AB" * 32])
+def test_signatures_that_name_no_key_are_few(alice, bob, name):
+    """Each would be tried with every known key: a minute for 256 of them and a large keyring."""
+    value = json.loads(bundle.make(STATEMENT, [alice]))
+    listed = value["dsseEnvelope"]["signatures"]
+    stranger = {"sig": base64.b64encode(b"x" * 64).decode(), "keyid": name}
+    listed += [stranger] * 16
+    assert verify_bundle(json.dumps(value).encode(), publics(alice, bob)).signers == (alice.public.key_id,)
+    listed.append(stranger)
+    with pytest.raises(SealDamaged, match="more than 16 signatures"):
+        verify_bundle(json.dumps(value).encode(), publics(alice, bob))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from modelward.errors import SignatureInvalid, SignerMissing
+from modelward.errors import SealDamaged, SignatureInvalid, SignerMissing
 from modelward.vault import bundle, dsse
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from modelward.vault.keys.signer import Verifier
 
 _KEY_ID: Final = re.compile(r"[0-9a-f]{64}")
+_UNNAMED: Final = 16
+"""Signatures of a bundle that name no key, at most: each is tried with every known key."""
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,8 @@ def _signers(read: bundle.Bundle, known: Mapping[str, Verifier]) -> tuple[list[s
     signers: dict[str, None] = {}
     others: list[str] = []
     early = len(read.envelope.signatures) == 1 and not read.envelope.signatures[0].keyid
+    if sum(_KEY_ID.fullmatch(one.keyid) is None for one in read.envelope.signatures) > _UNNAMED:
+        raise SealDamaged(f"more than {_UNNAMED} signatures of the bundle name no key")
     for index, signature in enumerate(read.envelope.signatures):
         name = signature.keyid or (read.hint if index == 0 else "")
         if name in known:
