@@ -198,8 +198,7 @@ def ring(tmp_path, key):
 
     def save(change):
         before = None if not lines else lines[-1].ring
-        made = change(before)
-        lines.append(ringfile.sign(made, [owner], before))
+        lines.append(ringfile.sign(change(before), [owner], before))
         (tmp_path / "ring").write_bytes(ringfile.encode(lines))
 
     save(lambda _: editing.begin([owner.public], 1, NOW - timedelta(days=9), None))
@@ -265,16 +264,15 @@ def test_an_auditor_of_the_policy_attests(configure, model, seal, key, other):
     (model.parent / "a.pem").write_bytes(other.public.pem)
     (model.parent / "policy.toml").write_text('[attestations]\nrequired = ["bom"]\nkeys = ["a.pem"]\n')
     attested(model, BOM, other, root)
-    gate = Gate.read(configure('public-keys = ["release.pem"]\npolicy = "policy.toml"\n'))
-    assert gate.check(model) == (key.public.key_id,)
+    text = 'public-keys = ["release.pem"]\npolicy = "policy.toml"\n'
+    assert Gate.read(configure(text)).check(model) == (key.public.key_id,)
 
 
 def test_a_policy_is_asked_too(configure, model, seal, tmp_path):
     seal()
     (tmp_path / "policy.toml").write_text('[attestations]\nrequired = ["scan"]\n')
-    gate = Gate.read(configure('public-keys = ["release.pem"]\npolicy = "policy.toml"\n'))
     with pytest.raises(PolicyRefused, match="scan"):
-        gate.check(model)
+        Gate.read(configure('public-keys = ["release.pem"]\npolicy = "policy.toml"\n')).check(model)
 
 
 def test_an_attestation_of_another_model_is_refused(configure, model, seal, key):
