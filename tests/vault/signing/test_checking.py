@@ -269,6 +269,17 @@ class TestIgnored:
             said = Manifest(name="m", ignore_paths=(spelled,), resources=manifest.resources)
             assert check_files(said.statement(), model).files == 5
 
+    def test_what_is_there_and_was_left_out_is_said(self, model):
+        """Storage may put there what it likes, and the signature holds."""
+        statement, told = self.with_ignored(model, "cache", "model.sig", "absent"), []
+        (model / "cache").mkdir()
+        (model / "cache" / "run.py").write_bytes(b"x")
+        (model / "model.sig").write_bytes(b"{}")
+        (model / ".git").mkdir()
+        tree = TreeOptions(excluded=(model / "model.sig",), warn=told.append)
+        assert check_files(statement, model, CheckOptions(tree=tree)).files == 5
+        assert told == ["left out by who signed, so not compared: cache"]
+
     def test_what_is_signed_is_checked_even_where_it_is_ignored(self, model):
         statement = self.with_ignored(model, "a", "a.bin", "deep/er/weights")
         check_files(statement, model)

@@ -19,7 +19,7 @@ from modelward.vault.tree.hashing import TreeOptions, hash_shards, hash_tree
 from modelward.vault.tree.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 
     from modelward.vault.dsse import Statement
 
@@ -174,8 +174,21 @@ def _tree_options(manifest: Manifest, path: Path, options: CheckOptions) -> Tree
         while name := name.rpartition("/")[0]:
             kept.add(name)
     ignored = [_inside(name) for name in (*GIT, *manifest.ignore_paths)]
-    tree = excluding(options.tree, path, [name for name in ignored if name and name not in kept])
+    left_out = [name for name in ignored if name and name not in kept]
+    _tell(left_out, path, options.tree)
+    tree = excluding(options.tree, path, left_out)
     return msgspec.structs.replace(tree, links=tree.links or manifest.links)
+
+
+def _tell(left_out: Sequence[str], path: Path, tree: TreeOptions) -> None:
+    """Whoever reads "verified" should know of what is there and was not signed, as its signer chose."""
+    named = {each.parent.resolve() / each.name for each in tree.excluded}  # by the caller, who knows
+    top = path.resolve()
+    found = [name for name in dict.fromkeys(left_out) if name not in GIT and os.path.lexists(top / name)]
+    found = [shown(name) for name in found if top / name not in named]
+    if found and tree.warn is not None:
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        tree.warn(f"left out by who signed, so not compared: {', '.join(found[:SHOWN])}{more}")
 
 
 def _inside(name: str) -> str:
