@@ -154,3 +154,18 @@ def test_order_is_that_of_parts_and_code_points():
 def test_what_is_shown_is_one_short_printable_line(name):
     assert shown(name).isprintable()
     assert len(shown(name)) <= 10 * 200
+
+
+def test_a_short_list_of_long_paths_does_not_fill_the_memory():
+    """A list of 256 MiB that anybody may write would take 30 GB before its signature is looked at."""
+    taken = []
+    with pytest.raises(PathUnsafe, match="too few files"):
+        check_names(taken.append(number) or f"{number}/{'a/' * 2000}f" for number in range(10_000))
+    assert len(taken) < 300
+
+
+def test_folders_are_counted_beside_files():
+    check_names(f"{number}/a/b/c/f" for number in range(110_000))
+    check_names(["a/" * 2000 + "f"])
+    with pytest.raises(PathUnsafe, match="too few files"):
+        check_names(f"{number}/{'/'.join('abcdefghijklmnopqrst')}" for number in range(60_000))

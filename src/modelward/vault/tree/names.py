@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 LONGEST_PATH: Final = 4096
 """Bytes of a path in UTF-8, as Linux has it."""
+_FOLDERS: Final = 4
+"""Folders per file of a tree, at most, beyond the first half a million."""
+_SPARED: Final = 1 << 19
 
 
 def sorting_key(path: str) -> tuple[str, ...]:
@@ -42,13 +45,16 @@ def check_names(paths: Iterable[str]) -> None:
 
     Raises:
         PathUnsafe: as `check_name`; a path stands twice, is a file and a folder, or two paths are one where
-            case or the spelling of accents does not count.
+            case or the spelling of accents does not count; there are many more folders than files, so that a
+            short list of long paths would take a hundred times its length in memory.
     """
     seen: dict[
         tuple[int, str], tuple[str, str, int]
     ] = {}  # folder, folded part: part, path, the folder it is
-    for path in paths:
+    for files, path in enumerate(paths):
         check_name(path)
+        if len(seen) > _SPARED + (_FOLDERS + 1) * files:
+            raise PathUnsafe(f"{shown(path)}: is one of too few files for the {len(seen):,} names so far")
         folder, parts = 0, path.split("/")
         for left, part in enumerate(parts, 1 - len(parts)):
             key = folder, fold(part)
