@@ -325,3 +325,40 @@ def test_an_opened_file_that_is_refused_is_closed_again(folder):
         with pytest.raises(LedgerTampered):
             Ledger.open_read_only(folder)
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+STRANGE = {
+    "a view that forges a record now and then": """
+        ALTER TABLE leaf RENAME TO old;
+        CREATE VIEW leaf AS SELECT seq, CASE WHEN seq = 1 AND random() % 2
+            THEN cast('{"n": 9}' AS BLOB) ELSE body END AS body FROM old;
+    """,
+    "a view that never ends": """
+        DROP TABLE leaf;
+        CREATE VIEW leaf AS WITH RECURSIVE every(seq) AS (SELECT -5 UNION ALL SELECT seq FROM every)
+            SELECT seq, x'00' AS body FROM every;
+    """,
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON leaf BEGIN DELETE FROM leaf WHERE seq = 0; END;",
+    "an index": "CREATE INDEX i ON leaf (body);",
+    "another table": "CREATE TABLE more (a);",
+    "a generated column": """
+        DROP TABLE leaf;
+        CREATE TABLE leaf (seq INTEGER PRIMARY KEY, body BLOB AS (zeroblob(1000000000)));
+    """,
+    "a type that does not sort": """
+        PRAGMA writable_schema = ON;
+        UPDATE sqlite_master SET sql = NULL WHERE name = 'leaf';
+    """,
+}
+
+
+@pytest.mark.parametrize("statements", STRANGE.values(), ids=STRANGE)
+def test_a_file_that_is_more_than_two_tables_is_refused(folder, statements):
+    db = sqlite3.connect(folder / FILE_NAME)
+    db.executescript(statements)
+    db.commit()
+    db.close()
+    with pytest.raises(LedgerTampered):
+        reopen(folder)
+    with pytest.raises(LedgerTampered):
+        Ledger.open(folder)

@@ -24,6 +24,10 @@ CREATE TABLE leaf (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 0), size INTEGER NOT NULL, peaks BLOB NOT NULL) STRICT;
 INSERT INTO head VALUES (0, 0, x'');
 """
+_TABLES = {
+    ("table", name, statement.removesuffix(";"))
+    for name, statement in zip(("leaf", "head"), _SCHEMA.strip().splitlines(), strict=False)
+}
 # What the disk or the folder refused; any other error of SQLite means that the file is not what was written.
 _UNWRITABLE = {
     sqlite3.SQLITE_FULL,
@@ -275,6 +279,7 @@ class Sqlite:
         opened = cls(path, f"file:{_quoted(path)}?mode=rw")
         with opened.errors():
             opened._initialise()
+        opened._checked()
         return opened
 
     @classmethod
@@ -292,7 +297,9 @@ class Sqlite:
             )
         # A write-ahead log must be replayed; without one, `immutable` spares SQLite its lock files.
         live = path.with_name(path.name + "-wal").exists()
-        return cls(path, f"file:{_quoted(path)}?{'mode=ro' if live else 'immutable=1'}")
+        opened = cls(path, f"file:{_quoted(path)}?{'mode=ro' if live else 'immutable=1'}")
+        opened._checked()
+        return opened
 
     def close(self) -> None:
         """Release the file."""
@@ -347,6 +354,23 @@ class Sqlite:
                 for statement in _SCHEMA.strip().splitlines():
                     self._db.execute(statement)
                 self._db.execute("PRAGMA user_version = 1")
+
+    def _checked(self) -> None:
+        """Hold the file to the two tables that `_initialise` makes.
+
+        A view in place of a table may give other records after they were verified, or never end; a trigger
+        may change what is appended.
+        """
+        whole = False
+        try:
+            with self.errors():
+                found = self._db.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(3)
+            if len(found) != len(_TABLES) or set(found) != _TABLES:
+                raise LedgerTampered(f"{self._path}: holds something else than the tables of a ledger")
+            whole = True
+        finally:
+            if not whole:
+                self._db.close()
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
