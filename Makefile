@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PYTEST_FLAGS ?= -q
+# As many processes as cores; a file's tests stay together, so that what they share is made once.
+WORKERS ?= $(shell nproc 2> /dev/null || echo 1)
+PYTEST_FLAGS ?= -q -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL = help
 .PHONY: help demo install test lint format bench readme clean
