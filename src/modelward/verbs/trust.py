@@ -25,7 +25,7 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Who is trusted.
 
     Attributes:
-        public_keys: PEM files; every key in them counts.
+        public_keys: PEM files of one key each.
         keyring: a keyring, which also says who is revoked and until when keys are valid.
         owners: public keys (PEM) of those who sign the keyring; needed with `keyring`.
         owners_threshold: how many of them must have signed it; null for more than half.

@@ -251,3 +251,11 @@ def test_any_bytes_are_no_key(data):
             asymmetric.load_public(pem)
         with pytest.raises(KeyUnusable):
             asymmetric.load_private(pem.replace(b"PUBLIC", b"PRIVATE"), None)
+
+
+def test_a_file_of_two_public_keys_is_refused():
+    """The second would not count, and whoever named three owners in one file would ask for one."""
+    pems = [asymmetric.public_pem(asymmetric.generate("ed25519")) for _ in range(2)]
+    asymmetric.load_public(b"a note\n" + pems[0])
+    with pytest.raises(KeyUnusable, match="several keys"):
+        asymmetric.load_public(pems[0] + pems[1])

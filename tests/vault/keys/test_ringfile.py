@@ -203,7 +203,7 @@ def test_any_envelope_is_refused(value):
 def test_a_key_id_that_no_text_holds_is_refused(ring, signers):
     line = json.loads(encode([sign(ring(), signers("ab"), None)]))
     line["signatures"][0]["keyid"] = "\ud800"
-    with pytest.raises(SealDamaged, match="canonical JSON cannot"):
+    with pytest.raises(SealDamaged, match="is not JSON"):
         decode(json.dumps(line).encode() + b"\n")
 
 

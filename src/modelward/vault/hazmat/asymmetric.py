@@ -72,8 +72,10 @@ def load_public(pem: bytes) -> PublicKey:
     """Read a public key, PEM (SubjectPublicKeyInfo).
 
     Raises:
-        KeyUnusable: it is no public key, or of a kind whose signatures are not known here.
+        KeyUnusable: it is no public key, several, or of a kind whose signatures are not known here.
     """
+    if pem.count(b"-----BEGIN ") > 1:  # all but the first would be passed over in silence
+        raise KeyUnusable("this holds several keys; name a file of one key for each")
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
