@@ -212,7 +212,7 @@ def test_a_file_of_no_bytes_alone(here, fine, tools):
 )
 def test_a_large_sparse_file_takes_little_memory(here, spawned, words):
     with (here / "model" / "weights.bin").open("wb") as stream:
-        stream.truncate(600 * MIB)
+        stream.truncate(450 * MIB)
     ended = spawned(*words, memory=450 * MIB)
     assert ended.code == 0, ended
     ended = spawned(
