@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,15 +61,12 @@ def unseal(
     """
     talk = talk or Talk()
     opened, seen, found = _admitted(Path(path), options, talk)
-    target = Path(output)
-    opened.extract(target, jobs=options.jobs, progress=talk.progress)
-    kept = False
-    try:
-        _require(path, bound(seen, target))
-        kept = True
-    finally:  # whatever stopped the comparison, what was not compared does not stay
-        if not kept:
-            shutil.rmtree(target)
+    opened.extract(
+        Path(output),
+        jobs=options.jobs,
+        progress=talk.progress,
+        accept=lambda folder: _require(path, bound(seen, folder)),
+    )
     return found
 
 

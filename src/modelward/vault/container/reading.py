@@ -241,13 +241,21 @@ class Opened:
             raise FileMissing(f"{path!r}: no such file was sealed")
         return SealedFile(self._path, self._header, self.manifest.files[index], index)
 
-    def extract(self, directory: Path, *, jobs: int = 0, progress: Progress = None) -> None:
+    def extract(
+        self,
+        directory: Path,
+        *,
+        jobs: int = 0,
+        progress: Progress = None,
+        accept: Callable[[Path], None] | None = None,
+    ) -> None:
         """Decrypt everything into a new folder, readable by its owner alone; it is there whole or not at all.
 
         Args:
             directory: where; its parent exists. An empty folder may be there.
             jobs: threads; 0 for one per core.
             progress: called with (bytes done, bytes in all).
+            accept: called with the whole folder before it is put in its place; what it raises leaves nothing.
 
         Raises:
             OutputUnwritable: the directory is there and not empty, or cannot be written.
@@ -267,6 +275,8 @@ class Opened:
                 raise unwritable(directory, error) from error
             finally:
                 extraction.close()
+            if accept is not None:
+                accept(folder)
 
 
 def read_stored(folder: Path, name: str, most: int) -> bytes:
