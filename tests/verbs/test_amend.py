@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 import modelward
-from modelward.errors import ConfigInvalid, ContentChanged, KeyUnusable, RecipientWrong, SignerMissing
+from modelward.errors import (
+    ConfigInvalid,
+    ContentChanged,
+    KeyUnusable,
+    RecipientWrong,
+    SealDamaged,
+    SignerMissing,
+)
+from modelward.vault.attest.attestation import MOST
 from modelward.vault.container.recipients import generate_identity
 from modelward.verbs.talk import Talk
 
@@ -217,3 +225,25 @@ def test_nothing_to_do_and_nobody_to_sign_are_refused(sealed, model, keys, talk)
     with pytest.raises(ConfigInvalid, match="nobody signs"):
         modelward.amend(sealed, options, talk)
     assert (sealed / "seal.json").read_bytes() == header
+
+
+def test_no_more_is_attested_than_a_verifier_reads(sealed, model, keys, talk):
+    """One more would turn a seal that is admitted into one that is refused."""
+    modelward.amend(sealed, attesting(keys, model), talk)
+    first = next((sealed / "attestations").iterdir())
+    for number in range(MOST - 1):
+        (sealed / "attestations" / f"copy-{number}.json").write_bytes(first.read_bytes())
+    asked = {"trust": trust(keys, "release", "auditor")}
+    assert modelward.verify(sealed, modelward.VerifyOptions(**asked)).verified
+    with pytest.raises(SealDamaged, match="holds 64 attestations"):
+        modelward.amend(sealed, attesting(keys, model), talk)
+    assert modelward.verify(sealed, modelward.VerifyOptions(**asked)).verified
+    assert len(list((sealed / "attestations").iterdir())) == MOST
+
+
+def test_more_audits_than_a_verifier_reads_are_not_sealed(model, keys, tmp_path, talk, monkeypatch):
+    monkeypatch.setattr("modelward.verbs.attest.audit_evidence", lambda *_, **__: [object()] * (MOST + 1))
+    options = modelward.SealOptions(keys=(str(keys["release"][0]),), scan=False, evidence=tmp_path)
+    with pytest.raises(ConfigInvalid, match="65 attestations would be made"):
+        modelward.seal(model, tmp_path / "many.sealed", options, talk)
+    assert not (tmp_path / "many.sealed").exists()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelward.errors import ConfigInvalid, ContentChanged
+from modelward.errors import ConfigInvalid, ContentChanged, SealDamaged
 from modelward.vault.attest.attestation import MOST, attest
 from modelward.vault.container.layout import ATTESTATIONS, DATA
 from modelward.vault.container.reading import Container
@@ -136,6 +136,12 @@ def _attest(container: Container, attested: Sequence[tuple[str, Written]], signe
     folder = container.path / ATTESTATIONS
     if attested:
         folder.mkdir(exist_ok=True)
+        held = len(list(folder.iterdir()))
+        if held + len(attested) > MOST:  # a verifier reads no more, and refuses what it cannot read
+            raise SealDamaged(
+                f"{container.path}: holds {held} attestations, and {MOST} are the most",
+                advice="Remove old ones, or seal the model anew.",
+            )
     name = container.path.resolve().name.removesuffix(".sealed")
     for kind, content in attested:
         data = attest(content, container.index.root, name, signers)

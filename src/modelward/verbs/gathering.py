@@ -44,9 +44,10 @@ def gather(
         jobs: processes; 0 for one.
 
     Raises:
-        ConfigInvalid: a bill of materials would list files that are left out.
+        ConfigInvalid: a bill of materials would list files that are left out, or it is more than is read.
         ModelwardError: something cannot be read.
     """
+    from modelward.vault.attest.attestation import MOST
     from modelward.verbs import attest
 
     found: list[tuple[str, Written]] = []
@@ -68,4 +69,9 @@ def gather(
         found.append(("provenance", attest.provenance(Path(wanted.provenance), folder=folder)))
     if wanted.release is not None:
         found.append(("release", attest.read_release_file(Path(wanted.release))))
+    if len(found) > MOST:
+        raise ConfigInvalid(
+            f"{len(found)} attestations would be made, and a verifier reads {MOST}",
+            advice="Seal fewer models together, or leave --evidence out.",
+        )
     return found
