@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from modelward.adapters.data.open import recognise
 from modelward.adapters.data.parquet_source import ParquetSource, require_names
 from modelward.errors import ConfigInvalid, ContentUnstable, FileDamaged, FileMissing
 from modelward.vault.tables.rows import BLOCK, type_name
+from modelward.vault.tables.widths import is_view, shares, widths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,8 @@ GROUP_ROWS: Final = BLOCK
 """Rows of a block where the format has no groups of its own."""
 PIECE: Final = 1 << 20
 """Bytes of cells held at a time, about; it does not influence any result."""
+EXPANDED: Final = 1 << 24
+"""The same of cells whose values were stored once for many of them."""
 
 _ARROW_FILE, _ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 
@@ -151,19 +155,29 @@ class _Parquet:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._texts: list[str] = []
         ParquetSource(path)  # its refusals of damaged, implausible and ambiguous files are these
         with self._reading() as file:
+            columns = (file.schema.column(place) for place in range(len(file.schema)))
+            self._texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
             self.schema: pa.Schema = file.schema_arrow
 
     @contextmanager
     def _reading(self) -> Iterator[pq.ParquetFile]:
         try:
-            with pq.ParquetFile(self._path, memory_map=False, buffer_size=1 << 20, pre_buffer=False) as file:
+            with pq.ParquetFile(
+                self._path,
+                memory_map=False,
+                buffer_size=1 << 20,
+                pre_buffer=False,
+                read_dictionary=self._texts,  # a text that stands a million times is held once
+            ) as file:
                 yield file
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise FileDamaged(f"{self._path}: is a truncated or damaged parquet file") from error
 
     def pieces(self, groups: range | None = None) -> Iterator[Piece]:
+        allowed = _Allowance(self._path)
         with self._reading() as file:
             count = file.metadata.num_row_groups
             for place in _among(groups, count):
@@ -172,7 +186,7 @@ class _Parquet:
                 rows = max(1, min(BLOCK, PIECE // per_row))
                 yield Piece(place, [], 0)
                 for batch in file.iter_batches(batch_size=rows, row_groups=[place], use_threads=False):
-                    yield from _pieces(batch, place)
+                    yield from _pieces(batch, place, allowed)
 
 
 @final
@@ -196,16 +210,16 @@ class _Arrow:
             raise FileDamaged(f"{self._path}: is a truncated or damaged Arrow file") from error
 
     def pieces(self, groups: range | None = None) -> Iterator[Piece]:
-        size, given = self._path.stat().st_size, 0
+        allowed = _Allowance(self._path)
         with self._reading() as reader:
             for place, batch in _batches(reader, groups):
+                views = [widths(column).sum() for column in batch.columns if is_view(column.type)]
+                _Allowance(self._path).take(sum(views))  # before each is checked to be UTF-8
                 batch.validate(full=True)  # before its size is asked for: offsets may lead anywhere
-                given += batch.nbytes
-                if given > max(GRACE, MAX_RATIO * size):
-                    raise FileDamaged(f"{self._path}: {size:,} bytes expand to over {given:,}")
+                allowed.take(max(batch.nbytes, batch.num_rows * batch.num_columns))
                 if groups is None or place in groups:
                     yield Piece(place, [], 0)
-                    yield from _pieces(batch, place)
+                    yield from _pieces(batch, place, allowed)
 
 
 @final
@@ -287,13 +301,42 @@ def _among(groups: range | None, count: int) -> range:
     return range(count) if groups is None else range(groups.start, min(groups.stop, count))
 
 
-def _pieces(batch: pa.RecordBatch, group: int) -> Iterator[Piece]:
+@final
+class _Allowance:
+    """How much a file may expand to, of which what is read takes away."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._size, self._taken = path, path.stat().st_size, 0.0
+
+    def take(self, expanded: float) -> None:
+        self._taken += expanded
+        if self._taken > max(GRACE, MAX_RATIO * self._size):
+            raise FileDamaged(f"{self._path}: {self._size:,} bytes expand to over {self._taken:,.0f}")
+
+
+def _pieces(batch: pa.RecordBatch, group: int, allowed: _Allowance) -> Iterator[Piece]:
     """Cut a batch so that what is computed for one piece stays small; check it, for it is not trusted."""
     batch.validate(full=True)
     rows = max(1, min(BLOCK, PIECE // max(1, batch.nbytes // max(1, batch.num_rows))))
+    sharing = [column for column in batch.columns if shares(column.type)]
     for start in range(0, batch.num_rows, rows):
         part = batch.slice(start, rows)
-        yield Piece(group, part.columns, part.num_rows)
+        for first, last in _cuts([column.slice(start, rows) for column in sharing], allowed, part.num_rows):
+            yield Piece(group, part.slice(first, last - first).columns, last - first)
+
+
+def _cuts(sharing: list[pa.Array], allowed: _Allowance, rows: int) -> Iterator[tuple[int, int]]:
+    """Where to cut rows again, whose values stand for more bytes than they take."""
+    if not sharing:
+        yield 0, rows
+        return
+    ends = np.cumsum(np.sum([widths(column) for column in sharing], axis=0))
+    allowed.take(float(ends[-1]))
+    first, before = 0, 0.0
+    while first < rows:
+        last = max(first + 1, int(np.searchsorted(ends, before + EXPANDED, "right")))
+        yield first, last
+        first, before = last, float(ends[last - 1])
 
 
 def _stated(name: str) -> pa.DataType:
