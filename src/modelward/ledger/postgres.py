@@ -7,6 +7,7 @@ the head's row until it commits, so appends come one after the other; a reader s
 from __future__ import annotations
 
 import ssl
+import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, final
 
@@ -36,6 +37,8 @@ _SCHEMA: Final = (
     ),
     "INSERT INTO modelward_head VALUES (0, 0, '')",
 )
+# What the driver lets through where a server speaks another protocol, or this one wrongly.
+_NONSENSE: Final = (LookupError, ValueError, TypeError, AttributeError, OverflowError, struct.error)
 # SQLSTATE, or its first two digits: what cannot be reached, and what must not or cannot be written.
 _AWAY: Final = ("08", "28", "3D", "57P", "53300")
 _UNWRITABLE: Final = ("25006", "40", "42501", "53", "55P03", "57014")
@@ -192,9 +195,14 @@ class Postgres:
 @contextmanager
 def _errors(name: str) -> Iterator[None]:
     from pg8000.exceptions import DatabaseError, InterfaceError
+    from scramp import ScramException
 
     try:
         yield
+    except (ScramException, *_NONSENSE) as error:
+        raise KeyServiceFailed(
+            f"{name}: the server does not answer as PostgreSQL does ({str(error)[:80]})"
+        ) from error
     except (DatabaseError, InterfaceError, OSError) as error:
         told: BaseException | None = error
         # A server that refuses a login hangs up, and the driver then fails to say goodbye.
