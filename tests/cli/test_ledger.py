@@ -278,7 +278,8 @@ def test_an_unsigned_proof_and_a_head(place, modelward):
     head = Ledger.open_read_only(place / "store").head().root
     code, out, _ = modelward("verify", "p", "--head", head)
     assert code == 0
-    assert out == "verified: record 5 is in the log modelward of 7 records\n"
+    assert out.startswith("verified: record ")
+    assert out.endswith(f" is in a log with the head {head}, whose name and size nobody signed\n")
     assert modelward("verify", "p", "--head", "11" * 32)[0] == 1
 
 

@@ -28,8 +28,10 @@ from modelward.errors import (
     SignatureInvalid,
     SignerMissing,
 )
-from modelward.ledger.merkle import leaf_hash
-from modelward.ledger.proof_text import parse_consistency, parse_inclusion
+from modelward.ledger.checkpoint import Checkpoint
+from modelward.ledger.export import write_tiles
+from modelward.ledger.merkle import leaf_hash, node_hash
+from modelward.ledger.proof_text import InclusionProof, parse_consistency, parse_inclusion
 from modelward.ledger.store import FILE_NAME, Ledger
 from modelward.ledger.tiles import Tiles
 from modelward.vault.hazmat import asymmetric
@@ -412,7 +414,7 @@ def test_an_unsigned_proof_holds_by_a_head_that_was_kept(store, tmp_path):
     head = Ledger.open_read_only(store).head().root
     proof = put(tmp_path / "proof", verb.prove_record(store, 5))
     found = verify(proof, Against(head=head), NOW)
-    assert (found.index, found.origin, found.signer) == (5, "modelward", "")
+    assert (found.index, found.origin, found.signer) == (None, "", "")
     with pytest.raises(ProofInvalid, match="and not the one given"):
         verify(proof, Against(head="00" * 32), NOW)
     with pytest.raises(ConfigInvalid, match="nothing could be believed"):
@@ -718,3 +720,35 @@ def test_the_vector_of_the_format(tmp_path):
     trust = Trust(logs=(key,), witnesses=(witness.key,))
     proof = put(tmp_path / "proof", VECTOR["inclusion"].encode())
     assert verify(proof, Against(trust=trust), NOW).index == 4
+
+
+def test_a_head_alone_says_neither_how_many_records_nor_where(tmp_path):
+    """The root over three leaves is also led to from a place 4 of 5; and anybody may state any size."""
+    first, second, third = (canonical({"n": number}) for number in range(3))
+    left = node_hash(leaf_hash(first), leaf_hash(second))
+    root = node_hash(left, leaf_hash(third))
+    note = Checkpoint(origin="their.example/log", size=5, root=root).text().encode()
+    (tmp_path / "proof").write_bytes(InclusionProof(index=4, path=(left,), note=note, extra=third).encode())
+    (tmp_path / "checkpoint").write_bytes(note)
+    against = Against(head=root.hex())
+    found = verify(tmp_path / "proof", against, NOW)
+    assert (found.origin, found.size, found.index, found.leaf) == ("", None, None, leaf_hash(third).hex())
+    found = verify(tmp_path / "checkpoint", against, NOW)
+    assert (found.origin, found.size) == ("", None)
+
+
+def test_hashes_alone_under_a_head_alone_may_be_those_of_inner_nodes(tmp_path):
+    bodies = [canonical({"n": number}) for number in range(3)]
+    left = node_hash(*map(leaf_hash, bodies[:2]))
+    root = node_hash(left, leaf_hash(bodies[2]))
+    (tmp_path / "tile/0/000.p").mkdir(parents=True)
+    (tmp_path / "tile/0/000.p/2").write_bytes(left + leaf_hash(bodies[2]))
+    note = Checkpoint(origin="their.example/log", size=2, root=root).text()
+    (tmp_path / "checkpoint").write_bytes(note.encode())
+    found = verify(tmp_path, Against(head=root.hex()), NOW)
+    assert (found.size, found.records) == (None, 0)
+    (tmp_path / "whole").mkdir()
+    write_tiles(bodies, tmp_path / "whole", 3)
+    (tmp_path / "whole/checkpoint").write_bytes(note.replace("\n2\n", "\n3\n").encode())
+    found = verify(tmp_path / "whole", Against(head=root.hex()), NOW)
+    assert (found.size, found.records) == (3, 3)

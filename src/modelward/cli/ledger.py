@@ -335,19 +335,26 @@ def _signer(reference: str, file: Path | None) -> Signer:
 
 
 def _sentence(found: Verified) -> str:
-    what = {
-        "record": f"record {found.index} is in the log {found.origin} of {found.size} records",
-        "consistency": f"the log {found.origin} of {found.size} records continues the older one",
-        "checkpoint": f"the checkpoint of {found.origin} at {found.size} records",
-        "tiles": f"the log {found.origin} of {found.size} records, {found.records} of them at hand",
-        "store": f"{found.size} records, head {found.root}",
-    }[found.kind]
     signed = f"; signed by {found.signer}" if found.signer and found.origin else ""
     cosigned = (
         f"; cosigned by {', '.join(sorted(w.name for w in found.witnesses))}" if found.witnesses else ""
     )
     since = f"; continues the {found.since} records of before" if found.since is not None else ""
-    return f"verified: {what}{signed}{cosigned}{since}"
+    return f"verified: {_what(found)}{signed}{cosigned}{since}"
+
+
+def _what(found: Verified) -> str:
+    if found.size is None:
+        kept = f"a log with the head {found.root}, whose name and size nobody signed"
+        return f"record {found.leaf} is in {kept}" if found.leaf else f"{kept}; no record was at hand"
+    return {
+        "record": f"record {found.index} is in the log {found.origin} of {found.size} records",
+        "consistency": f"the log {found.origin} of {found.size} records continues the older one",
+        "checkpoint": f"the checkpoint of {found.origin} at {found.size} records",
+        "tiles": f"the log {found.origin or 'of this head'} of {found.size} records, {found.records} of them "
+        "at hand",
+        "store": f"{found.size} records, head {found.root}",
+    }[found.kind]
 
 
 def _say(

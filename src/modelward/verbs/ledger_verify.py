@@ -50,10 +50,11 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: what was verified.
-        origin: the log's name; empty for a store.
-        size: number of records of the log.
+        origin: the log's name; empty for a store, and where nobody's signature was asked for.
+        size: number of records of the log; null where a head that was kept is all that is trusted and the
+            records are not all at hand, for a root alone does not say of how many.
         root: 64 hexadecimal digits.
-        index: place of the record that is proven.
+        index: place of the record that is proven; null where the size is.
         leaf: its leaf hash, 64 hexadecimal digits.
         records: how many records were hashed; 0 where only hashes were at hand.
         signer: name of the log's key; empty where a head that was kept stands for it.
@@ -63,7 +64,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Kind
     origin: str
-    size: int
+    size: int | None
     root: str
     index: int | None = None
     leaf: str | None = None
@@ -175,7 +176,10 @@ def _verify_inclusion(proof: InclusionProof, against: Against, moment: int) -> V
     since = _since(opened, against, moment, None)
     found = _with(opened, "record", since=since)
     return msgspec.structs.replace(
-        found, index=proof.index, leaf=leaf.hex(), records=0 if proof.extra is None else 1
+        found,
+        index=None if found.size is None else proof.index,
+        leaf=leaf.hex(),
+        records=0 if proof.extra is None else 1,
     )
 
 
@@ -197,7 +201,8 @@ def _verify_tiles(folder: Path, against: Against, moment: int) -> Verified:
     tiles = Tiles(folder, size)
     records = tiles.check(opened.checkpoint.root)
     since = _since(opened, against, moment, lambda old: consistency(tiles, old, size) if old else ())
-    return msgspec.structs.replace(_with(opened, "tiles", since=since), records=records)
+    found = _with(opened, "tiles", since=since)
+    return msgspec.structs.replace(found, records=records, size=size if records else found.size)
 
 
 def _verify_store(place: str | Path, against: Against, moment: int) -> Verified:
@@ -213,7 +218,8 @@ def _verify_store(place: str | Path, against: Against, moment: int) -> Verified:
             since, opened = old.checkpoint.size, opened._replace(log=old.log, witnesses=old.witnesses)
     finally:
         ledger.close()
-    return msgspec.structs.replace(_with(opened, "store", since=since), records=head.size)
+    found = _with(opened, "store", since=since)
+    return msgspec.structs.replace(found, records=head.size, size=head.size)
 
 
 def _trusted(note: bytes, against: Against, moment: int) -> Opened:
@@ -260,10 +266,10 @@ def _since(
 
 
 def _with(opened: Opened, kind: Kind, *, since: int | None) -> Verified:
-    named = opened.checkpoint
+    named, signed = opened.checkpoint, bool(opened.log)
     return Verified(
-        kind=kind, origin=named.origin, size=named.size, root=named.root.hex(),
-        signer=opened.log, witnesses=opened.witnesses, since=since,
+        kind=kind, origin=named.origin if signed else "", size=named.size if signed else None,
+        root=named.root.hex(), signer=opened.log, witnesses=opened.witnesses, since=since,
     )  # fmt: skip
 
 
