@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from modelward.core.budget import parse_budget
 from modelward.core.catalogue import CLAIMS
-from modelward.core.policy import validate
+from modelward.core.policy import NOT_SHARES, validate
 from modelward.engine.plan import select
 from modelward.errors import BudgetInvalid, ConfigInvalid, InputError, PolicyInvalid
 from modelward.verbs.config import AuditTable, Config, DataTable, ModelTable, read_config, read_policy
@@ -160,8 +160,8 @@ def test_a_valid_policy_can_refuse_something(tmp_path, severity, required, thres
     sound = all(
         claim != "beauty"
         and (least, most) != (None, None)
-        and (least is None or 0 < least <= 1)
-        and (most is None or 0 <= most < 1)
+        and (least is None or 0 < least <= (math.inf if claim in NOT_SHARES else 1))
+        and (most is None or (most >= 0 if claim in NOT_SHARES else 0 <= most < 1))
         and (least is None or most is None or least <= most)
         for claim, least, most in thresholds
     )

@@ -89,6 +89,7 @@ def test_an_empty_file_is_all_defaults(tmp_path):
         ("[data]\nbounds = [1]", "length"),
         ("[policy]\nmax-severity = 'awful'", "awful"),
         ("not toml", "is not TOML"),
+        (f"a = {'1' * 5000}", "is not TOML"),
         ("a = 1\na = 2", "is not TOML"),
     ],
 )

@@ -164,8 +164,11 @@ def check_thresholds(thresholds: Sequence[Threshold], claim_ids: Sequence[str]) 
                 f"the threshold on {threshold.claim!r} accepts all or nothing: shares lie between 0 and 1",
                 advice="Write 0.9 for 90 percent; at-least must be above 0 and at-most below 1.",
             )
-        if not share and any(limit < 0 for limit in (low, high) if limit is not None):
-            raise PolicyInvalid(f"the threshold on {threshold.claim!r} is below 0, where it never lies")
+        if not share and ((low is not None and low <= 0) or (high is not None and high < 0)):
+            raise PolicyInvalid(
+                f"the threshold on {threshold.claim!r} accepts all or nothing: it is never below 0",
+                advice="At-least must be above 0 and at-most at least 0.",
+            )
         if low is not None and high is not None and low > high:
             raise PolicyInvalid(f"the threshold on {threshold.claim!r} has at-least above at-most")
 

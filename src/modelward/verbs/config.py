@@ -182,8 +182,8 @@ def _load(path: Path) -> dict[str, object]:
         return tomllib.loads(text.decode())
     except OSError as error:
         raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path}: is not TOML ({error})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
+        raise ConfigInvalid(f"{path}: is not TOML ({str(error)[:200]})") from error
 
 
 def _decode(path: Path, kind: type[_T]) -> _T:

@@ -270,6 +270,7 @@ def test_other_manifests():
     npm = {"dependencies": {"left": "1.0.0", "x": "http://example.net/x.tgz"}, "devDependencies": {"y": "^2"}}
     assert found(manifest, json.dumps(npm), "package.json")[0] == ["plain-http"]
     assert found(manifest, "not toml [", "pyproject.toml")[0] == ["unreadable"]
+    assert found(manifest, f"a = {'1' * 5000}", "pyproject.toml")[0] == ["unreadable"]
 
 
 def test_conda_environments():

@@ -175,6 +175,7 @@ def test_the_empty_policy_of_the_api_is_invalid():
         ('[[require]]\nclaim = "accuracy"\nat-least = "0.5"', "Expected `float | null`"),
         ("[[require]]\nat-least = 0.5", "missing required field `claim`"),
         ("= 1", "is not TOML"),
+        (f"a = {'1' * 5000}", "is not TOML"),
         ('name = "a"\nname = "b"', "is not TOML"),
     ],
 )

@@ -33,7 +33,7 @@ def read(data: Buffer, into: Reading) -> None:
             required = list(_conda_lock(text))
         else:
             required = list(_toml(tomllib.loads(text)))
-    except (msgspec.DecodeError, tomllib.TOMLDecodeError, RecursionError, Malformed) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, Malformed) as error:
         into.finding("dependencies.unreadable", "low", f"the lock file cannot be read: {str(error)[:200]}")
         return
     judge(required, into, pins="medium")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modelward.artifact.pickle.values import Buffer
     from modelward.artifact.reading import Reading
 
-_FAULTS: Final = (msgspec.DecodeError, tomllib.TOMLDecodeError, configparser.Error)
+_FAULTS: Final = (msgspec.DecodeError, ValueError, configparser.Error)
 LONGEST: Final = 8 << 20
 _CONDA: Final = re.compile(r"(?:([\w.-]+)::)?([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(.*)")
 

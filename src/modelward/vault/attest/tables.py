@@ -34,9 +34,11 @@ def decode(path: Path, kind: type[_T]) -> _T:
     if len(text) > _LARGEST:
         raise ConfigInvalid(f"{path}: is longer than {_LARGEST:,} bytes")
     try:
-        return msgspec.convert(tomllib.loads(text.decode()), kind)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        content = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise ConfigInvalid(f"{path}: is not TOML ({str(error)[:200]})") from error
+    try:
+        return msgspec.convert(content, kind)
     except (msgspec.ValidationError, OverflowError) as error:
         raise ConfigInvalid(f"{path}: {_explained(str(error), kind)}") from error
 
