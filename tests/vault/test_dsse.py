@@ -330,3 +330,9 @@ def test_half_of_a_character_is_refused(text):
 
 def test_escaped_characters_are_read():
     assert dsse.load(rb'["\ud83d\ude00", "\u00e9", "\\ud800"]', "it") == ["\U0001f600", "é", "\\ud800"]
+
+
+def test_small_values_are_counted_before_they_are_made():
+    assert dsse.load(b"[1,2,[]]", "it", most=4) == [1, 2, []]
+    with pytest.raises(SealDamaged, match="it is made of more than 3 values"):
+        dsse.load(b"[1,2,[]]", "it", most=3)

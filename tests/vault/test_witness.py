@@ -419,3 +419,14 @@ def test_a_killed_witness_leaves_a_whole_state(tmp_path):
 
 def test_the_key_of_a_log_has_another_type(keeper):
     assert key_of(MONKEYS.public, "monkeys", LOG).text() == VECTORS["log_key"]
+
+
+def test_two_links_to_one_state_have_one_lock(tmp_path):
+    """Else two processes cosign two histories at once, each by its own lock."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    (tmp_path / "link").symlink_to(tmp_path / "one/state")
+    for place in (tmp_path / "one/state", tmp_path / "two/state", tmp_path / "link"):
+        Witness(signer(VECTORS["witness_seed"]), "witness", place).cosign(note(0, EMPTY_ROOT), LOGS, nothing, NOW)
+    assert sorted(path.name for path in tmp_path.rglob("*lock")) == ["state.lock"]
+    assert json.loads((tmp_path / "one/state").read_bytes())["logs"]

@@ -156,7 +156,10 @@ class Tiles:
         Raises:
             SealDamaged: its bundle is missing or cut short.
         """
-        return list(self.bundle(index // WIDTH))[index % WIDTH]
+        found = b""
+        for place, entry in enumerate(self.bundle(index // WIDTH)):
+            found = entry if place == index % WIDTH else found  # one at a time: 256 may have 64 MiB each
+        return found
 
     def bundle(self, index: int) -> Iterator[bytes]:
         """The records of one bundle.

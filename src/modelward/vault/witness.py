@@ -7,6 +7,8 @@ different people needs a witness that cosigned both, which this code never does 
 from __future__ import annotations
 
 import base64
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 import msgspec
@@ -23,7 +25,6 @@ from modelward.vault.notes import WITNESS, NoteSignature, Trust, cosign, key_of,
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from modelward.ledger.checkpoint import Checkpoint
     from modelward.vault.keys.signer import Signer
@@ -58,7 +59,7 @@ class Witness:
     def __init__(self, signer: Signer, name: str, state: Path) -> None:
         self.key: NoteKey = key_of(signer.public, name, WITNESS)
         self._signer = signer
-        self._state = state
+        self._state = Path(os.path.realpath(state))  # two links to one state have one lock
 
     def last(self, origin: str) -> Last | None:
         """What was cosigned last of a log, or null.

@@ -684,3 +684,8 @@ def test_folders_are_read_from_anywhere(monkeypatch, tmp_path, model):
     write_oci(Path("model"), Path("layout"))
     read_oci(Path("layout"), Path("back"))
     assert directory_digest(Path("back")) == directory_digest(model)
+
+
+def test_an_index_of_many_small_values_does_not_fill_the_memory():
+    with pytest.raises(SealDamaged, match="values"):
+        blobs.read_index(b'{"manifests":[' + b"[]," * (1 << 21) + b"[]]}")

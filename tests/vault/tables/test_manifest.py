@@ -477,3 +477,9 @@ def test_proofs_and_manifests_are_plain_values(write, people):
     proof = prove_group(pinned, 0)
     assert msgspec.json.decode(msgspec.json.encode(proof), type=GroupProof) == proof
     assert isinstance(pinned, TableManifest)
+
+
+def test_a_manifest_of_many_small_values_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr("modelward.vault.tables.manifest._MOST_VALUES", 1000)
+    with pytest.raises(SealDamaged, match="more than 1000 values"):
+        parse(b"[" + b"[]," * 1000 + b"[]]")

@@ -28,6 +28,7 @@ DIGEST: Final = r"^sha256:[0-9a-f]{64}\Z"
 LARGEST_MANIFEST: Final = 4 << 20
 """Bytes of a manifest that registries must accept (OCI distribution specification)."""
 BLOBS: Final = "blobs/sha256"
+_MOST_VALUES: Final = 1 << 21  # of a document
 
 _TYPE: Final = r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\Z"
 
@@ -274,7 +275,7 @@ def _pieces(handle: int, head: bytes, tail: bytes) -> Iterator[bytes | memoryvie
 
 def _convert(data: bytes, kind: type[T], what: str) -> T:
     try:
-        found: T = msgspec.convert(load(data, what), kind)
+        found: T = msgspec.convert(load(data, what, most=_MOST_VALUES), kind)
     except msgspec.ValidationError as error:
         raise SealDamaged(f"{what} is not what its format allows: {str(error)[:200]}") from error
     return found

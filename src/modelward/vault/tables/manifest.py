@@ -35,6 +35,7 @@ MAX_GROUPS: Final = 1 << 22
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_BYTES: Final = 1 << 30
+_MOST_VALUES: Final = 4 * MAX_GROUPS
 
 
 class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -235,14 +236,14 @@ def decode(value: JSON) -> TableManifest:
     try:
         document = msgspec.convert(value, _Document)
     except msgspec.ValidationError as error:
-        raise SealDamaged(f"the manifest is not what its format allows: {error}") from error
+        raise SealDamaged(f"the manifest is not what its format allows: {str(error)[:200]}") from error
     groups = tuple(Group(rows, root) for rows, root in document.groups)
     if len(groups) > MAX_GROUPS or any(part.rows < 0 or not _HEX.fullmatch(part.root) for part in groups):
         raise SealDamaged("a group of the manifest has no rows or no root that could be")
     try:
         root = _root(document.columns, groups)
     except ValueError as error:  # a number beyond 2**53, half a surrogate pair
-        raise SealDamaged(f"the manifest holds what has no canonical form: {error}") from error
+        raise SealDamaged(f"the manifest holds what has no canonical form: {str(error)[:200]}") from error
     found = TableManifest(columns=document.columns, groups=groups, options=document.options, root=root)
     if found.root != document.root:
         raise SealDamaged("the manifest's root is not that of its columns and groups")
@@ -259,7 +260,7 @@ def parse(data: bytes) -> TableManifest:
     """
     if len(data) > _MAX_BYTES:
         raise SealDamaged(f"the manifest has {len(data):,} bytes, more than {_MAX_BYTES:,}")
-    return decode(load(data, "the manifest"))
+    return decode(load(data, "the manifest", most=_MOST_VALUES))
 
 
 class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
