@@ -3,9 +3,9 @@
     python benchmarks/seal_hash.py [--size MIB] [--rounds N] [--sparse GB]
 
 Prints what the machine can do (reading alone, hashing alone, both by a bare loop on all cores), what
-`hash_tree` and `hash_files` do, the ratios to each and to the tools, a sparse file in how much memory, 100,000
-files, and how long an unchanged tree with one new README takes. Each figure is the best of all rounds;
-rounds go through all contenders in turn, so that a slow minute meets them all.
+`hash_tree` and `hash_files` do, the ratios to each and to the tools, a sparse file in how much memory,
+100,000 files, and how long an unchanged tree with one new README takes. Each figure is the best of all
+rounds; rounds go through all contenders in turn, so that a slow minute meets them all.
 """
 
 from __future__ import annotations
