@@ -8,6 +8,7 @@ import mmap
 import os
 import subprocess
 import sys
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -400,3 +401,48 @@ print(os.environ.get("ORT_DISABLE_TELEMETRY"), os.path.exists(os.environ["HOME"]
         env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)},
     )  # fmt: skip
     assert done.stdout.split() == ["1", "False"]
+
+
+IMPOSSIBLE = [(0, 2**52, 2**52), (1,) * 33, (0, *(2,) * 60), (0, 2**52 + 1, 3)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "plain").mkdir()
+    return tmp_path / "plain"
+
+
+@pytest.mark.parametrize("shape", IMPOSSIBLE)
+def test_shapes_that_no_array_has(folder, of_folder, shape):
+    """They take no bytes, so that they fit; numpy and torch end in a ValueError and a RuntimeError."""
+    count = int(np.prod(shape, dtype=object))
+    header = f'{{"a":{{"dtype":"U8","shape":{list(shape)},"data_offsets":[0,{count}]}}}}'.encode()
+    (folder / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(count))
+    write_npy(folder / "a.npy", shape, count)
+    opened = of_folder(folder)
+    with pytest.raises(SealDamaged, match="shape"):
+        opened.numpy("a.safetensors")
+    with pytest.raises(SealDamaged, match="shape"):
+        opened.torch("a.safetensors")
+    with pytest.raises(FileDamaged, match="shape"):
+        opened.numpy("a.npy")
+
+
+@pytest.mark.parametrize("shape", [(-1, -1), (-2, -3), (-1,)])
+def test_npy_of_negative_size(folder, of_folder, shape):
+    write_npy(folder / "a.npy", shape, max(0, int(np.prod(shape))))
+    with pytest.raises(FileDamaged):
+        of_folder(folder).numpy("a.npy")
+
+
+def write_npy(path, shape, count):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    path.write_bytes(b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + bytes(count))
+
+
+def test_an_npz_that_states_more_than_there_is_memory(folder, of_folder):
+    write_npy(folder / "a.npy", (1 << 62,), 10)
+    with zipfile.ZipFile(folder / "a.npz", "w") as archive:
+        archive.write(folder / "a.npy", "a.npy")
+    with pytest.raises(FileDamaged, match=r"is no \.npz"):
+        of_folder(folder).numpy("a.npz")

@@ -53,6 +53,10 @@ _HEADERS: Final = 64
 _EXTERNAL: Final = 14
 """Files with tensors of an ONNX model, at most; fewer than its reader asks for, so that none is missed."""
 _PICKLES: Final = frozenset((".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill"))
+# MemoryError too: numpy asks for what a header states before it looks whether it is there.
+_NO_ARCHIVE: Final = (
+    ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError
+)  # fmt: skip
 _ZIP: Final = b"PK\x03\x04"
 _NPY: Final = b"\x93NUMPY"
 
@@ -319,7 +323,7 @@ class Sealed:
                 stream.seek(0)
                 with np.load(stream, allow_pickle=False) as stored:
                     return {member: stored[member] for member in stored.files}
-            except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            except _NO_ARCHIVE as error:
                 if "allow_pickle" in str(error):
                     raise _unsafe(name) from error
                 raise FileDamaged(f"{name}: is no .npz: {str(error)[:120]}") from error

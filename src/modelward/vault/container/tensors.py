@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from modelward.errors import FileDamaged, FormatUnknown, SealDamaged, UnsafeArtifact
 from modelward.vault.container.memory import private, whole
+from modelward.vault.tree.entries import LONGEST
 from modelward.vault.tree.names import shown
 from modelward.vault.tree.tensors import Place, header_end, read_header
 
@@ -35,6 +36,9 @@ _TYPES: Final = {
     "F8_E4M3FNUZ": (1, "", "float8_e4m3fnuz"), "F8_E5M2FNUZ": (1, "", "float8_e5m2fnuz"),
 }  # fmt: skip
 
+
+_DIMENSIONS: Final = 32
+"""Of an array, at most; every version of numpy and torch holds so many."""
 
 # What numpy raises on a header that is no literal: it parses Python.
 _NO_HEADER: Final = (
@@ -90,6 +94,8 @@ def header_of(file: SealedFile) -> Header:
     places = read_header(bytes(file.read(0, end)), length)
     for name, place in places.items():
         known = _TYPES.get(place.dtype)
+        if not _possible(place.shape):
+            raise SealDamaged(f"{shown(name)}: has the shape {str(place.shape)[:80]}")
         if known is not None and prod(place.shape) * known[0] != place.stop - place.start:
             raise SealDamaged(
                 f"{shown(name)}: {place.dtype} of shape {str(place.shape)[:80]} does not take "
@@ -197,7 +203,7 @@ def npy_array(file: SealedFile, stream: Callable[[], Any]) -> NDArray[Any]:
     if dtype.hasobject:
         raise UnsafeArtifact(f"{file.record.path}: holds Python objects, so loading it could run code")
     size = file.record.length - begin
-    if prod(shape) * dtype.itemsize != size:
+    if not _possible(shape) or prod(shape) * dtype.itemsize != size:
         raise FileDamaged(
             f"{file.record.path}: {dtype} of shape {str(shape)[:80]} does not take {size} bytes"
         )
@@ -205,3 +211,10 @@ def npy_array(file: SealedFile, stream: Callable[[], Any]) -> NDArray[Any]:
         return np.empty(shape, dtype)
     flat: NDArray[np.generic] = np.frombuffer(whole(file, begin), dtype)
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+def _possible(shape: Sequence[int]) -> bool:
+    """Whether an array can have this shape, though it may be one of no bytes."""
+    return (
+        len(shape) <= _DIMENSIONS and min(shape, default=0) >= 0 and prod(max(n, 1) for n in shape) < LONGEST
+    )
