@@ -1,5 +1,6 @@
 """Mutated vectors through every reader of a seal: what is refused is refused by the right error, and soon."""
 
+import copy
 import json
 import random
 import sys
@@ -79,21 +80,21 @@ def grafted(value, rng):
     """One place of a JSON value replaced by something odd, removed, doubled or moved."""
     places = list(_places(value))
     if not places:
-        return rng.choice(ODD)
+        return copy.deepcopy(rng.choice(ODD))
     holder, key = rng.choice(places)
     match rng.randrange(5):
         case 0:
             del holder[key]
         case 1 if isinstance(holder, list):
-            holder.insert(0, holder[key])
+            holder.insert(0, copy.deepcopy(holder[key]))
         case 2 if isinstance(holder, dict):
-            holder["more"] = holder[key]
+            holder["more"] = copy.deepcopy(holder[key])
         case 3:
             other, source = rng.choice(places)
             holder[key] = json.loads(json.dumps(other[source])) if source in range(len(other)) or (
                 isinstance(other, dict) and source in other) else None  # fmt: skip
         case _:
-            holder[key] = rng.choice(ODD)
+            holder[key] = copy.deepcopy(rng.choice(ODD))
     return value
 
 

@@ -313,3 +313,12 @@ def test_policies_in_the_docs_are_valid(policy):
     assert len(blocks) >= 2
     for block in blocks:
         assert read_admission(policy(block))
+
+
+@pytest.mark.parametrize("text", ["{} = 1", "[{}]\na = 1", "[scan]\n{} = 'x'", "[[require]]\n{} = 1"])
+def test_a_long_key_is_cut_in_the_sentence(tmp_path, text):
+    path = tmp_path / "policy.toml"
+    path.write_text(text.format("k" * 9000), encoding="utf-8")
+    with pytest.raises(ConfigInvalid, match="unknown key 'kkkk") as refused:
+        read_admission(path)
+    assert len(str(refused.value)) < 600

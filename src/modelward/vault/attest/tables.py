@@ -46,10 +46,11 @@ def decode(path: Path, kind: type[_T]) -> _T:
 def _explained(message: str, kind: type[msgspec.Struct]) -> str:
     unknown = _UNKNOWN.match(message)
     if unknown is None:
+        message = message[:300]  # keys of the file stand in it, of any length
         return message.replace(" - at `$.", " (at `").replace(" - at `$", " (at `") + (
             ")" if " - at `$" in message else ""
         )
-    key, where = unknown["key"], unknown["where"] or ""
+    key, where = unknown["key"][:80], (unknown["where"] or "")[:80]
     known = _keys(kind, where)
     near = get_close_matches(key, known, 1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
