@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LONGEST_PATH: Final = 4096
 """Bytes of a path in UTF-8, as Linux has it."""
+DEEPEST: Final = 256
+"""Folders within folders, at most: deeper ones cannot be made, walked or removed by everybody."""
 _FOLDERS: Final = 4
 """Folders per file of a tree, at most, beyond the first half a million."""
 _SPARED: Final = 1 << 19
@@ -26,7 +28,8 @@ def check_name(path: str) -> None:
     """Check one path.
 
     Raises:
-        PathUnsafe: it is absolute, empty, not UTF-8, too long, leaves the tree, or reads otherwise elsewhere.
+        PathUnsafe: it is absolute, empty, not UTF-8, too long or deep, leaves the tree, or reads otherwise
+            elsewhere.
     """
     try:
         size = len(path.encode())
@@ -36,6 +39,8 @@ def check_name(path: str) -> None:
         raise PathUnsafe(f"{shown(path)}: the path is {size} bytes long, more than {LONGEST_PATH}")
     if "\\" in path or "\0" in path:
         raise PathUnsafe(f"{shown(path)}: a backslash parts folders on another system; NUL ends a name")
+    if path.count("/") > DEEPEST:
+        raise PathUnsafe(f"{shown(path)}: lies more than {DEEPEST} folders deep")
     if any(part in {"", ".", ".."} for part in path.split("/")):
         raise PathUnsafe(f"{shown(path)}: is not relative to the tree")
 

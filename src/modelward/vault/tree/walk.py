@@ -6,18 +6,15 @@ import fnmatch
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from modelward.errors import FileMissing, PathUnsafe
-from modelward.vault.tree.names import check_names, shown, sorting_key
+from modelward.vault.tree.names import DEEPEST, check_names, shown, sorting_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-DEEPEST: Final = 256
-"""Folders within folders, at most."""
 
 
 class Stamp(msgspec.Struct, frozen=True, gc=False):
