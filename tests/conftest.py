@@ -1,6 +1,12 @@
-"""Names of parametrised tests that are the same in every process, so that several can share the work."""
+"""What all tests share: no deadline by the clock, and names that are the same in every process."""
 
 from __future__ import annotations
+
+from hypothesis import settings
+
+# A machine that does something else meanwhile is no fault of what is tested.
+settings.register_profile("modelward", deadline=None)
+settings.load_profile("modelward")
 
 
 def pytest_make_parametrize_id(val, argname):

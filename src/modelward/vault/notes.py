@@ -270,7 +270,10 @@ def open_checkpoint(data: bytes, trust: Trust, moment: int) -> Opened:
         SignerMissing: no key of the log signed it, too few witnesses did, or it is another log's.
         SignatureInvalid: a signature by one of the keys is not over this text.
         RolledBack: a cosignature is of the future, so one of the clocks is wrong.
+        ValueError: witnesses are named and none of them is asked for.
     """
+    if trust.threshold is not None and trust.threshold < (1 if trust.witnesses else 0):
+        raise ValueError(f"a threshold of {trust.threshold} witnesses would be met by nobody's signature")
     note = parse_note(data)
     checkpoint = parse_checkpoint(note.text)
     keys = [key for key in trust.logs if trust.origin is not None or key.name == checkpoint.origin]

@@ -138,8 +138,10 @@ def stage(tmp_path, model, people, other):
     return Stage()
 
 
-def refused(code):
-    return pytest.raises(OutputUnwritable, match="the disk is full" if code == errno.ENOSPC else "error")
+def refused(code, *, moved=False):
+    """What is said; once the new one is in its place, it is not said that nothing was changed."""
+    words = "the disk is full" if code == errno.ENOSPC else "error"
+    return pytest.raises(OutputUnwritable, match="did not confirm" if moved else words)
 
 
 def count(stage, work, old=True):
@@ -180,7 +182,10 @@ def test_a_failure_at_every_step_of_sealing(stage, code):
     for number in range(1, len(steps) + 1):
         stage.reset()
         unneeded = steps[number - 1] in {"unlink", "rmdir"}  # of the old one
-        with counted(fails_at(number, code)), nullcontext() if unneeded else refused(code):
+        with (
+            counted(fails_at(number, code)),
+            nullcontext() if unneeded else refused(code, moved=number > moved),
+        ):
             stage.create()
         assert stage.found() == (NEW if number > moved else OLD), (number, steps[number - 1])
         if number <= moved:

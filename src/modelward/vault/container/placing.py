@@ -55,12 +55,23 @@ def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterato
         yield folder
         _settle(folder, mode)
         _move(folder, target, replace=replace)
-        sync(target.parent)
+        _confirm(target)
     except OSError as error:
         raise unwritable(target, error) from error
     finally:
         os.close(held)
         shutil.rmtree(folder, ignore_errors=True)  # half of the new one, or the whole old one, or nothing
+
+
+def _confirm(target: Path) -> None:
+    """Have the disk confirm that the name is there; by now nobody can say that nothing was changed."""
+    try:
+        sync(target.parent)
+    except OSError as error:
+        raise OutputUnwritable(
+            f"{target}: is in its place, and the disk did not confirm it ({error.strerror})",
+            advice="Verify it; after a loss of power it may be gone.",
+        ) from error
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -199,12 +199,14 @@ class _Arrow:
         self._path, self._stream, self.direct = path, stream, not stream
         with self._reading() as reader:
             self.schema: pa.Schema = reader.schema
-        require_names(str(path), self.schema.names)
+            names = self.schema.names  # decoded only now
+        require_names(str(path), names)
 
     @contextmanager
     def _reading(self) -> Iterator[pa.RecordBatchFileReader | pa.RecordBatchStreamReader]:
         try:
-            with pa.memory_map(str(self._path)) as source:
+            # Not mapped: who cuts a mapped file meanwhile ends the process.
+            with pa.OSFile(str(self._path)) as source:
                 yield pa.ipc.open_stream(source) if self._stream else pa.ipc.open_file(source)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise FileDamaged(f"{self._path}: is a truncated or damaged Arrow file") from error

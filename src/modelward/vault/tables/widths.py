@@ -54,7 +54,8 @@ def widths(array: pa.Array) -> NDArray[np.float64]:
     if isinstance(kind, pa.BaseExtensionType):
         return widths(array.storage)
     if types.is_dictionary(kind):
-        return _taken(widths(array.dictionary), array.indices.fill_null(0).to_numpy(zero_copy_only=False))
+        places = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        return _present(array, _taken(widths(array.dictionary), places))
     if types.is_run_end_encoded(kind):
         places = np.arange(array.offset, array.offset + len(array))
         return _taken(widths(array.values), np.searchsorted(array.run_ends.to_numpy(), places, "right"))
