@@ -427,6 +427,8 @@ def test_two_links_to_one_state_have_one_lock(tmp_path):
     (tmp_path / "two").symlink_to(tmp_path / "one")
     (tmp_path / "link").symlink_to(tmp_path / "one/state")
     for place in (tmp_path / "one/state", tmp_path / "two/state", tmp_path / "link"):
-        Witness(signer(VECTORS["witness_seed"]), "witness", place).cosign(note(0, EMPTY_ROOT), LOGS, nothing, NOW)
+        Witness(signer(VECTORS["witness_seed"]), "witness", place).cosign(
+            note(0, EMPTY_ROOT), LOGS, nothing, NOW
+        )
     assert sorted(path.name for path in tmp_path.rglob("*lock")) == ["state.lock"]
     assert json.loads((tmp_path / "one/state").read_bytes())["logs"]
