@@ -72,9 +72,10 @@ def sign_keyless(
     config = _trust(instance or Instance())
     try:
         with SigningContext.from_trust_config(config).signer(identity) as signer:
-            return signer.sign_dsse(content).to_json().encode() + b"\n"
+            made: str = signer.sign_dsse(content).to_json()
     except (Error, ExpiredIdentity, IssuerError, RequestException, ValueError) as error:
         raise KeyServiceFailed(f"Sigstore did not sign: {_words(error)}") from error
+    return made.encode() + b"\n"
 
 
 def verify_keyless(data: bytes, *, identity: str, issuer: str, instance: Instance | None = None) -> Verified:
