@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import modelward
+from modelward.vault.container.recipients import generate_identity
 from modelward.vault.hazmat import asymmetric
 from modelward.verbs.talk import Talk
 
@@ -92,6 +93,21 @@ def write_key(talk):
         private.write_bytes(asymmetric.private_pem(key, talk.passphrase()))
         private.chmod(0o600)
         public.write_bytes(asymmetric.public_pem(key))
+        return private, public
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_identity(talk):
+    """Write a recipient's pair of keys, the private one encrypted; gives both paths."""
+
+    def write(folder, name, kind):
+        pair = generate_identity(kind, talk.passphrase())
+        private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+        private.write_bytes(pair.private)
+        private.chmod(0o600)
+        public.write_bytes(pair.public)
         return private, public
 
     return write

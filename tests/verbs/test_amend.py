@@ -15,22 +15,14 @@ from modelward.errors import (
     SignerMissing,
 )
 from modelward.vault.attest.attestation import MOST
-from modelward.vault.container.recipients import generate_identity
 from modelward.verbs.talk import Talk
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory, talk, write_key):
+def keys(tmp_path_factory, write_key, write_identity):
     folder = tmp_path_factory.mktemp("amending")
     made = {name: write_key(folder, name) for name in ("release", "second", "auditor")}
-    for name in ("reader", "newcomer"):
-        pair = generate_identity("mlkem768-x25519", talk.passphrase())
-        private, public = folder / f"{name}.pem", folder / f"{name}.pub"
-        private.write_bytes(pair.private)
-        private.chmod(0o600)
-        public.write_bytes(pair.public)
-        made[name] = private, public
-    return made
+    return made | {name: write_identity(folder, name, "mlkem768-x25519") for name in ("reader", "newcomer")}
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from modelward.errors import (
 from modelward.ledger.store import Ledger
 from modelward.vault.attest.attestation import attest
 from modelward.vault.attest.predicates import Release
-from modelward.vault.container.recipients import generate_identity
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys.opening import open_signer
 from modelward.verbs.attest import scan_verdict
@@ -33,7 +32,7 @@ from modelward.verbs.talk import Talk
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory, talk, write_key):
+def keys(tmp_path_factory, write_key, write_identity):
     """Pairs of signing keys, and one recipient: name to (private, public) paths."""
     folder = tmp_path_factory.mktemp("keys")
     made = {
@@ -42,14 +41,7 @@ def keys(tmp_path_factory, talk, write_key):
         "later": write_key(folder, "later", "ml-dsa-65"),
         "other": write_key(folder, "other"),
     }
-    for name in ("reader", "stranger"):
-        pair = generate_identity("x25519", talk.passphrase())
-        private, public = folder / f"{name}.pem", folder / f"{name}.pub"
-        private.write_bytes(pair.private)
-        private.chmod(0o600)
-        public.write_bytes(pair.public)
-        made[name] = private, public
-    return made
+    return made | {name: write_identity(folder, name, "x25519") for name in ("reader", "stranger")}
 
 
 @pytest.fixture

@@ -136,6 +136,15 @@ def ring() -> None:
     """Keep a keyring: one signed file that says who may sign what, until when, and what is revoked."""
 
 
+_owner_argument = click.option(
+    "--owner",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Public key (PEM) of an owner; may be repeated.",
+)
+
+
 def _owner_options(function: F) -> F:
     for option in (
         _format_option,
@@ -148,13 +157,7 @@ def _owner_options(function: F) -> F:
 
 @ring.command("new")
 @click.argument("path", metavar="RING", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--owner",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Public key (PEM) of an owner.",
-)
+@_owner_argument
 @click.option("--threshold", default=1, show_default=True, help="How many owners sign each version.")
 @click.option("--expires", help="Date by which a newer version must be there.")
 @_owner_options
@@ -236,13 +239,7 @@ def ring_policy(path: Path, **flags: Unpack[Flags]) -> int:
 
 @ring.command("owners")
 @click.argument("path", metavar="RING", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--owner",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Public key of a new owner.",
-)
+@_owner_argument
 @click.option("--threshold", default=1, show_default=True, help="How many of them sign each version.")
 @_owner_options
 def ring_owners(path: Path, **flags: Unpack[Flags]) -> int:

@@ -13,6 +13,7 @@ import msgspec
 
 from modelward.core.canonical import parse
 from modelward.core.digest import file_digest
+from modelward.core.files import read_at_most
 from modelward.core.policy import Reason
 from modelward.errors import ConfigInvalid, ContentUnstable, FileDamaged, FileMissing, SealDamaged
 from modelward.ledger.merkle import leaf_hash
@@ -247,7 +248,8 @@ def materials(path: Path, document: Path | None = None, *, jobs: int = 1) -> Bom
 
         data = bom(path, BomOptions(jobs=jobs))
     else:
-        data = _bytes(document)
+        too_long = FileDamaged(f"{document}: is longer than {_LARGEST_BOM:,} bytes")
+        data = read_at_most(document, _LARGEST_BOM, too_long)
     try:
         value = dsse.load(data, str(document or path))
         return read_bom(value if isinstance(value, dict) else {})
@@ -443,17 +445,6 @@ def _bound(
             )
         )
     return tuple(reasons)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_LARGEST_BOM + 1)
-    except OSError as error:
-        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
-    if len(data) > _LARGEST_BOM:
-        raise FileDamaged(f"{path}: is longer than {_LARGEST_BOM:,} bytes")
-    return data
 
 
 def _now() -> datetime:

@@ -14,8 +14,9 @@ import msgspec
 from modelward.adapters.data.options import Constraints
 from modelward.adapters.outputs import Statement
 from modelward.core.check import Norm, Preset, Similarity
+from modelward.core.files import read_at_most
 from modelward.core.policy import Policy, Threshold
-from modelward.errors import ConfigInvalid, FileMissing, PolicyInvalid
+from modelward.errors import ConfigInvalid, PolicyInvalid
 from modelward.verbs.options import AuditOptions
 from modelward.verbs.scan import ScanTable
 
@@ -174,14 +175,9 @@ def _relative(folder: Path, text: str | None) -> str | None:
 
 
 def _load(path: Path) -> dict[str, object]:
+    text = read_at_most(path, _LARGEST, ConfigInvalid(f"{path}: is longer than {_LARGEST:,} bytes"))
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_LARGEST + 1)
-        if len(text) > _LARGEST:
-            raise ConfigInvalid(f"{path}: is longer than {_LARGEST:,} bytes")
         return tomllib.loads(text.decode())
-    except OSError as error:
-        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise ConfigInvalid(f"{path}: is not TOML ({str(error)[:200]})") from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 
 import msgspec
 
+from modelward.core.files import read_at_most
 from modelward.errors import ConfigInvalid, FileMissing, SignerMissing
 from modelward.reporting.verification import SignedBy
 from modelward.vault.keys.signer import Verifier
@@ -183,11 +184,5 @@ def read_pem(path: Path) -> bytes:
     Raises:
         FileMissing: it cannot be read, or is too large for one.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_LARGEST_PEM + 1)
-    except OSError as error:
-        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
-    if len(data) > _LARGEST_PEM:
-        raise FileMissing(f"{path}: is larger than {_LARGEST_PEM} bytes, so it is no public key")
-    return data
+    too_long = FileMissing(f"{path}: is larger than {_LARGEST_PEM} bytes, so it is no public key")
+    return read_at_most(path, _LARGEST_PEM, too_long)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,14 +23,9 @@ def person():
 
 
 @pytest.fixture
-def tmp_path(tmp_path):
-    """In memory where there is some: what is sealed is made durable, which a disk takes its time for."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
+def tmp_path(memory):
+    """In memory: what is written here is made durable."""
+    return memory
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,5 @@
 """Whoever signs, and a place to write."""
 
-import os
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from modelward.vault.hazmat import asymmetric
@@ -11,14 +7,9 @@ from modelward.vault.keys.signer import LocalSigner
 
 
 @pytest.fixture
-def tmp_path(tmp_path):
-    """In memory where there is some: layouts are made durable, which a disk takes its time for."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield Path(folder)
+def tmp_path(memory):
+    """In memory: what is written here is made durable."""
+    return memory
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from modelward.errors import ConfigInvalid, FileMissing
+from modelward.core.files import read_at_most
+from modelward.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +27,7 @@ def decode(path: Path, kind: type[_T]) -> _T:
         FileMissing: it cannot be read.
         ConfigInvalid: it is not TOML, has an unknown key (the nearest known one is named) or a bad value.
     """
-    try:
-        with path.open("rb") as stream:
-            text = stream.read(_LARGEST + 1)
-    except OSError as error:
-        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
-    if len(text) > _LARGEST:
-        raise ConfigInvalid(f"{path}: is longer than {_LARGEST:,} bytes")
+    text = read_at_most(path, _LARGEST, ConfigInvalid(f"{path}: is longer than {_LARGEST:,} bytes"))
     try:
         content = tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from modelward.core.canonical import canonical
+from modelward.core.files import read_at_most
 from modelward.errors import (
     ConfigInvalid,
-    FileMissing,
     KeyUnusable,
     SealDamaged,
     SignatureInvalid,
@@ -67,14 +67,7 @@ def read_bytes(path: Path) -> bytes:
         FileMissing: it cannot be read.
         SealDamaged: it is too large for a keyring.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
-    if len(data) > LARGEST:
-        raise SealDamaged(f"a keyring of more than {LARGEST} bytes")
-    return data
+    return read_at_most(path, LARGEST, SealDamaged(f"a keyring of more than {LARGEST} bytes"))
 
 
 def decode(data: bytes) -> tuple[Line, ...]:

@@ -12,7 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from modelward.errors import FileMissing, KeyUnusable
+from modelward.core.files import read_at_most
+from modelward.errors import KeyUnusable
 from modelward.vault.container.recipients import age
 from modelward.vault.container.recipients.hpke import HpkeIdentity, HpkeRecipient
 from modelward.vault.container.recipients.passphrase import Passphrase
@@ -67,13 +68,8 @@ def parse_recipient(reference: str, passphrase: Ask | None = None, warn: Warn = 
     if _is_phrase(reference):
         return shielded(lambda: Passphrase(_phrase(reference, passphrase, warn)))
     path = Path(reference)
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_PUBLIC + 1)
-    except OSError as error:
-        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
-    if len(content) > _PUBLIC:
-        raise KeyUnusable(f"{path}: is larger than {_PUBLIC} bytes, so it is no public key")
+    too_long = KeyUnusable(f"{path}: is larger than {_PUBLIC} bytes, so it is no public key")
+    content = read_at_most(path, _PUBLIC, too_long)
     if b"PRIVATE KEY" in content or age.SECRET in content or age.is_encrypted(content):
         raise KeyUnusable(
             f"{path}: is a private key", advice="A recipient is the public half; keep this one to yourself."
