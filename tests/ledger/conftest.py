@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -133,3 +135,44 @@ def _start(binaries, folder, user):
         pytest.skip(f"the PostgreSQL server does not start here: {process.stderr.read()[-300:]}")
     process.stderr.close()
     return process, Postgres(folder, port, "audit")
+
+
+WRITER = """
+import sys
+from modelward.ledger.store import Ledger
+ledger = Ledger.open(sys.argv[1])
+i = 0
+while True:
+    ledger.append({"i": i}, {"i": i + 1})
+    i += 2
+    print(i, flush=True)
+"""
+
+
+@pytest.fixture
+def kill_a_writer():
+    """Have a process append pairs of records to a ledger, and kill it in the middle."""
+
+    def kill(place):
+        child = subprocess.Popen([sys.executable, "-c", WRITER, str(place)], stdout=subprocess.PIPE)
+        for _ in range(10):
+            child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+
+    return kill
+
+
+@pytest.fixture
+def assert_whole_pairs():
+    """Say that a ledger holds whole transactions of such a process, and goes on."""
+
+    def check(ledger):
+        numbers = [record["i"] for record in ledger.records()]
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) >= 20
+        assert len(numbers) % 2 == 0
+        assert ledger.append({"i": -1}).size == len(numbers) + 1
+
+    return check
