@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from modelward.errors import OutputUnwritable
+from modelward.ledger.lock import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,7 @@ def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterato
 def _confirm(target: Path) -> None:
     """Have the disk confirm that the name is there; by now nobody can say that nothing was changed."""
     try:
-        sync(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise OutputUnwritable(
             f"{target}: is in its place, and the disk did not confirm it ({error.strerror})",
@@ -105,19 +106,6 @@ def write_all(handle: int, data: bytes | memoryview, offset: int) -> None:
         view, offset = view[done:], offset + done
 
 
-def sync(folder: Path) -> None:
-    """Make the names in a folder durable.
-
-    Raises:
-        OSError: as the system reports it.
-    """
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def sync_everything(folder: Path) -> None:
     """Make every file on the folder's file system durable at once; for very many files.
 
@@ -150,7 +138,7 @@ def _settle(folder: Path, mode: int) -> None:
     os.umask(umask)
     folder.chmod(mode & ~umask)
     for inner, _, _ in os.walk(folder, topdown=False):
-        sync(Path(inner))
+        sync_folder(Path(inner))
 
 
 def _move(folder: Path, target: Path, *, replace: bool) -> None:

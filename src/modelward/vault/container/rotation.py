@@ -14,8 +14,9 @@ import msgspec
 
 from modelward.errors import KeyUnusable, SealDamaged
 from modelward.ledger.blobs import write_atomically
+from modelward.ledger.lock import sync_folder
 from modelward.vault.container import layout
-from modelward.vault.container.placing import sync, unwritable
+from modelward.vault.container.placing import unwritable
 from modelward.vault.container.recipients import wrap_for
 from modelward.vault.container.recipients.wrapping import RECIPIENTS
 from modelward.vault.signing.tree_statement import sign_tree
@@ -127,6 +128,6 @@ def write_document(container: Path, name: str, data: bytes) -> None:
     try:
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
         write_atomically(path, data, mode=mode, beside=container.resolve().parent)
-        sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
