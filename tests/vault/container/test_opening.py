@@ -174,7 +174,7 @@ def ring(signer, **changes):
     key = RingKey(
         id=signer.public.key_id,
         pem=signer.public.pem.decode(),
-        name="vendor",
+        name=signer.public.key_id[:16],
         valid_from=changes.pop("valid_from", now - timedelta(days=1)),
         valid_until=changes.pop("valid_until", None),
         purposes=("seal",),

@@ -71,27 +71,33 @@ def admit_signers(
 def counted_keys(
     verified_signers: Iterable[str], keyring: Keyring, moment: datetime, *, least: int = 1
 ) -> tuple[str, ...]:
-    """The keys that count towards a number of signers.
+    """The keys that count, when those whose they are are enough.
 
     Args:
         verified_signers: ids of keys whose signatures were verified and that `admit_signers` admitted.
         keyring: of its keys those count that may seal at the moment; other keys were named otherwise.
         moment: now.
-        least: how many different keys must count.
+        least: how many different signers must have signed: keys of one name are one signer, and so is each
+            of the other keys.
 
     Raises:
-        SignerMissing: fewer count.
+        SignerMissing: fewer did.
     """
-    counted = []
-    for key_id in dict.fromkeys(verified_signers):
+    counted: dict[str, str] = {}
+    for key_id in verified_signers:
         try:
             keyring.check_key(key_id, moment)
+            key = keyring.key(key_id)
         except SignerMissing:
-            counted.append(key_id)
+            counted[key_id] = key_id
         except (Revoked, KeyExpired):
             continue
         else:
-            counted += [key_id] * (SEALS in keyring.key(key_id).purposes)
-    if len(counted) < least:
-        raise SignerMissing(f"{len(counted)} keys that may seal at {moment:%Y-%m-%d} signed; {least} must")
+            if SEALS in key.purposes:
+                counted[key_id] = key.name
+    found = len(set(counted.values()))
+    if found < least:
+        raise SignerMissing(
+            f"{found} keys that may seal at {moment:%Y-%m-%d} signed, no two of one owner; {least} must"
+        )
     return tuple(counted)
