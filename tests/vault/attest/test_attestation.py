@@ -450,3 +450,16 @@ def test_a_policy_for_the_kind_is_met_by_as_many_as_it_asks(released, signers):
     assert released(signers[:1], msgspec.structs.replace(ring, policies=(elsewhere,))) == (
         signers[0].public.key_id,
     )
+
+
+@pytest.mark.parametrize(
+    ("purposes", "alone"), [(("seal",), False), (("release",), True), (("seal", "release"), True)]
+)
+def test_keys_that_seal_attest_as_they_seal(released, signers, purposes, alone):
+    """Where two must seal, one stolen key does not attest either, unless its purpose says so."""
+    both = Threshold(purpose="seal", threshold=2, names=("signer 0", "signer 1"), ml_dsa=False)
+    ring = msgspec.structs.replace(ring_of(signers[:2], purposes=purposes), policies=(both,))
+    ids = [signer.public.key_id for signer in signers]
+    assert released(signers[:1], ring) == ((ids[0],) if alone else "SignerMissing")
+    assert released(signers[:2], ring) == tuple(sorted(ids[:2]))
+    assert released(signers[2:3], ring) == (ids[2],)  # not of the keyring: named otherwise

@@ -200,7 +200,8 @@ def read_attestations(
         verifiers: keys that may sign; revoked ones too, where there is a keyring.
         ring: a keyring and the moment to judge at. Of its keys, a revoked one refuses what it signed; one
             outside its time, or whose purposes name neither ``seal`` nor the kind, does not count. Where the
-            keyring has a policy for the kind, that policy must be met.
+            keyring has a policy for the kind, that policy must be met; where it has none and no signer's
+            purposes name the kind, that for ``seal``.
 
     Returns:
         Those that hold, and why the others do not.
@@ -244,8 +245,11 @@ def _counted(one: Attested, keyring: Keyring, moment: datetime) -> Attested:
                 counted.append(key_id)
     if not counted:
         raise reason
-    if any(policy.purpose == one.kind for policy in keyring.policies):
-        keyring.require([key_id for key_id in counted if key_id in keys], one.kind)
+    ours = [key_id for key_id in counted if key_id in keys]
+    stated = any(policy.purpose == one.kind for policy in keyring.policies)
+    if stated or len(ours) == len(counted):
+        named = any(one.kind in keys[key_id].purposes for key_id in ours)
+        keyring.require(ours, one.kind if stated or named else SEALS)
     return msgspec.structs.replace(one, signers=tuple(counted))
 
 
