@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
+import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast, final
 
 import click
@@ -90,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     # Threads that spin while they wait made a small network's audit three times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if arguments is None:
+        _own_process()
     try:
         words = sys.argv[1:] if arguments is None else list(arguments)
         said = shlex.join(["modelward", *words])  # what a report names as the command that repeats it
@@ -111,12 +115,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted before there was anything to report")
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader (a pager, head) has seen enough; Python must not complain while it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (a pager, head) has seen enough
+        _drop_unsaid()
         sys.exit(1)
     except OSError as error:
         _say(f"{error.filename or 'the system'}: {error.strerror}")
+        _drop_unsaid()
+        sys.exit(2)
+    except MemoryError:
+        _say("there is not enough memory for that")
         sys.exit(2)
     except Exception:  # noqa: BLE001 -- a fault of ours is shown whole, and is not the 1 of a refusing policy
         traceback.print_exc()
@@ -124,7 +131,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
 
 
+def _own_process() -> None:
+    """Where this is the whole process: three open streams, and an end that cleans up like Control-C."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed by who started it; the next file opened would take its number
+            handle = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(handle, "w" if number else "r", closefd=False))
+    for asked in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(asked) == signal.SIG_DFL:  # not under nohup
+            signal.signal(asked, signal.default_int_handler)
+
+
+def _drop_unsaid() -> None:
+    """What cannot be written is dropped, so that Python does not complain while it flushes at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _say(sentence: str, advice: str | None = None) -> None:
     from modelward.reporting.text import clean  # what a file calls itself must not steer the terminal
 
-    click.echo(f"modelward: {clean(sentence)}" + (f"\n  {clean(advice)}" if advice else ""), err=True)
+    with suppress(OSError):  # nobody is there to hear it; the exit code says it too
+        click.echo(f"modelward: {clean(sentence)}" + (f"\n  {clean(advice)}" if advice else ""), err=True)

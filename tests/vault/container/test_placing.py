@@ -154,6 +154,25 @@ def test_what_a_killed_process_left_is_removed_unless_somebody_holds_it(tmp_path
     ]  # fmt: skip
 
 
+def test_an_interrupt_at_the_first_step_leaves_nothing(tmp_path, monkeypatch):
+    def made(*words, **more):
+        mkdir(*words, **more)
+        raise KeyboardInterrupt
+
+    mkdir = os.mkdir
+    monkeypatch.setattr(os, "mkdir", made)
+    with pytest.raises(KeyboardInterrupt), placed(tmp_path / "new"):
+        pytest.fail("it was interrupted")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", [255 * "x", 85 * "\u6a21"])
+def test_the_longest_names_there_are(tmp_path, name):
+    with placed(tmp_path / name) as folder:
+        assert names(tmp_path) == [folder.name]
+    assert names(tmp_path) == [name]
+
+
 def test_a_full_disk_says_so(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import os
 import shutil
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,23 +44,35 @@ def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterato
     target = target.resolve()  # what a link names is replaced, not the link
     if not replace and _taken(target):
         raise OutputUnwritable(f"{target}: exists already", advice="Name another path, or ask to replace it.")
+    folder = target.with_name(_prefix(target) + os.urandom(8).hex())  # known first: an interrupt finds it
     try:
         _sweep(target)
-        folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:200]}{_MARK}"))
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise unwritable(target, error) from error
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield folder
-        _settle(folder, mode)
-        _move(folder, target, replace=replace)
-        _confirm(target)
+        folder.mkdir(mode=0o700)
+        with _held(folder):
+            yield folder
+            _settle(folder, mode)
+            _move(folder, target, replace=replace)
+            _confirm(target)
     except OSError as error:
         raise unwritable(target, error) from error
     finally:
-        os.close(held)
         shutil.rmtree(folder, ignore_errors=True)  # half of the new one, or the whole old one, or nothing
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """While a process that lives writes a folder, no other one sweeps it away."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _prefix(target: Path) -> str:
+    """How unfinished folders beside the target begin; a name has 255 bytes at most."""
+    return f".{os.fsencode(target.name)[:200].decode(errors='ignore')}{_MARK}"
 
 
 def _confirm(target: Path) -> None:
@@ -162,7 +173,7 @@ def _checked(result: int, path: Path) -> None:
 
 
 def _sweep(target: Path) -> None:
-    prefix = f".{target.name[:200]}{_MARK}"
+    prefix = _prefix(target)
     with os.scandir(target.parent) as items:
         left = [item.path for item in items if item.name.startswith(prefix)]
     for path in left:
