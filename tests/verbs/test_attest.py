@@ -24,6 +24,7 @@ from modelward.ledger.store import Ledger
 from modelward.vault.attest.admission import read_admission
 from modelward.vault.attest.attestation import attest, read_attestations
 from modelward.vault.attest.audited import read_audit
+from modelward.vault.attest.binding import bound_reasons
 from modelward.vault.attest.judging import Facts, admit
 from modelward.vault.attest.layout import _public
 from modelward.vault.attest.predicates import Release
@@ -33,7 +34,6 @@ from modelward.vault.tree.walk import WalkOptions
 from modelward.verbs import attest as verb
 from modelward.verbs.attest import (
     audit_evidence,
-    bound_reasons,
     git_state,
     materials,
     provenance,

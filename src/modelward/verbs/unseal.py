@@ -112,7 +112,7 @@ def _admitted(source: Path, options: OpenOptions, talk: Talk) -> tuple[Opened, S
     if trust.keyring is not None:
         trust.keyring.check_root(opened.tree.root)  # a revoked model stays revoked in a new envelope
     if seen.attestations is not None and seen.attestations.held:
-        from modelward.verbs.attest import named_reasons
+        from modelward.vault.attest.binding import named_reasons
 
         _require(source, named_reasons(seen.attestations, dict.fromkeys(opened.paths)))
     return opened, seen, found

@@ -325,7 +325,7 @@ def bound(seen: Seen, path: Path, walking: WalkOptions | None = None) -> tuple[R
     """Whether what is attested speaks of the very files at a path, in clear."""
     if seen.attestations is None or not seen.attestations.held:
         return ()
-    from modelward.verbs.attest import bound_reasons
+    from modelward.vault.attest.binding import bound_reasons
 
     return bound_reasons(seen.attestations, path, walking, absent=seen.missing)
 

@@ -13,6 +13,7 @@ import msgspec
 from modelward.errors import ConfigInvalid, FileMissing, PolicyRefused, SealDamaged, SignerMissing
 from modelward.vault.attest.admission import read_with_keys
 from modelward.vault.attest.attestation import read_attestations
+from modelward.vault.attest.binding import bound_reasons
 from modelward.vault.attest.judging import Facts, admit, release_verdict
 from modelward.vault.attest.tables import decode
 from modelward.vault.keys.admission import admit_signers, counted_keys
@@ -22,6 +23,7 @@ from modelward.vault.keys.signer import Verifier
 from modelward.vault.signing.checking import CheckOptions, check_files
 from modelward.vault.signing.verification import verify_bundle
 from modelward.vault.tree.hashing import TreeOptions
+from modelward.vault.tree.walk import WalkOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,8 +151,8 @@ class Gate:
         verified = verify_bundle(
             _read(beside / SEAL), verifiers, threshold=self._options.threshold, moment=now
         )
-        tree = TreeOptions(excluded=(beside / SEAL, beside / ATTESTATIONS, model / _ADDED_BY_MLFLOW))
-        root = check_files(verified.statement, model, CheckOptions(tree=tree)).root
+        beyond = unsealed(model)
+        root = check_files(verified.statement, model, CheckOptions(tree=TreeOptions(excluded=beyond))).root
         signers = verified.signers
         if ring is not None:
             admit_signers(signers, root, ring, now)
@@ -161,11 +163,11 @@ class Gate:
         )
         facts = Facts(root=root, signers=signers, moment=now, attestations=attestations)
         verdict = release_verdict(facts) if policy is None else admit(policy.policy, facts)
+        reasons = list(() if verdict is None else verdict.reasons)
+        if attestations.held:  # of these very files, and not of others under the same signature
+            reasons += bound_reasons(attestations, model, WalkOptions(excluded=beyond))
         refused = [f"{one.file} is no attestation of this: {one.reason}" for one in attestations.refused]
-        if verdict is not None and verdict.outcome != "pass":
-            refused += [
-                f"{one.requirement}: {one.detail}" for one in verdict.reasons if one.status != "holds"
-            ]
+        refused += [f"{one.requirement}: {one.detail}" for one in reasons if one.status != "holds"]
         if refused:
             raise PolicyRefused("; ".join(refused))
         return signers
@@ -183,6 +185,13 @@ class Gate:
         found = [Verifier(_pem(self._folder / name)) for name in self._options.public_keys]
         found += [] if ring is None else ring.known()
         return found + ([] if policy is None else [Verifier(pem) for pem in policy.pems])
+
+
+def unsealed(model: Path) -> tuple[Path, ...]:
+    """What in a model's folder is no part of what is sealed: the seal, and the one file that MLflow adds."""
+    beside, added = model / FOLDER, model / _ADDED_BY_MLFLOW
+    seal = (beside / SEAL, beside / ATTESTATIONS)
+    return (*seal, added) if added.is_file() else seal  # a folder of this name is not MLflow's
 
 
 def _pem(path: Path) -> bytes:

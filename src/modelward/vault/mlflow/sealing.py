@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 
 from modelward.errors import ConfigInvalid, FileMissing
-from modelward.vault.mlflow.gate import ATTESTATIONS, FOLDER, SEAL
+from modelward.vault.mlflow.gate import ATTESTATIONS, FOLDER, SEAL, unsealed
 from modelward.vault.signing.tree_statement import sign_tree
 from modelward.vault.tree.hashing import TreeOptions, hash_tree
 
@@ -66,11 +66,7 @@ def seal_logged_model(
     asked = client or MlflowClient()
     with tempfile.TemporaryDirectory(prefix="modelward-") as folder:
         model = _download(model_uri, Path(folder), asked)
-        beside = model / FOLDER
-        tree = hash_tree(
-            model,
-            TreeOptions(excluded=(beside / SEAL, beside / ATTESTATIONS, model / "registered_model_meta")),
-        )
+        tree = hash_tree(model, TreeOptions(excluded=unsealed(model)))
         said = name or model_uri
         new = Path(folder) / "new"
         (new / ATTESTATIONS).mkdir(parents=True)
