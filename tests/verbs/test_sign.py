@@ -16,6 +16,12 @@ from cryptography.hazmat.primitives import serialization
 import modelward
 from modelward.errors import ConfigInvalid, FileMissing, KeyServiceFailed, KeyUnusable, OutputUnwritable
 from modelward.vault.hazmat import asymmetric
+from modelward.vault.tree import cache, hashing, reading, walk
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="session")
@@ -249,21 +255,48 @@ def test_a_public_key_signs_nothing(model, pair, tmp_path, talk):
         modelward.sign(model, [str(pair[1])], tmp_path / "m.sig", talk=talk)
 
 
-def test_a_tree_is_signed_again_from_its_cache(model, pair, tmp_path, monkeypatch, signed):
-    """The second time only what changed is read; paranoid reads all."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    import os
+@pytest.fixture
+def settled(monkeypatch):
+    """Every file counts as written long ago, and so is remembered."""
+    monkeypatch.setattr(cache, "_TICK", -(1 << 62))
+    return monkeypatch
 
-    for path in model.rglob("*"):
-        os.utime(path, ns=(10**18, 10**18))
-    first = signed(model, pair, tmp_path / "m.sig", statement="tree").read_bytes()
-    again = signed(model, pair, tmp_path / "m.sig", statement="tree", paranoid=True).read_bytes()
-    payload = [json.loads(data)["dsseEnvelope"]["payload"] for data in (first, again)]
-    assert payload[0] == payload[1]
+
+REMEMBERED = [way for way in WAYS if way.get("hash") != "blake3"]
+
+
+@pytest.mark.parametrize("way", REMEMBERED, ids=str)
+def test_it_is_signed_again_from_the_cache(model, pair, settled, signed, way):
+    """The second time only what changed is read; paranoid reads all."""
+    read, real = [], hashing.read_all
+
+    def spy(entries, *more, **named):
+        read.append([entry.path for entry in entries])
+        return real(entries, *more, **named)
+
+    def payload(**more):
+        data = signed(model, pair, model.parent / "m.sig", **way, **more).read_bytes()
+        return json.loads(data)["dsseEnvelope"]["payload"]
+
+    settled.setattr(hashing, "read_all", spy)
+    assert payload() == payload() == payload(paranoid=True)
     (model / "sub" / "b.txt").write_text("c", encoding="utf-8")
-    changed = signed(model, pair, tmp_path / "m.sig", statement="tree")
-    assert json.loads(changed.read_bytes())["dsseEnvelope"]["payload"] != payload[0]
-    assert verified(model, changed, pair).verified
+    payload()
+    assert read == [["a.npy", "sub/b.txt"], [], ["a.npy", "sub/b.txt"], ["sub/b.txt"]]
+    assert verified(model, model.parent / "m.sig", pair).verified
+    assert read[4:] == [["a.npy", "sub/b.txt"]]
+
+
+@pytest.mark.parametrize("way", REMEMBERED, ids=str)
+def test_what_a_cache_says_wrongly_is_never_verified(model, pair, settled, signed, way):
+    """As after a write that left all times as they were: of that a signer has `--paranoid`."""
+    settled.setattr(walk, "stamp", lambda found: walk.Stamp(1, 1, found.st_size, 1, 1))
+    settled.setattr(reading, "stamp", walk.stamp)
+    signature = model.parent / "m.sig"
+    signed(model, pair, signature, **way)
+    (model / "sub" / "b.txt").write_text("c", encoding="utf-8")
+    assert verified(model, signed(model, pair, signature, **way), pair).refusal == "ContentChanged"
+    assert verified(model, signed(model, pair, signature, **way, paranoid=True), pair).verified
 
 
 def test_keyless_signing_needs_a_token_and_never_as_an_argument(model, tmp_path, monkeypatch):

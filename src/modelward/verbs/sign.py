@@ -14,7 +14,6 @@ from modelward.vault import bundle
 from modelward.vault.keys.opening import open_signer
 from modelward.vault.signing.signing import SHARD_SIZE, SigningOptions, hash_model
 from modelward.vault.signing.tree_statement import tree_statement
-from modelward.vault.tree.cache import cache_for
 from modelward.vault.tree.hashing import TreeOptions, hash_tree
 from modelward.verbs.talk import Talk
 
@@ -42,7 +41,7 @@ class SignOptions(msgspec.Struct, frozen=True, kw_only=True):
         excluded: paths that are left out.
         links: follow symbolic links that stay inside.
         jobs: threads; 0 for one per core.
-        paranoid: hash everything, although a cache says that it did not change (`tree`).
+        paranoid: hash everything, although a cache says that it did not change.
     """
 
     statement: StatementKind = "openssf"
@@ -147,14 +146,18 @@ def _statement(source: Path, target: Path, options: SignOptions, talk: Talk) -> 
         return table_statement(manifest(source), name=name)
     excluded = (*(Path(p) for p in options.excluded), target)
     tree = TreeOptions(
-        jobs=options.jobs, excluded=excluded, links=options.links, progress=talk.progress, warn=talk.warn
+        jobs=options.jobs,
+        excluded=excluded,
+        links=options.links,
+        progress=talk.progress,
+        warn=talk.warn,
+        cache=True,
+        paranoid=options.paranoid,
     )
     if options.statement == "openssf":
         method: Literal["shards", "files"] = "shards" if options.shards else "files"
         signing = SigningOptions(method=method, algorithm=options.hash, shard_size=SHARD_SIZE, tree=tree)
         return hash_model(source, signing).statement()
     algorithm: Literal["blake3", "sha256"] = "blake3" if options.hash == "blake3" else "sha256"
-    tree = msgspec.structs.replace(
-        tree, algorithm=algorithm, cache=cache_for(source, algorithm), paranoid=options.paranoid
-    )
+    tree = msgspec.structs.replace(tree, algorithm=algorithm)
     return tree_statement(hash_tree(source, tree), name=name, listed=True)

@@ -391,6 +391,18 @@ def test_a_statement_is_read_before_any_file(tmp_path):
         check_files(bad, tmp_path / "nowhere")
 
 
+def test_a_cache_is_not_used(model, kind, tmp_path, monkeypatch):
+    """What is verified is read, whatever this user's cache says of it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("modelward.vault.tree.cache._TICK", -(1 << 62))
+    statement, read, real = stated(model, kind, cache=True), [], os.preadv
+    monkeypatch.setattr(os, "preadv", lambda h, b, o: read.append(len(b[0])) or real(h, b, o))
+    assert stated(model, kind, cache=True) == statement
+    assert not read
+    check_files(statement, model, CheckOptions(tree=TreeOptions(cache=True)))
+    assert sum(read) == 10293
+
+
 def test_progress_reaches_the_whole(model):
     seen = []
     tree = TreeOptions(progress=lambda done, total: seen.append((done, total)))

@@ -1,8 +1,9 @@
-"""The cache may be lost, stale, forged or half written; the root is right all the same."""
+"""The cache may be lost, stale, forged or half written; what was hashed is right all the same."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 from modelward.vault.tree import cache as module
 from modelward.vault.tree import hashing
 from modelward.vault.tree.cache import cache_for, state_folder
-from modelward.vault.tree.hashing import TreeOptions, hash_tree
+from modelward.vault.tree.hashing import TreeOptions, hash_shards, hash_tree
 
 MIB = 1 << 20
 OLD = 1_600_000_000_123_456_789
@@ -34,12 +35,45 @@ def settle(monkeypatch):
     monkeypatch.setattr(module, "_SECONDS", -(1 << 62))
 
 
+KINDS = {
+    "tree-sha256": hash_tree,
+    "files-sha256": lambda top, options: hash_shards(top, "sha256", 0, options),
+    "shards-3-blake2b": lambda top, options: hash_shards(top, "blake2b", 3, options),
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """What is hashed; all are remembered in one way."""
+    return request.param
+
+
 @pytest.fixture
-def ask(tmp_path, monkeypatch):
-    """Hash with the cache; gives the root, the paths that were read, and the sentences."""
+def expected(kind, reference):
+    """What {path: bytes} hash to, straight from the definitions."""
+
+    def shards(files, size, begin):
+        for path, data in files.items():
+            for start in range(0, len(data) or 1, size):
+                part = data[start : start + size]
+                yield path, start, start + len(part), begin(part).digest()
+
+    def compute(files):
+        if kind == "tree-sha256":
+            return reference("sha256", files)
+        return list(
+            shards(files, 3, hashlib.blake2b) if "shards" in kind else shards(files, 99, hashlib.sha256)
+        )
+
+    return compute
+
+
+@pytest.fixture
+def ask(kind, monkeypatch):
+    """Hash with the cache; gives what was found, the paths that were read, and the sentences."""
     real = hashing.read_all
 
-    def run(top, **options):
+    def run(top, as_kind=kind, **options):
         read, said = [], []
 
         def spy(entries, *more, **named):
@@ -47,23 +81,21 @@ def ask(tmp_path, monkeypatch):
             return real(entries, *more, **named)
 
         monkeypatch.setattr(hashing, "read_all", spy)
-        algorithm = options.get("algorithm", "sha256")
-        given = TreeOptions(cache=cache_for(top, algorithm), warn=said.append, **options)
-        tree = hash_tree(top, given)
+        found = KINDS[as_kind](top, TreeOptions(cache=True, warn=said.append, **options))
         monkeypatch.setattr(hashing, "read_all", real)
-        return tree.root, read, said
+        return found.root if as_kind == "tree-sha256" else found, read, said
 
     return run
 
 
-def test_an_unchanged_tree_is_not_read(planted, ask, settle, reference):
+def test_an_unchanged_tree_is_not_read(planted, ask, settle, expected):
     files = {"a": b"1", "b/c": b"2"}
     top = planted(files)
-    assert ask(top) == (reference("sha256", files), ["a", "b/c"], [])
-    assert ask(top) == (reference("sha256", files), [], [])
+    assert ask(top) == (expected(files), ["a", "b/c"], [])
+    assert ask(top) == (expected(files), [], [])
 
 
-def test_only_what_changed_is_read(planted, ask, settle, reference):
+def test_only_what_changed_is_read(planted, ask, settle, expected):
     top = planted({"README": b"old", "w": b"weights", "gone": b""})
     ask(top)
     (top / "README").write_bytes(b"new")
@@ -71,7 +103,7 @@ def test_only_what_changed_is_read(planted, ask, settle, reference):
     (top / "added").write_bytes(b"+")
     root, read, _ = ask(top)
     assert read == ["README", "added"]
-    assert root == reference("sha256", {"README": b"new", "added": b"+", "w": b"weights"})
+    assert root == expected({"README": b"new", "added": b"+", "w": b"weights"})
     assert ask(top)[1] == []
 
 
@@ -82,13 +114,12 @@ def test_paranoid_reads_everything(planted, ask, settle):
     assert ask(top)[1] == []
 
 
-def test_paranoid_tells_of_what_the_times_did_not(planted, ask, settle):
+def test_paranoid_tells_of_what_the_times_did_not(planted, ask, settle, kind):
     """A rotten bit, or a write through a mapping, as if the cache held what was there before."""
     top = planted({"a": b"1"})
     root, _, _ = ask(top)
     (entry,) = hashing.walk(top)
-    before = hashing.Entry("a", 1, "0" * 64)
-    module.Cache(cache_for(top, "sha256"), top, "sha256", print).replace([(entry, before)])
+    module.Cache(top, kind, print).replace([(entry, bytes(64 if "blake2b" in kind else 32))])
     assert ask(top)[0] != root
     found, _, said = ask(top, paranoid=True)
     assert found == root
@@ -118,16 +149,16 @@ def mode_changed(path):
 
 
 @pytest.mark.parametrize("act", [same_size, mtime_put_back, replaced_by_a_copy, mode_changed])
-def test_whatever_touches_a_file_has_it_read_again(act, planted, ask, settle, reference):
+def test_whatever_touches_a_file_has_it_read_again(act, planted, ask, settle, expected):
     top = planted({"a": b"1234", "b": b"2"})
     ask(top)
     act(top / "a")
     root, read, _ = ask(top)
     assert read == ["a"]
-    assert root == reference("sha256", {"a": (top / "a").read_bytes(), "b": b"2"})
+    assert root == expected({"a": (top / "a").read_bytes(), "b": b"2"})
 
 
-def test_two_files_that_change_places(planted, ask, settle, reference):
+def test_two_files_that_change_places(planted, ask, settle, expected):
     top = planted({"a": b"1", "b": b"2"})
     ask(top)
     (top / "a").rename(top / "t")
@@ -135,7 +166,7 @@ def test_two_files_that_change_places(planted, ask, settle, reference):
     (top / "t").rename(top / "b")
     root, read, _ = ask(top)
     assert read == ["a", "b"]
-    assert root == reference("sha256", {"a": b"2", "b": b"1"})
+    assert root == expected({"a": b"2", "b": b"1"})
 
 
 def test_a_file_just_written_is_not_remembered(planted, ask):
@@ -207,30 +238,52 @@ def test_no_state_folder_named(monkeypatch, tmp_path):
     assert state_folder() == tmp_path / ".local/state/modelward"
 
 
-def test_trees_and_hash_functions_have_caches_of_their_own(planted, ask, settle):
+def test_trees_and_kinds_of_digests_have_caches_of_their_own(planted, ask, settle, kind):
     one, two = planted({"a": b"1"}, "one"), planted({"a": b"1"}, "two")
-    assert len({cache_for(top, alg) for top in (one, two) for alg in ("sha256", "blake3")}) == 4
-    assert cache_for(one, "sha256") == cache_for(one / ".." / "one", "sha256")
+    assert len({cache_for(top, digest) for top in (one, two) for digest in KINDS}) == 2 * len(KINDS)
+    assert cache_for(one, kind) == cache_for(one / ".." / "one", kind)
     ask(one)
     assert ask(two)[1] == ["a"]
-    assert ask(one, algorithm="blake3")[1] == ["a"]
+    for other in KINDS.keys() - {kind}:
+        assert ask(one, other)[1] == ["a"]
+    assert ask(one)[1] == []
 
 
-def test_a_cache_of_another_tree_is_not_used(planted, ask, settle, reference):
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(("sha256", 0), ("blake2b", 0)), (("sha256", 0), ("blake3", 0)), (("sha256", 5), ("sha256", 50))],
+)
+def test_digests_of_one_hash_function_or_size_are_not_given_for_another(one, other, planted, settle):
+    top = planted({"a": b"1234"})
+    for algorithm, size in (one, other, one):
+        found = hash_shards(top, algorithm, size, TreeOptions(cache=True))
+        assert found == hash_shards(top, algorithm, size)
+
+
+def test_trees_of_two_hash_functions_in_turn(planted, settle, reference):
+    top = planted({"a": b"1234"})
+    for algorithm in ("sha256", "blake3", "sha256"):
+        found = hash_tree(top, TreeOptions(cache=True, algorithm=algorithm))
+        assert found.root == reference(algorithm, {"a": b"1234"})
+
+
+def test_a_cache_of_another_tree_or_kind_is_not_used(planted, ask, settle, expected, kind):
     """Its MAC is right, for this user wrote it."""
     one, two = planted({"a": b"1"}, "one"), planted({"a": b"2"}, "two")
     ask(one)
-    for algorithm in ("sha256", "blake3"):
-        cache_for(two, algorithm).write_bytes(cache_for(one, "sha256").read_bytes())
-    assert ask(two) == (reference("sha256", {"a": b"2"}), ["a"], [])
-    assert ask(two, algorithm="blake3")[1] == ["a"]
+    others = [(two, kind), *((one, other) for other in KINDS if other != kind)]
+    for top, other in others:
+        cache_for(top, other).write_bytes(cache_for(one, kind).read_bytes())
+        assert ask(top, other)[1:] == (["a"], [])
+    assert ask(two)[0] == expected({"a": b"2"})
 
 
 def poison(path):
-    """Another root for the file, everything else as it was."""
+    """Another digest for the file, everything else as it was."""
     mac, _, body = path.read_bytes().partition(b"\n")
     value = json.loads(body)
-    value["files"][0][2] = "0" * 64
+    digest = value["files"][0][2]
+    value["files"][0][2] = ("B" if digest[0] == "A" else "A") + digest[1:]
     path.write_bytes(mac + b"\n" + json.dumps(value, separators=(",", ":")).encode())
 
 
@@ -247,26 +300,27 @@ def garbage(path):
 
 
 @pytest.mark.parametrize("act", [poison, cut, emptied, garbage])
-def test_a_poisoned_cache_is_ignored_with_a_sentence(act, planted, ask, settle, reference):
+@pytest.mark.usefixtures("settle")
+def test_a_poisoned_cache_is_ignored_with_a_sentence(act, planted, ask, expected, kind):
     top = planted({"a": b"1"})
     ask(top)
-    act(cache_for(top, "sha256"))
+    act(cache_for(top, kind))
     root, read, said = ask(top)
-    assert (root, read) == (reference("sha256", {"a": b"1"}), ["a"])
+    assert (root, read) == (expected({"a": b"1"}), ["a"])
     assert len(said) == 1
     assert "not written by this user" in said[0]
     assert ask(top)[1:] == ([], [])  # built anew
 
 
-def test_every_flipped_byte_is_noticed(planted, ask, settle, reference):
+def test_every_flipped_byte_is_noticed(planted, ask, settle, expected, kind):
     top = planted({"a": b"1"})
     ask(top)
-    path = cache_for(top, "sha256")
+    path = cache_for(top, kind)
     content = path.read_bytes()
     for at in range(len(content)):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         root, read, said = ask(top)
-        assert (root, read) == (reference("sha256", {"a": b"1"}), ["a"])
+        assert (root, read) == (expected({"a": b"1"}), ["a"])
         assert said
 
 
@@ -279,11 +333,11 @@ def test_a_cache_by_another_key_is_ignored(planted, ask, settle):
     assert "not written by this user" in said[0]
 
 
-def signed(top, value):
+def signed(top, kind, value):
     """What this user would have written in another version."""
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
     key = (state_folder() / "tree.key").read_bytes()
-    cache_for(top, "sha256").write_bytes(module._mac(key, body).encode() + b"\n" + body)
+    cache_for(top, kind).write_bytes(module._mac(key, body).encode() + b"\n" + body)
 
 
 @pytest.mark.parametrize(
@@ -293,13 +347,14 @@ def signed(top, value):
         b"{",
         b"\xff",
         {},
-        {"format": "modelward.tree-cache/9", "algorithm": "sha256", "top": "", "files": []},
+        {"format": "modelward.tree-cache/9", "digest": "tree-sha256", "top": "", "files": []},
+        {"format": "modelward.tree-cache/1", "algorithm": "sha256", "top": "", "files": []},
     ],
 )
-def test_a_cache_of_another_version_is_built_anew(value, planted, ask, settle):
+def test_a_cache_of_another_version_is_built_anew(value, planted, ask, settle, kind):
     top = planted({"a": b"1"})
     ask(top)
-    signed(top, value)
+    signed(top, kind, value)
     assert ask(top)[1:] == (["a"], [])
     assert ask(top)[1:] == ([], [])
 
@@ -354,49 +409,50 @@ def test_the_key_of_another_user_is_left_alone(planted, ask, settle):
     assert key.read_bytes() == old
 
 
-def test_a_state_folder_that_cannot_be_made(planted, ask, tmp_path, monkeypatch):
+def test_a_state_folder_that_cannot_be_made(planted, ask, tmp_path, monkeypatch, expected):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     top = planted({"a": b"1"})
     root, read, said = ask(top)
-    assert (root, read) == (hash_tree(top).root, ["a"])
+    assert (root, read) == (expected({"a": b"1"}), ["a"])
     assert "no key can be kept" in said[0]
 
 
-def test_a_full_disk_loses_the_cache_alone(planted, ask, settle, monkeypatch):
+def test_a_full_disk_loses_the_cache_alone(planted, ask, settle, monkeypatch, expected):
     def full(*_more, **_named):
         raise OSError(28, "No space left on device")
 
     top = planted({"a": b"1"})
     monkeypatch.setattr(module, "write_atomically", full)
     root, _, said = ask(top)
-    assert root == hash_tree(top).root
+    assert root == expected({"a": b"1"})
     assert "No space left" in said[0]
 
 
-def test_a_cache_that_cannot_be_read(planted, ask, settle):
+def test_a_cache_that_cannot_be_read(planted, ask, settle, kind):
     top = planted({"a": b"1"})
     ask(top)
-    cache_for(top, "sha256").unlink()
-    cache_for(top, "sha256").mkdir()
+    cache_for(top, kind).unlink()
+    cache_for(top, kind).mkdir()
     _, read, said = ask(top)
     assert read == ["a"]
     assert "cannot be read" in said[0]
 
 
-def test_an_unchanged_cache_is_not_written_again(planted, ask, settle):
+def test_an_unchanged_cache_is_not_written_again(planted, ask, settle, kind):
     top = planted({"a": b"1"})
     ask(top)
-    before = cache_for(top, "sha256").stat()
+    before = cache_for(top, kind).stat()
     ask(top)
-    assert cache_for(top, "sha256").stat().st_ino == before.st_ino
+    assert cache_for(top, kind).stat().st_ino == before.st_ino
 
 
-def test_without_a_listener_a_damaged_cache_is_still_ignored(planted, ask, settle):
+def test_without_a_listener_a_damaged_cache_is_still_ignored(planted, ask, settle, kind):
     top = planted({"a": b"1"})
-    root, _, _ = ask(top)
-    emptied(cache_for(top, "sha256"))
-    assert hash_tree(top, TreeOptions(cache=cache_for(top, "sha256"))).root == root
+    ask(top)
+    emptied(cache_for(top, kind))
+    found = KINDS[kind](top, TreeOptions(cache=True))
+    assert found == KINDS[kind](top, TreeOptions())
 
 
 KILLED = """
@@ -416,24 +472,33 @@ def trap(real):
 os.fsync, os.open, os.link = trap(os.fsync), trap(os.open), trap(os.link)
 Path.replace, Path.chmod, Path.unlink = trap(Path.replace), trap(Path.chmod), trap(Path.unlink)
 top = Path(sys.argv[1])
-hashing.hash_tree(top, hashing.TreeOptions(cache=cache.cache_for(top, "sha256")))
+options = hashing.TreeOptions(cache=True)
+if sys.argv[3] == "tree-sha256":
+    hashing.hash_tree(top, options)
+else:
+    hashing.hash_shards(top, "sha256", 0, options)
 print("end")
 """
 
 
-@pytest.mark.parametrize("existing", [False, True])
-def test_a_writer_killed_anywhere_leaves_the_old_or_the_new(existing, planted, ask, settle, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "existing"),
+    [("tree-sha256", False), ("tree-sha256", True), ("files-sha256", True)],
+    indirect=["kind"],
+)
+@pytest.mark.usefixtures("settle")
+def test_a_writer_killed_anywhere_leaves_the_old_or_the_new(kind, existing, planted, ask, tmp_path):
     top = planted({"a": b"1"})
-    root = hash_tree(top).root
+    root, _, _ = ask(top)
     for count in range(1, 40):
         if existing:
             with contextlib.suppress(FileNotFoundError):
-                cache_for(top, "sha256").unlink()
+                cache_for(top, kind).unlink()
         else:
             for path in (path for path in tmp_path.glob("state/**/*") if path.is_file()):
                 path.unlink()
         done = subprocess.run(
-            [sys.executable, "-c", KILLED, top, str(count)], capture_output=True, text=True, check=False
+            [sys.executable, "-c", KILLED, top, str(count), kind], capture_output=True, text=True, check=False
         )
         assert done.returncode in {0, -signal.SIGKILL}, done.stderr
         assert ask(top)[0] == root
@@ -451,14 +516,14 @@ def test_two_processes_make_one_key(tmp_path):
     assert not list(state_folder().glob(".modelward-*"))
 
 
-def test_a_hundred_gigabytes_of_which_a_readme_changed(planted, ask, settle):
+@pytest.mark.parametrize("kind", ["tree-sha256", "files-sha256"], indirect=True)
+def test_a_hundred_gigabytes_of_which_a_readme_changed(planted, ask, settle, kind):
     """Sparse shards that are taken for hashed; hashing them would take longer than all other tests."""
     top = planted({"README.md": b"old"})
     for shard in range(20):
         with (top / f"model-{shard:05}.safetensors").open("wb") as stream:
             os.truncate(stream.fileno(), 5 << 30)
-    entries = hashing.walk(top)
-    kept = module.Cache(cache_for(top, "sha256"), top, "sha256", print)
-    kept.replace((entry, hashing.Entry(entry.path, entry.stat.st_size, "ab" * 32)) for entry in entries)
+    kept = module.Cache(top, kind, print)
+    kept.replace((entry, b"\xab" * 32) for entry in hashing.walk(top))
     (top / "README.md").write_bytes(b"new")
     assert ask(top)[1] == ["README.md"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from modelward.errors import ContentUnstable, FileMissing
 from modelward.vault.tree.entries import tree_of
-from modelward.vault.tree.hashing import TreeOptions, hash_both, hash_files, hash_shards, hash_tree
+from modelward.vault.tree.hashing import TreeOptions, hash_shards, hash_tree
 from modelward.vault.tree.leaves import FileHasher, Leaves, chunks_in
 from modelward.vault.tree.walk import WalkOptions
 
@@ -112,8 +112,8 @@ def test_empty_folders_are_no_part(planted, reference):
 )
 def test_whole_files(algorithm, peer, planted):
     files = {"big": some(5 * MIB + 3), "empty": b"", "z/small": b"abc"}
-    found = hash_files(planted(files), algorithm, TreeOptions(jobs=3))
-    assert found == [(path, len(data), peer(data).digest()) for path, data in files.items()]
+    found = hash_shards(planted(files), algorithm, 0, TreeOptions(jobs=3))
+    assert found == [(path, 0, len(data), peer(data).digest()) for path, data in files.items()]
 
 
 def test_shards(planted):
@@ -272,7 +272,7 @@ def test_a_file_that_may_not_be_read(planted, monkeypatch):
         return real(path, *more, **named)
 
     monkeypatch.setattr(os, "open", refuse)
-    for call in (hash_tree, lambda top: hash_files(top, "sha256")):
+    for call in (hash_tree, lambda top: hash_shards(top, "sha256", 0)):
         with pytest.raises(FileMissing, match="d/b: permission denied"):
             call(top)
 
@@ -350,20 +350,8 @@ def test_patterns_and_exclusions_reach_the_walk(planted, reference):
     top = planted({"a": b"1", "a.sig": b"2", "b.tmp": b"3"})
     options = TreeOptions(ignore=("*.tmp",), excluded=(top / "a.sig",))
     assert hash_tree(top, options).root == reference("sha256", {"a": b"1"})
-    assert [found.path for found in hash_files(top, "sha256", options)] == ["a"]
+    assert [found.path for found in hash_shards(top, "sha256", 0, options)] == ["a"]
     assert WalkOptions() == WalkOptions(ignore=(), excluded=(), links=False)
-
-
-@pytest.mark.parametrize("whole", ["sha256", "blake2b", "blake3"])
-@pytest.mark.parametrize("algorithm", ["sha256", "blake3"])
-def test_tree_and_whole_files_from_one_reading(whole, algorithm, planted, monkeypatch):
-    top = planted({"big": some(3 * MIB + 3), "empty": b"", "z/small": b"abc"})
-    options = TreeOptions(algorithm=algorithm, jobs=2)
-    expected = hash_tree(top, options), hash_files(top, whole)
-    read, real = [], os.preadv
-    monkeypatch.setattr(os, "preadv", lambda h, b, o: read.append(len(b[0])) or real(h, b, o))
-    assert hash_both(top, whole, options) == expected
-    assert sum(read) == 3 * MIB + 6
 
 
 def test_an_empty_shard_size_is_the_whole_file(planted):

@@ -36,7 +36,8 @@ class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
         partial: accept that signed files are missing, as after a partial download; at least one must be
             there, and the missing ones are reported.
         unsigned: accept files that were not signed; they are not looked at.
-        tree: threads, progress and cache; ``excluded`` must name the signature where it lies in the model.
+        tree: threads and progress; ``excluded`` must name the signature where it lies in the model. Its cache
+            is not used: what is verified is read.
     """
 
     partial: bool = False
@@ -78,6 +79,7 @@ def check_files(statement: Statement, path: Path, options: CheckOptions | None =
         ContentUnstable: a file changed while it was read.
     """
     chosen = options or CheckOptions()
+    chosen = msgspec.structs.replace(chosen, tree=msgspec.structs.replace(chosen.tree, cache=False))
     if statement.predicate_type == tree_statement.PREDICATE:
         return _check_tree(read_tree_statement(statement), path, chosen)
     return _check_manifest(read_manifest(statement), path, chosen)

@@ -31,7 +31,7 @@ class SigningOptions(msgspec.Struct, frozen=True, kw_only=True):
         algorithm: of the digests; shards have none by blake3. The reference library writes blake2b and does
             not verify it.
         shard_size: bytes of a shard.
-        tree: threads and progress; what is in ``excluded`` is left out and recorded, and so is ``links``.
+        tree: threads, progress, cache; what is in ``excluded`` is left out and recorded, and so is ``links``.
     """
 
     method: Method = "files"

@@ -1,4 +1,4 @@
-"""What an unchanged file hashed to: a file beside nobody's model, authenticated by a key of this user.
+"""What unchanged files hashed to: a file beside nobody's model, authenticated by a key of this user.
 
 A file is taken for unchanged while its device, inode, size, mtime and ctime are those under which it was
 hashed, and only if its times lay far enough back when it was opened: a write within the same tick of the file
@@ -16,20 +16,19 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
 from modelward.ledger.blobs import write_atomically
-from modelward.vault.tree.entries import Entry
+from modelward.vault.tree.walk import Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from modelward.vault.hazmat.hashing import Algorithm
-    from modelward.vault.tree.walk import Stamp, WalkEntry
+    from modelward.vault.tree.walk import WalkEntry
 
-FORMAT: Final = "modelward.tree-cache/1"
+FORMAT: Final = "modelward.tree-cache/2"
 _KEY: Final = 32
 _LARGEST: Final = 1 << 30
 _TICK: Final = 100_000_000
@@ -46,25 +45,24 @@ def state_folder() -> Path:
     return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "modelward"
 
 
-def cache_for(path: Path, algorithm: Algorithm) -> Path:
-    """The cache of one folder or file, in the user's state folder."""
-    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()
-    return state_folder() / "trees" / f"{name[:32]}.{algorithm}"
+def cache_for(top: Path, digest: str) -> Path:
+    """Where digests of one kind of one folder or file are remembered, in the user's state folder."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(top))).hexdigest()
+    return state_folder() / "trees" / f"{name[:32]}.{digest}"
 
 
 @final
 class Cache:
-    """The roots of one tree's files as they were last hashed.
+    """Digests of one tree's files as they were last hashed.
 
     Args:
-        path: of the cache's file.
         top: the folder or file that is hashed.
-        algorithm: of the tree.
+        digest: what they are, such as ``tree-sha256``; digests of another kind are never given.
         warn: called with a sentence where the cache cannot be used; it is then built anew.
     """
 
-    def __init__(self, path: Path, top: Path, algorithm: Algorithm, warn: Callable[[str], None]) -> None:
-        self._path, self._warn, self._algorithm = path, warn, algorithm
+    def __init__(self, top: Path, digest: str, warn: Callable[[str], None]) -> None:
+        self._path, self._warn, self._digest = cache_for(top, digest), warn, digest
         self._top = os.fsencode(os.path.realpath(top)).hex()
         self._key = _own_key(state_folder() / "tree.key", warn)
         self._known = self._read()
@@ -73,23 +71,21 @@ class Cache:
         """How many files are remembered."""
         return len(self._known)
 
-    def find(self, entry: WalkEntry) -> Entry | None:
-        """What the file hashed to, or null if it may have changed since."""
+    def find(self, entry: WalkEntry) -> bytes | None:
+        """The file's digest, or null if it may have changed since."""
         known = self._known.get(entry.path)
-        if known is None or known.mark != _mark(entry.stat):
-            return None
-        return Entry(path=entry.path, length=entry.stat.st_size, root=known.root)
+        return known.digest if known is not None and known.stat == entry.stat else None
 
-    def replace(self, found: Iterable[tuple[WalkEntry, Entry]]) -> None:
+    def replace(self, found: Iterable[tuple[WalkEntry, bytes]]) -> None:
         """Remember these files and forget all others; a failure is a sentence, not an error.
 
         Args:
-            found: files with their roots. Those that may be racy are not to be among them.
+            found: files with their digests. Those that may be racy are not to be among them.
         """
-        known = {entry.path: _Known(entry.path, _mark(at.stat), entry.root) for at, entry in found}
+        known = {entry.path: _Known(entry.path, entry.stat, digest) for entry, digest in found}
         if known == self._known or self._key is None:
             return
-        body = msgspec.json.encode(_Body(FORMAT, self._algorithm, self._top, list(known.values())))
+        body = msgspec.json.encode(_Body(FORMAT, self._digest, self._top, list(known.values())))
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(self._path, _mac(self._key, body).encode() + b"\n" + body)
@@ -113,7 +109,7 @@ class Cache:
             read = msgspec.json.decode(body, type=_Body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return {}  # of another version: this user wrote it
-        if (read.format, read.algorithm, read.top) != (FORMAT, self._algorithm, self._top):
+        if (read.format, read.digest, read.top) != (FORMAT, self._digest, self._top):
             return {}
         return {known.path: known for known in read.files}
 
@@ -132,29 +128,17 @@ def settled(entries: Sequence[WalkEntry]) -> frozenset[str]:
     return frozenset(entry.path for entry in entries if _until(entry.stat) <= now)
 
 
-class _Mark(NamedTuple):
-    device: int
-    inode: int
-    size: int
-    mtime: int
-    ctime: int
-
-
-class _Known(msgspec.Struct, frozen=True, array_like=True):
+class _Known(msgspec.Struct, frozen=True, array_like=True, gc=False):
     path: str
-    mark: _Mark
-    root: str
+    stat: Stamp
+    digest: bytes
 
 
 class _Body(msgspec.Struct, frozen=True):
     format: str
-    algorithm: str
+    digest: str
     top: str
     files: list[_Known]
-
-
-def _mark(found: Stamp) -> _Mark:
-    return _Mark(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _until(found: Stamp) -> int:

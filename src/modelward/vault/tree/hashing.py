@@ -1,11 +1,11 @@
-"""Hash a folder or a file: the tree, the digests of whole files, the digests of shards."""
+"""Hash a folder or a file: the tree, or the digests of files and of their shards."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
 
 import msgspec
 
@@ -14,13 +14,13 @@ from modelward.ledger.proof import tree_root
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm, FileAlgorithm
 from modelward.vault.tree.entries import Entry, Tree, tree_of_walked
-from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in, node
+from modelward.vault.tree.leaves import CHUNK, Leaves, node
 from modelward.vault.tree.names import shown
-from modelward.vault.tree.reading import Spans, read_all
+from modelward.vault.tree.reading import Method, Spans, read_all
 from modelward.vault.tree.walk import WalkEntry, WalkOptions, stamp, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from modelward.vault.tree.reading import Read
 
@@ -35,7 +35,7 @@ class TreeOptions(msgspec.Struct, frozen=True, kw_only=True):
         excluded: files and folders that are left out.
         links: follow links that stay in the tree.
         progress: called with (bytes done, bytes in all), by one thread at a time.
-        cache: file that remembers roots of unchanged files; null for none. See `tree.cache`.
+        cache: take from the user's cache what did not change since, and remember what did; see `tree.cache`.
         paranoid: hash everything, whatever the cache says.
         warn: called with a sentence where the cache cannot be used, or was found to be wrong.
     """
@@ -46,7 +46,7 @@ class TreeOptions(msgspec.Struct, frozen=True, kw_only=True):
     excluded: tuple[Path, ...] = ()
     links: bool = False
     progress: Callable[[int, int], None] | None = None
-    cache: Path | None = None
+    cache: bool = False
     paranoid: bool = False
     warn: Callable[[str], None] | None = None
 
@@ -56,22 +56,8 @@ class TreeOptions(msgspec.Struct, frozen=True, kw_only=True):
         return walk(path, chosen)
 
 
-class FileDigest(NamedTuple):
-    """A whole file and its digest.
-
-    Attributes:
-        path: POSIX, relative to the tree.
-        length: bytes.
-        digest: 32 bytes, or 64 of blake2b.
-    """
-
-    path: str
-    length: int
-    digest: bytes
-
-
 class ShardDigest(NamedTuple):
-    """A part of a file and its digest.
+    """A file or a part of one, and its digest.
 
     Attributes:
         path: POSIX, relative to the tree.
@@ -100,20 +86,9 @@ def hash_tree(path: Path, options: TreeOptions | None = None) -> Tree:
     """
     chosen = options or TreeOptions()
     entries = chosen.walk(path)
-    found = _hashed(entries, chosen) if chosen.cache is None else _remembered(path, entries, chosen)
-    return tree_of_walked(tuple(found[entry.path] for entry in entries), chosen.algorithm)
-
-
-def hash_files(path: Path, algorithm: FileAlgorithm, options: TreeOptions | None = None) -> list[FileDigest]:
-    """Digests of whole files, in order of their paths' parts; files are hashed in parallel.
-
-    Raises:
-        FileMissing: a file does not exist or cannot be read.
-        PathUnsafe: see `walk`.
-        ContentUnstable: a file changed while it was read.
-    """
-    shards = hash_shards(path, algorithm, 0, options)
-    return [FileDigest(shard.path, shard.stop, shard.digest) for shard in shards]
+    roots = _digests(path, entries, _LeavesOf(chosen.algorithm), chosen)
+    ordered = (Entry(at.path, at.stat.st_size, roots[at.path].hex()) for at in entries)
+    return tree_of_walked(tuple(ordered), chosen.algorithm)
 
 
 def hash_shards(
@@ -125,7 +100,7 @@ def hash_shards(
         path: a folder or a file.
         algorithm: of the digests.
         size: bytes of a shard; 0 for whole files.
-        options: see `TreeOptions`; neither cache nor the algorithm of trees is used.
+        options: see `TreeOptions`; its algorithm is that of trees, and not used.
 
     Raises:
         FileMissing: a file does not exist or cannot be read.
@@ -134,50 +109,9 @@ def hash_shards(
     """
     chosen = options or TreeOptions()
     entries = chosen.walk(path)
-    found: dict[str, list[bytes]] = {}
     method = _Shards(algorithm, size)
-
-    def done(entry: WalkEntry, results: list[bytes]) -> None:
-        found[entry.path] = results
-
-    read_all(entries, method, done, jobs=chosen.jobs, progress=chosen.progress)
-    return [
-        ShardDigest(entry.path, start, stop, digest)
-        for entry in entries
-        for (start, stop), digest in zip(method.parts(entry), found[entry.path], strict=True)
-    ]
-
-
-def hash_both(
-    path: Path, whole: FileAlgorithm, options: TreeOptions | None = None
-) -> tuple[Tree, list[FileDigest]]:
-    """The tree and the digests of whole files from one reading; of one file, by one thread.
-
-    Args:
-        path: a folder or a file.
-        whole: hash function of whole files.
-        options: see `TreeOptions`; the cache is not used.
-
-    Raises:
-        FileMissing: a file does not exist or cannot be read.
-        PathUnsafe: see `walk`.
-        ContentUnstable: a file changed while it was read.
-    """
-    chosen = options or TreeOptions()
-    entries = chosen.walk(path)
-    found: dict[str, tuple[Entry, FileDigest]] = {}
-    method = _LeavesOf(chosen.algorithm)
-
-    def done(entry: WalkEntry, results: list[bytes]) -> None:
-        size, result = entry.stat.st_size, results[0]
-        end = chunks_in(size) * hashing.SIZE
-        hashes = (result[at : at + hashing.SIZE] for at in range(0, end, hashing.SIZE))
-        found[entry.path] = method.entry(entry, hashes), FileDigest(entry.path, size, result[end:])
-
-    both = _Both(chosen.algorithm, whole)
-    read_all(entries, both, done, jobs=chosen.jobs, progress=chosen.progress)
-    tree = tree_of_walked(tuple(found[entry.path][0] for entry in entries), chosen.algorithm)
-    return tree, [found[entry.path][1] for entry in entries]
+    found = _digests(path, entries, method, chosen)
+    return [shard for entry in entries for shard in method.split(entry, found.pop(entry.path))]
 
 
 def hash_leaves(entry: WalkEntry, algorithm: Algorithm, *, jobs: int = 0) -> list[bytes]:
@@ -220,31 +154,46 @@ def located(top: Path, name: str) -> WalkEntry:
         raise FileMissing(f"{shown(name)}: {(error.strerror or 'cannot be read').lower()}") from error
 
 
-def _hashed(entries: Sequence[WalkEntry], options: TreeOptions) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
-    method = _LeavesOf(options.algorithm)
+class _Digester(Method, Protocol):
+    """What a cache can remember of files."""
 
-    def done(entry: WalkEntry, results: list[bytes]) -> None:
-        found[entry.path] = method.entry(entry, results)
+    name: str
+    """Of the digest; two that may differ have two names."""
 
-    read_all(entries, method, done, jobs=options.jobs, progress=options.progress)
-    return found
+    def digest(self, entry: WalkEntry, results: list[bytes]) -> bytes:
+        """All of one file, from the results of its parts."""
+        ...
 
 
-def _remembered(path: Path, entries: Sequence[WalkEntry], options: TreeOptions) -> dict[str, Entry]:
+def _digests(
+    path: Path, entries: Sequence[WalkEntry], method: _Digester, options: TreeOptions
+) -> dict[str, bytes]:
+    """The digest of every file by its path, from the cache where that may be used."""
+    if not options.cache:
+        return _computed(entries, method, options)
     from modelward.vault.tree.cache import Cache, settled  # costs start-up time that most do not need
 
     warn = options.warn or _silent
-    cache = Cache(options.cache or path, path, options.algorithm, warn)
+    cache = Cache(path, method.name, warn)
     known = {entry.path: was for entry in entries if (was := cache.find(entry)) is not None}
     fresh = [entry for entry in entries if options.paranoid or entry.path not in known]
     keep = settled(fresh) | known.keys()
-    found = known | (hashed := _hashed(fresh, options))
-    for name, entry in hashed.items():
-        if known.get(name, entry) != entry:
+    found = known | (computed := _computed(fresh, method, options))
+    for name, digest in computed.items():
+        if known.get(name, digest) != digest:
             warn(f"{shown(name)}: has other content than before, though its times say it was not written")
     if fresh or len(cache) != len(entries):
         cache.replace((entry, found[entry.path]) for entry in entries if entry.path in keep)
+    return found
+
+
+def _computed(entries: Sequence[WalkEntry], method: _Digester, options: TreeOptions) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+
+    def done(entry: WalkEntry, results: list[bytes]) -> None:
+        found[entry.path] = method.digest(entry, results)
+
+    read_all(entries, method, done, jobs=options.jobs, progress=options.progress)
     return found
 
 
@@ -257,29 +206,28 @@ class _LeavesOf:
     """Leaf hashes; one megabyte a part, for threads that read far apart defeat the disk's read-ahead."""
 
     def __init__(self, algorithm: Algorithm) -> None:
-        self.algorithm: Final = algorithm
+        self.name = f"tree-{algorithm}"
+        self._algorithm: Final = algorithm
 
     def parts(self, entry: WalkEntry) -> Spans:
         return Spans(entry.stat.st_size, CHUNK)
 
     def part(self, entry: WalkEntry, start: int, stop: int, read: Read) -> bytes:
-        leaves = Leaves(self.algorithm, entry.path, entry.stat.st_size)
+        leaves = Leaves(self._algorithm, entry.path, entry.stat.st_size)
         return leaves.leaf(start // CHUNK, read(start, stop - start))
 
-    def entry(self, entry: WalkEntry, hashes: Iterable[bytes]) -> Entry:
-        length = entry.stat.st_size
-        if length <= CHUNK:
-            (root,) = hashes
-        else:
-            root = Leaves(self.algorithm, entry.path, length).root(hashes)
-        return Entry(path=entry.path, length=length, root=root.hex())
+    def digest(self, entry: WalkEntry, results: list[bytes]) -> bytes:
+        if len(results) == 1:
+            return results[0]
+        return Leaves(self._algorithm, entry.path, entry.stat.st_size).root(results)
 
 
 @final
 class _Shards:
-    """Plain digests of parts."""
+    """Plain digests of parts, one behind the other."""
 
     def __init__(self, algorithm: FileAlgorithm, size: int) -> None:
+        self.name = f"shards-{size}-{algorithm}" if size else f"files-{algorithm}"
         self._begin, self._size = hashing.maker(algorithm), size
 
     def parts(self, entry: WalkEntry) -> Spans:
@@ -291,21 +239,12 @@ class _Shards:
             under_way.update(read(at, min(CHUNK, stop - at)))
         return under_way.digest()
 
+    def digest(self, _entry: WalkEntry, results: list[bytes]) -> bytes:
+        return b"".join(results)
 
-@final
-class _Both:
-    """All leaf hashes of a file and its plain digest behind them, from one reading."""
-
-    def __init__(self, algorithm: Algorithm, whole: FileAlgorithm) -> None:
-        self._algorithm, self._begin = algorithm, hashing.maker(whole)
-
-    def parts(self, entry: WalkEntry) -> Spans:
-        return Spans(entry.stat.st_size, max(entry.stat.st_size, 1))
-
-    def part(self, entry: WalkEntry, _start: int, stop: int, read: Read) -> bytes:
-        leaves, found, under_way = Leaves(self._algorithm, entry.path, stop), bytearray(), self._begin(b"")
-        for index in range(leaves.count):
-            chunk = read(index * CHUNK, leaves.size(index))
-            under_way.update(chunk)
-            found += leaves.leaf(index, chunk)
-        return bytes(found) + under_way.digest()
+    def split(self, entry: WalkEntry, digest: bytes) -> Iterator[ShardDigest]:
+        """The digests of the parts again."""
+        parts = self.parts(entry)
+        size = len(digest) // len(parts)
+        for index, (start, stop) in enumerate(parts):
+            yield ShardDigest(entry.path, start, stop, digest[index * size : (index + 1) * size])

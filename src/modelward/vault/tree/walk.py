@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Stamp(msgspec.Struct, frozen=True, gc=False):
+class Stamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What of a file's status tells whether it changed; a whole `os.stat_result` takes four times the memory.
 
     Attributes:
