@@ -64,6 +64,7 @@ def command(sealed: Path, **flags: Unpack[Flags]) -> int:
     What was sealed stays as it is, byte for byte, and so do the signatures over it: only small documents are
     written. Who opened a model before can keep it: taking a recipient away stops new openings alone.
     """
+    from modelward.reporting.text import clean
     from modelward.verbs.amend import AmendOptions, amend
     from modelward.verbs.gathering import Attesting
     from modelward.verbs.trust import TrustOptions
@@ -86,5 +87,7 @@ def command(sealed: Path, **flags: Unpack[Flags]) -> int:
         jobs=flags["jobs"],
     )
     with talk("amend", flags["passphrase_file"]) as talking:
-        click.echo(amend(sealed, options, talking))
+        root = amend(sealed, options, talking)
+    click.echo(clean(f"amended: {sealed}"), err=True)
+    click.echo(root)
     return 0

@@ -11,7 +11,6 @@ from modelward.cli.talking import passphrase_option, talk
 
 if TYPE_CHECKING:
     from modelward.verbs.sign import HashName, StatementKind
-    from modelward.verbs.talk import Talk
 
 
 class Flags(TypedDict):
@@ -52,6 +51,7 @@ Examples:
 Keys: a PEM file, env:NAME, a pkcs11: URI, vault:MOUNT/KEY. Recipients: a public PEM file, age1...,
 vault:MOUNT/KEY, passphrase. `modelward keys` makes both; docs/keys.md says where they may lie.
 """
+_BUNDLE = b"application/vnd.dev.sigstore.bundle"  # near the beginning of every signature
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _PATH = click.Path(path_type=Path)
 
@@ -100,37 +100,41 @@ def command(path: Path, **flags: Unpack[Flags]) -> int:
     The sealed folder carries signatures over what is stored, and attestations: the audit's evidence, what
     loading can do, where it comes from, who may use it. It is there whole or not at all.
     """
-    with talk("seal", flags["passphrase_file"]) as talking:
-        if flags["signature_only"]:
-            from modelward.verbs.sign import SignOptions, sign
-
-            _refuse(
-                flags, "recipient", "evidence", "bom", "provenance", "release", "policy", "oci", "replace"
-            )
-            options = SignOptions(
-                statement=flags["statement"],
-                hash=flags["hash_name"] or "sha256",
-                shards=flags["shards"],
-                excluded=flags["exclude"],
-                links=flags["links"],
-                jobs=flags["jobs"],
-                paranoid=flags["paranoid"],
-            )
-            sign(path, flags["key"], flags["output"], options, talking)
-            click.echo(f"signed: {flags['output']}", err=True)
-            return 0
-        _refuse(flags, "shards", "paranoid")
-        if flags["statement"] != "openssf":
-            raise click.UsageError("--statement goes with --signature-only")
-        return _seal(path, flags, talking)
+    if flags["signature_only"]:
+        return _sign(path, flags)
+    _refuse(flags, "shards", "paranoid")
+    if flags["statement"] != "openssf":
+        raise click.UsageError("--statement goes with --signature-only")
+    if flags["hash_name"] == "blake2b":
+        raise click.UsageError("--hash blake2b goes with --signature-only")
+    return _seal(path, flags)
 
 
-def _seal(path: Path, flags: Flags, talking: Talk) -> int:
+def _sign(path: Path, flags: Flags) -> int:
+    from modelward.reporting.text import clean
+    from modelward.verbs.sign import SignOptions, sign
+
+    _refuse(flags, "recipient", "evidence", "bom", "provenance", "release", "policy", "oci", "replace")
+    _spare(flags["output"])
+    options = SignOptions(
+        statement=flags["statement"],
+        hash=flags["hash_name"] or "sha256",
+        shards=flags["shards"],
+        excluded=flags["exclude"],
+        links=flags["links"],
+        jobs=flags["jobs"],
+        paranoid=flags["paranoid"],
+    )
+    with talk("sign", flags["passphrase_file"]) as talking:
+        sign(path, flags["key"], flags["output"], options, talking)
+    click.echo(clean(f"signed: {flags['output']}"), err=True)
+    return 0
+
+
+def _seal(path: Path, flags: Flags) -> int:
     from modelward.reporting.text import clean, plural
     from modelward.verbs.seal import SealOptions, seal
 
-    if flags["hash_name"] == "blake2b":
-        raise click.UsageError("--hash blake2b goes with --signature-only")
     options = SealOptions(
         keys=flags["key"],
         recipients=flags["recipient"],
@@ -149,10 +153,12 @@ def _seal(path: Path, flags: Flags, talking: Talk) -> int:
         oci=flags["oci"],
         in_toto=flags["in_toto"],
     )
-    info = seal(path, flags["output"], options, talking)
-    whom = plural(len(info.header.recipients), "recipient") if info.header.recipients else "everybody"
+    with talk("seal", flags["passphrase_file"]) as talking:
+        info = seal(path, flags["output"], options, talking)
+    recipients = len(info.header.recipients)
+    whom = f"encrypted for {plural(recipients, 'recipient')}" if recipients else "not encrypted"
     files = plural(len(info.content.entries), "file")
-    click.echo(clean(f"sealed: {info.path}, {files}, {info.content.length:,} bytes, for {whom}"), err=True)
+    click.echo(clean(f"sealed: {info.path}, {files}, {info.content.length:,} bytes, {whom}"), err=True)
     click.echo(info.stored.root)
     return 0
 
@@ -163,3 +169,16 @@ def _refuse(flags: Flags, *names: str) -> None:
     if given:
         way = "without" if flags["signature_only"] else "with"
         raise click.UsageError(f"--{given[0].replace('_', '-')} goes {way} --signature-only")
+
+
+def _spare(output: Path) -> None:
+    """A signature may be written again; what is none may be the model itself, and stays."""
+    from modelward.errors import OutputUnwritable
+
+    if not output.is_file():
+        return
+    with output.open("rb") as stream:
+        if _BUNDLE not in stream.read(1 << 8):
+            raise OutputUnwritable(
+                f"{output}: is there already, and is no signature", advice="Name another file for -o."
+            )

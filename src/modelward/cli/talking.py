@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from rich.progress import Progress
 
     from modelward.verbs.talk import Talk
 
@@ -23,7 +25,7 @@ passphrase_option = click.option(
 
 @contextmanager
 def talk(what: str, passphrase_file: Path | None = None) -> Iterator[Talk]:
-    """Someone to ask and tell, with a bar of bytes where there is a terminal.
+    """Someone to ask and tell, with a bar of bytes where there is a terminal; results are printed after it.
 
     Args:
         what: a word in front of the bar.
@@ -32,9 +34,22 @@ def talk(what: str, passphrase_file: Path | None = None) -> Iterator[Talk]:
     from modelward.vault.keys.secrets import passphrase_from
     from modelward.verbs.talk import Talk
 
-    ask = passphrase_from(passphrase_file, _prompt if sys.stdin.isatty() else None, warn)
-    with _bar(what) as progress:
-        yield Talk(passphrase=ask, warn=warn, progress=progress)
+    bar = _Bar(what)
+
+    def alone(sentence: str) -> None:
+        bar.clear()
+        warn(sentence)
+
+    def prompt() -> bytes:
+        bar.clear()
+        phrase: str = click.prompt("Passphrase", hide_input=True, err=True)
+        return phrase.encode()
+
+    ask = passphrase_from(passphrase_file, prompt if sys.stdin.isatty() else None, alone)
+    try:
+        yield Talk(passphrase=ask, warn=alone, progress=bar if sys.stderr.isatty() else None)
+    finally:
+        bar.clear()
 
 
 def warn(sentence: str) -> None:
@@ -44,20 +59,33 @@ def warn(sentence: str) -> None:
     click.echo(f"modelward: warning: {clean(sentence)}", err=True)
 
 
-def _prompt() -> bytes:
-    phrase: str = click.prompt("Passphrase", hide_input=True, err=True)
-    return phrase.encode()
+@final
+class _Bar:
+    """Bytes done: drawn from the first of them on, and gone before anything else is said."""
 
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._drawn: Progress | None = None
 
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    def __call__(self, done: int, total: int) -> None:
+        """Move it."""
+        if self._drawn is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn(what), BarColumn(bar_width=30), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+            columns = (
+                TextColumn(self._what),
+                BarColumn(bar_width=30),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+            )
+            self._drawn = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._drawn.add_task(self._what, total=total)
+            self._drawn.start()
+        self._drawn.update(self._drawn.task_ids[0], completed=done, total=total)
+
+    def clear(self) -> None:
+        """Take it away; the next bytes draw it again."""
+        if self._drawn is not None:
+            self._drawn.stop()
+            self._drawn = None
