@@ -201,14 +201,17 @@ def ring_add(path: Path, public: Path, **flags: Unpack[Flags]) -> int:
 
 @ring.command("revoke")
 @click.argument("path", metavar="RING", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("what", metavar="KEY|ROOT")
+@click.argument("what", metavar="KEY|ROOT|PATH")
 @click.option("--reason", required=True, help="Why, for people.")
 @click.option("--since", help="From when on it cannot be trusted.  [default: now]")
 @_owner_options
 def ring_revoke(path: Path, what: str, **flags: Unpack[Flags]) -> int:
-    """Revoke a key (its id, 8 digits of it, or its name) or a model's root (sha256:..., blake3:...).
+    """Revoke a key (its id, 8 digits of it, or its name), a root (sha256:..., blake3:...), or a path.
 
-    Example: modelward keys ring revoke ring.json anna --reason 'laptop stolen' --key owner.pem
+    A PATH has a slash in it (./model): a file, a folder or a sealed folder, which is hashed, and from then on
+    refused however it is signed.
+
+    Example: modelward keys ring revoke ring.json models/v2 --reason 'poisoned rows' --key owner.pem
     """
     from modelward.verbs import keys
 

@@ -184,18 +184,40 @@ def ring_add(path: str | Path, new: NewKey, owner: Owner) -> RingState:
 def ring_revoke(
     path: str | Path, what: str, reason: str, owner: Owner, since: datetime | None = None
 ) -> RingState:
-    """Revoke a key (id, at least 8 digits of it, or name) or a root (``sha256:...``, ``blake3:...``).
+    """Revoke a key or a root, or whatever lies at a path, under every root that it may be signed by.
+
+    Args:
+        path: the keyring.
+        what: a key's id, at least 8 digits of it, or its name; a root (``sha256:...``, ``blake3:...``); or a
+            path with a slash in it of a file, a folder or a sealed folder, see `roots_of`.
+        reason: for people.
+        owner: who signs.
+        since: from when on it cannot be trusted; null for now.
 
     Raises:
         FileMissing: there is no such keyring.
         SealRefused: the keyring does not hold.
         ConfigInvalid: the change is not allowed in a keyring.
         KeyUnusable: there is no such key, or an owner's key cannot be used.
+        InputError, SealRefused: what lies at the path cannot be hashed.
         OutputUnwritable: a change waits for signatures already, or nothing can be written.
     """
     now = owner.moment()
     at = (since or now).astimezone(UTC).replace(microsecond=0)
-    return _change(path, owner, lambda ring: editing.with_revoked(ring, what, at, reason, now))
+    roots: tuple[str, ...] = ()
+    if "/" in what and Path(what).exists():
+        from modelward.verbs.keys_roots import roots_of  # who makes a key needs none of this
+
+        roots = roots_of(Path(what), owner.warn)
+
+    def change(ring: Keyring) -> Keyring:
+        if not roots:
+            return editing.with_revoked(ring, what, at, reason, now)
+        if any(key.name == what for key in ring.keys):
+            raise KeyUnusable(f"{what!r} is a key's name and a path; write ./{what}, or the key's id")
+        return editing.with_revoked_roots(ring, roots, at, reason, now)
+
+    return _change(path, owner, change)
 
 
 def rotate(path: str | Path, old: str, new: NewKey, overlap: timedelta, owner: Owner) -> RingState:

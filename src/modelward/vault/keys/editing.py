@@ -43,6 +43,21 @@ def with_key(ring: Keyring, key: RingKey, now: datetime) -> Keyring:
     return _next(ring, now, keys=(*ring.keys, key))
 
 
+def with_revoked_roots(
+    ring: Keyring, roots: Sequence[str], since: datetime, reason: str, now: datetime
+) -> Keyring:
+    """Revoke the roots of one content that are not revoked yet.
+
+    Raises:
+        KeyUnusable: all of them are.
+    """
+    before = {entry.root for entry in ring.revoked_roots}
+    new = [RevokedRoot(root=root, since=since, reason=reason) for root in roots if root not in before]
+    if not new:
+        raise KeyUnusable(f"{roots[0][:23]} was revoked before")
+    return _next(ring, now, revoked_roots=(*ring.revoked_roots, *new))
+
+
 def with_revoked(ring: Keyring, what: str, since: datetime, reason: str, now: datetime) -> Keyring:
     """Revoke a key or a root.
 
@@ -57,10 +72,7 @@ def with_revoked(ring: Keyring, what: str, since: datetime, reason: str, now: da
         KeyUnusable: it is no root, and none or several keys are of this name; or it was revoked before.
     """
     if _ROOT.fullmatch(what):
-        if any(root.root == what for root in ring.revoked_roots):
-            raise KeyUnusable(f"{what[:23]} was revoked before")
-        root = RevokedRoot(root=what, since=since, reason=reason)
-        return _next(ring, now, revoked_roots=(*ring.revoked_roots, root))
+        return with_revoked_roots(ring, [what], since, reason, now)
     key_id = what if re.fullmatch(r"[0-9a-f]{64}", what) else find(ring, what).id
     if any(key.id == key_id for key in ring.revoked_keys):
         raise KeyUnusable(f"key {key_id[:16]} was revoked before")

@@ -1,0 +1,45 @@
+"""The roots under which content may be signed: when all are revoked, it is refused however it is signed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelward.vault.container.layout import DATA, HEADER
+from modelward.vault.container.reading import Container
+from modelward.vault.signing.signing import SigningOptions, hash_model
+from modelward.vault.tree.hashing import TreeOptions, hash_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def roots_of(path: Path, warn: Callable[[str], None]) -> tuple[str, ...]:
+    """Every root by which seals and detached signatures of `modelward seal` name some content.
+
+    Args:
+        path: a file, a folder, or a sealed folder. Files are hashed five times.
+        warn: is told where content is encrypted, so that it is named by this one seal alone.
+
+    Returns:
+        Different roots, ``sha256:<hex>`` or ``blake3:<hex>``: of the tree by both hash functions, of the list
+        of whole files (OpenSSF) by all three; of a sealed folder its own, and of what it holds in clear.
+
+    Raises:
+        FileMissing, PathUnsafe, ContentUnstable: it cannot be hashed.
+        SealRefused: a sealed folder is damaged, or not what its own list says.
+    """
+    if not (path / HEADER).is_file():
+        return _of_content(path)
+    container = Container.open(path)
+    container.check_files()
+    if not container.encrypted:
+        return (container.index.root, *_of_content(path / DATA))
+    warn(f"{path}: is encrypted, so this seal alone is revoked; revoke the files in clear too, by their path")
+    return (container.index.root,)
+
+
+def _of_content(path: Path) -> tuple[str, ...]:
+    trees = [hash_tree(path, TreeOptions(algorithm=name)).root for name in ("sha256", "blake3")]
+    signed = [SigningOptions(algorithm=name) for name in ("sha256", "blake2b", "blake3")]
+    return (*trees, *(f"sha256:{hash_model(path, options).digest}" for options in signed))
