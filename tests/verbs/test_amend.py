@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import modelward
 from modelward.errors import (
     ConfigInvalid,
     ContentChanged,
+    FileMissing,
     KeyUnusable,
     RecipientWrong,
     SealDamaged,
@@ -118,6 +121,53 @@ def generate_id(public):
     from modelward.vault.hazmat import kem
 
     return kem.key_id(kem.load_public(public.read_bytes()))
+
+
+def at_once(work, talk):
+    """Someone to talk to who, when warned of something, has the work begun by another thread."""
+    other = threading.Thread(target=work)
+
+    def warned(_sentence):
+        other.start()
+        other.join(0.5)  # long enough, where it does not wait
+
+    return other, Talk(passphrase=talk.passphrase, warn=warned)
+
+
+def test_two_who_add_recipients_at_once_both_do(sealed, keys, tmp_path, talk, write_identity):
+    third = write_identity(tmp_path, "third", "x25519")
+    identity = (str(keys["reader"][0]),)
+    first, second = (
+        modelward.AmendOptions(identities=identity, recipients=(str(public),))
+        for public in (keys["newcomer"][1], third[1])
+    )
+    other, meanwhile = at_once(lambda: modelward.amend(sealed, second, talk), talk)
+    modelward.amend(sealed, first, meanwhile)
+    other.join()
+    assert all(
+        opens(sealed, {**keys, "third": third}, name, talk) for name in ("reader", "newcomer", "third")
+    )
+
+
+def test_a_seal_that_is_replaced_meanwhile_is_replaced_whole(sealed, model, keys, talk):
+    new = modelward.SealOptions(
+        keys=(str(keys["release"][0]),), recipients=(str(keys["reader"][1]),), scan=False, replace=True
+    )
+    other, meanwhile = at_once(lambda: modelward.seal(model, sealed, new, talk), talk)
+    options = modelward.AmendOptions(
+        identities=(str(keys["reader"][0]),), recipients=(str(keys["newcomer"][1]),)
+    )
+    modelward.amend(sealed, options, meanwhile)
+    other.join()
+    assert opens(sealed, keys, "reader", talk)
+    with pytest.raises(RecipientWrong):
+        opens(sealed, keys, "newcomer", talk)
+
+
+@pytest.mark.parametrize("name", ["nothing", "model/weights.npy"])
+def test_what_is_no_folder_is_not_amended(model, keys, talk, name):
+    with pytest.raises(FileMissing, match="no such folder"):
+        modelward.amend(model.parent / name, modelward.AmendOptions(keys=(str(keys["release"][0]),)), talk)
 
 
 def test_only_a_recipient_changes_recipients(sealed, keys, talk):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelward.errors import ConfigInvalid, ContentChanged, SealDamaged
+from modelward.errors import ConfigInvalid, ContentChanged, FileMissing, SealDamaged
 from modelward.vault.attest.attestation import MOST, attest
 from modelward.vault.container.layout import ATTESTATIONS, DATA
+from modelward.vault.container.placing import held, unwritable
 from modelward.vault.container.reading import Container
 from modelward.vault.container.recipients import open_identity, parse_recipient
 from modelward.vault.container.rotation import cosign, rewrap, write_document
@@ -56,7 +57,7 @@ class AmendOptions(msgspec.Struct, frozen=True, kw_only=True):
 def amend(path: str | Path, options: AmendOptions, talk: Talk | None = None) -> str:
     """Add to a seal; what was sealed and what was signed before stay as they are.
 
-    Each document is written whole or not at all.
+    Each document is written whole or not at all, by one process at a time.
 
     Args:
         path: the sealed folder.
@@ -74,6 +75,16 @@ def amend(path: str | Path, options: AmendOptions, talk: Talk | None = None) -> 
     talk, target = talk or Talk(), Path(path)
     if not (options.keys or options.recipients or options.remove):
         raise ConfigInvalid("nothing is to be added", advice="Give --key, --recipient or --remove-recipient.")
+    try:
+        with held(target):
+            return _amend(target, options, talk)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileMissing(f"{target}: there is no such folder") from error
+    except OSError as error:
+        raise unwritable(target, error) from error
+
+
+def _amend(target: Path, options: AmendOptions, talk: Talk) -> str:
     container = Container.open(target)
     if options.trust is not None:
         trust = Trust(options.trust)

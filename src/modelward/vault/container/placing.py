@@ -48,7 +48,7 @@ def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterato
     try:
         _sweep(target)
         folder.mkdir(mode=0o700)
-        with _held(folder):
+        with held(folder):
             yield folder
             _settle(folder, mode)
             _move(folder, target, replace=replace)
@@ -60,14 +60,21 @@ def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterato
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """While a process that lives writes a folder, no other one sweeps it away."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def held(folder: Path) -> Iterator[None]:
+    """Be the only one who changes a folder, or puts another one in its place; waits for whoever does.
+
+    Raises:
+        OSError: as the system reports it.
+    """
+    while True:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(handle), folder.stat()):  # else it was replaced meanwhile
+                yield
+                return
+        finally:
+            os.close(handle)
 
 
 def _prefix(target: Path) -> str:
@@ -156,7 +163,8 @@ def _move(folder: Path, target: Path, *, replace: bool) -> None:
     if not os.path.lexists(target):
         _rename(folder, target, _NOREPLACE)
     elif replace:
-        _rename(folder, target, _EXCHANGE)
+        with held(target):
+            _rename(folder, target, _EXCHANGE)
     else:  # an empty folder; one that is not empty any more is refused by the system
         folder.rename(target)
 
