@@ -242,13 +242,13 @@ def store(tmp_path, signer, verifiers):
 def facts(store, signer):
     """Facts about a seal that bears the given attestations."""
 
-    def facts(*contents, moment=NOW, signed=None, recipients=(), **named):
+    def facts(*contents, moment=NOW, signed=None, recipients=None, **named):
         return Facts(
             root=ROOT,
             signers=(signer.public.key_id,) if signed is None else tuple(signed),
             moment=moment,
             attestations=store(*contents, **named),
-            recipients=tuple(recipients),
+            recipients=None if recipients is None else tuple(recipients),
         )
 
     return facts

@@ -503,7 +503,8 @@ def test_all_release_policies_must_hold(facts, release, now):
 
 
 @pytest.mark.parametrize(
-    ("recipients", "outcome"), [((), "pass"), (("licensee-1",), "pass"), (("licensee-2",), "fail")]
+    ("recipients", "outcome"),
+    [(None, "pass"), ((), "fail"), (("licensee-1",), "pass"), (("licensee-2",), "fail")],
 )
 def test_a_release_policy_says_who_may_open(facts, release, recipients, outcome):
     assert admit(HERE, facts(release, recipients=recipients)).outcome == outcome

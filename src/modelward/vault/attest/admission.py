@@ -62,12 +62,14 @@ class AuditTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forb
         max_severity: the worst finding that is accepted.
         grace: how long a worse finding is accepted after it was first seen.
         required_checks: dotted prefixes of checks that must have run whole.
+        unsafe_unaudited: paths of models that need no audit of their own beside the audited ones.
     """
 
     max_age: str | None = None
     max_severity: Severity | None = None
     grace: str | None = None
     required_checks: tuple[str, ...] = ()
+    unsafe_unaudited: tuple[str, ...] = ()
 
 
 class ScanTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ from modelward.core.finding import Finding, Severity, severity_rank
 from modelward.core.policy import Reason, Verdict, conclude, hold, required_reason, severity_reason
 from modelward.vault.attest.attestation import Attestations
 from modelward.vault.attest.moments import parse_span, span_words
-from modelward.vault.attest.provenance import Provenance
+from modelward.vault.attest.provenance import STATED_CLAIMS, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +30,13 @@ _AHEAD: Final = timedelta(minutes=5)
 """How far clocks may differ before something is dated in the future."""
 _NO_AUDIT: Final = "no audit evidence is attested"
 _NO_SCAN: Final = "no scan verdict is attested"
+_PARTS: Final = frozenset(
+    (
+        "hf-config", "shard-index", "triton", "chat-template", "mlflow", "object-yaml", "model-json",
+        "unknown",
+    )
+)  # fmt: skip
+"""Formats that loaders act on, and that are no model of their own; the last may be a model's weights."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,14 +47,14 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         signers: ids of the keys whose signature over the root was verified.
         moment: now, with a zone.
         attestations: what verifies over the root, as `read_attestations` gives it.
-        recipients: ids under which it is to be opened; empty where it is only verified.
+        recipients: ids under which it can be opened; empty where nothing is encrypted; null: not asked.
     """
 
     root: str
     signers: tuple[str, ...]
     moment: datetime
     attestations: Attestations = Attestations()
-    recipients: tuple[str, ...] = ()
+    recipients: tuple[str, ...] | None = None
 
 
 def admit(policy: Admission, facts: Facts) -> Verdict:
@@ -68,15 +75,15 @@ def admit(policy: Admission, facts: Facts) -> Verdict:
     validate_admission(policy)
     counted = _counted(policy, facts.attestations)
     audits = _newest(cast("Audit", one.content) for one in counted.of("evidence"))
-    scans = [cast("Scan", one.content) for one in counted.of("scan")]
-    scan = max(scans, key=lambda one: one.moment, default=None)
+    scans = _newest_scans([cast("Scan", one.content) for one in counted.of("scan")])
     provenances = [cast("Provenance", one.content) for one in counted.of("provenance")]
     held, judged = _held(policy, audits, [claim for stated in provenances for claim in stated.judged()])
     reasons = [
         *_identity_reasons(policy, facts),
         *_attested_reasons(policy, facts.attestations, counted),
         *(reason for audit in audits or (None,) for reason in _audit_reasons(policy, audit, facts.moment)),
-        *_scan_reasons(policy, scan, facts.moment),
+        *_unaudited_reasons(policy, audits, scans),
+        *(reason for scan in scans or (None,) for reason in _scan_reasons(policy, scan, facts.moment)),
         *release_reasons(counted, facts, policy.release.environment if policy.release else None),
         *(reason if audits else _explained(reason) for reason in held),
     ]
@@ -143,12 +150,12 @@ def release_reasons(attestations: Attestations, facts: Facts, environment: str |
                 yield _reason(where, "holds" if inside else "refuted", f"this is {environment}")
         elif environment is not None:
             yield _reason(f"a release policy allows {environment}", "holds", "it names no environment")
-        if release.recipients and facts.recipients:
-            named = set(facts.recipients) <= set(release.recipients)
+        if release.recipients and facts.recipients is not None:
+            named = bool(facts.recipients) and set(facts.recipients) <= set(release.recipients)
             yield _reason(
                 f"released to {len(release.recipients)} recipients",
                 "holds" if named else "refuted",
-                f"opened by {', '.join(one[:24] for one in facts.recipients)}",
+                f"opened by {', '.join(one[:24] for one in facts.recipients) or 'everybody'}",
             )
 
 
@@ -170,11 +177,39 @@ def _identity_reasons(policy: Admission, facts: Facts) -> Iterator[Reason]:
 
 
 def _newest(audits: Iterable[Audit]) -> tuple[Audit, ...]:
-    """The newest audit of each model in the seal."""
-    newest: dict[str, Audit] = {}
-    for audit in sorted(audits, key=lambda one: (one.moment, one.evidence.ledger.size)):
-        newest[audit.evidence.model.path] = audit
-    return tuple(newest.values())
+    """The newest audit of each model in the seal; of several at once all, for nothing orders them."""
+    newest: dict[str, list[Audit]] = {}
+    for audit in audits:
+        known = newest.setdefault(audit.evidence.model.path, [])
+        if not known or _place(audit) > _place(known[0]):
+            known[:] = [audit]
+        elif _place(audit) == _place(known[0]) and audit not in known:
+            known.append(audit)
+    return tuple(audit for known in newest.values() for audit in known)
+
+
+def _place(audit: Audit) -> tuple[datetime, int]:
+    return audit.moment, audit.evidence.ledger.size
+
+
+def _newest_scans(scans: Sequence[Scan]) -> tuple[Scan, ...]:
+    """The newest scan; of several at once all."""
+    newest = max((scan.moment for scan in scans), default=None)
+    return tuple(scan for scan in scans if scan.moment == newest)
+
+
+def _unaudited_reasons(policy: Admission, audits: Sequence[Audit], scans: Sequence[Scan]) -> Iterator[Reason]:
+    """No model enters behind another one that was audited; which files are models, a scan says."""
+    asked = policy.audit != type(policy.audit)() or "evidence" in policy.attestations.required
+    if not audits or not (asked or any(one.claim not in STATED_CLAIMS for one in policy.require)):
+        return
+    spared = {*policy.audit.unsafe_unaudited, *(audit.evidence.model.path for audit in audits)}
+    models = {
+        file.path for scan in scans for file in scan.files if file.verdict and file.format not in _PARTS
+    }
+    if missed := sorted(models - spared):
+        more = f" and {len(missed) - 5} more" if len(missed) > 5 else ""
+        yield _reason("every model was audited", "unknown", f"not audited: {', '.join(missed[:5])}{more}")
 
 
 def _counted(policy: Admission, attestations: Attestations) -> Attestations:

@@ -161,7 +161,9 @@ class Gate:
         attestations = read_attestations(
             beside / ATTESTATIONS, root, (*verifiers, *auditors), ring=None if ring is None else (ring, now)
         )
-        facts = Facts(root=root, signers=signers, moment=now, attestations=attestations)
+        facts = Facts(  # what lies in a registry is in clear, so nobody is its only reader
+            root=root, signers=signers, moment=now, attestations=attestations, recipients=()
+        )
         verdict = release_verdict(facts) if policy is None else admit(policy.policy, facts)
         reasons = list(() if verdict is None else verdict.reasons)
         if attestations.held:  # of these very files, and not of others under the same signature
