@@ -13,26 +13,25 @@ from modelward.vault.hazmat.floe import HEADER, KEY, Floe
 from modelward.vault.hazmat.hashing import SIZE
 from modelward.vault.tree.entries import Entry
 from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in
+from modelward.vault.tree.reading import Spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from modelward.vault.tree.reading import Read
     from modelward.vault.tree.walk import WalkEntry
-
-SPAN: Final = 4
-"""Segments that a thread encrypts at once."""
 
 
 @final
 class _Target:
-    """One file of the container, while it is written."""
+    """One file of the container, while it is written: its leaves in clear, and as they are stored."""
 
-    def __init__(self, path: Path, leaves: Leaves, floe: Floe | None, parts: int) -> None:
-        self.hasher: Final = PieceHasher(leaves)
-        self.leaves: Final = leaves
+    def __init__(self, path: Path, plain: Leaves, stored: Leaves, floe: Floe | None) -> None:
+        self.plain: Final = plain
+        self.stored: Final = stored
+        self.hasher: Final = PieceHasher(stored)
         self.floe: Final = floe
-        self.left = parts
+        self.left = plain.count
         self.handle: Final = create(path)
 
 
@@ -54,7 +53,7 @@ class Sealing:
         self._keys = {path: os.urandom(KEY) if header.encryption == FLOE else b"" for path in order}
         self._open: dict[str, _Target] = {}
         self._lock = threading.Lock()
-        self._spare: list[bytearray] = []
+        self._spare: list[memoryview] = []
 
     def close(self) -> None:
         """Let go of files that were not finished."""
@@ -62,25 +61,25 @@ class Sealing:
             os.close(target.handle)
         self._open.clear()
 
-    def parts(self, entry: WalkEntry) -> Sequence[tuple[int, int]]:
-        """Spans of whole segments."""
-        size, span = entry.stat.st_size, SPAN * CHUNK
-        return [(start, min(start + span, size)) for start in range(0, max(size, 1), span)]
+    def parts(self, entry: WalkEntry) -> Spans:
+        """The segments: threads that are close together read and write a disk in order."""
+        return Spans(entry.stat.st_size, CHUNK)
 
-    def part(self, entry: WalkEntry, start: int, stop: int, read: Callable[[int, int], memoryview]) -> bytes:
-        """Hash, encrypt and write one span; gives the leaves of its plaintext."""
-        target = self._target(entry)
-        plain = Leaves(self._header.hash, entry.path, entry.stat.st_size)
+    def part(self, entry: WalkEntry, start: int, stop: int, read: Read) -> bytes:
+        """Hash, encrypt and write one segment; gives the leaf of its plaintext."""
+        target, index, chunk = self._target(entry), start // CHUNK, read(start, stop - start)
+        leaf = target.plain.leaf(index, chunk)
         if target.floe is None:
-            found = self._copied(target, plain, (start, stop), read)
+            target.hasher.piece(start, chunk)
+            write_all(target.handle, chunk, start)
         else:
-            found = self._encrypted(target, target.floe, plain, (start, stop), read)
+            self._encrypt(target, target.floe, index, chunk)
         with self._lock:
             target.left -= 1
             finished = not target.left
         if finished:
             self._finish(entry, target)
-        return found
+        return leaf
 
     def done(self, entry: WalkEntry, results: list[bytes]) -> None:
         """Note a file that was read whole and did not change."""
@@ -107,58 +106,25 @@ class Sealing:
     def _created(self, entry: WalkEntry) -> _Target:
         header, index = self._header, self._order[entry.path]
         name, size, floe = data_name(header.encryption, index, entry.path), entry.stat.st_size, None
+        plain = Leaves(header.hash, entry.path, size)
         path = self._folder / name
         if header.encryption == FLOE:
             floe = Floe.encrypting(self._keys[entry.path], data_aad(header, index), SEGMENTS)
             size = SEGMENTS.sealed_length(size)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-        return _Target(
-            path, Leaves(header.hash, name, size), floe, max(1, -(-entry.stat.st_size // (SPAN * CHUNK)))
-        )
+        return _Target(path, plain, Leaves(header.hash, name, size), floe)
 
-    def _encrypted(
-        self,
-        target: _Target,
-        floe: Floe,
-        plain: Leaves,
-        span: tuple[int, int],
-        read: Callable[[int, int], memoryview],
-    ) -> bytes:
-        first, last = span[0] // CHUNK, chunks_in(span[1])
-        offset = HEADER + first * SEGMENTS.segment
-        piece = target.hasher.piece(offset if first else 0)
-        if not first:
+    def _encrypt(self, target: _Target, floe: Floe, index: int, chunk: memoryview) -> None:
+        if not index:
+            target.hasher.piece(0, floe.header)
             write_all(target.handle, floe.header, 0)
-            piece.update(floe.header)
-        found, out = [], self._spare.pop() if self._spare else bytearray(SEGMENTS.segment)
-        view = memoryview(out)
-        for index in range(first, last):
-            chunk = read(index * CHUNK, plain.size(index))
-            found.append(plain.leaf(index, chunk))
-            size = floe.encrypt_segment(index, chunk, view, last=index + 1 == plain.count)
-            piece.update(view[:size])
-            write_all(target.handle, view[:size], offset)
-            offset += size
-        piece.close()
-        self._spare.append(out)
-        return b"".join(found)
-
-    def _copied(
-        self,
-        target: _Target,
-        plain: Leaves,
-        span: tuple[int, int],
-        read: Callable[[int, int], memoryview],
-    ) -> bytes:
-        found, piece = [], target.hasher.piece(span[0])
-        for index in range(span[0] // CHUNK, chunks_in(span[1])):
-            chunk = read(index * CHUNK, plain.size(index))
-            found.append(plain.leaf(index, chunk))
-            piece.update(chunk)
-            write_all(target.handle, chunk, index * CHUNK)
-        piece.close()
-        return b"".join(found)
+        room = self._spare.pop() if self._spare else memoryview(bytearray(SEGMENTS.segment))
+        sealed = room[: floe.encrypt_segment(index, chunk, room, last=index + 1 == target.plain.count)]
+        offset = HEADER + index * SEGMENTS.segment
+        target.hasher.piece(offset, sealed)
+        write_all(target.handle, sealed, offset)
+        self._spare.append(room)
 
     def _finish(self, entry: WalkEntry, target: _Target) -> None:
         root = target.hasher.root().hex()
@@ -166,5 +132,5 @@ class Sealing:
             os.fsync(target.handle)
         with self._lock:
             del self._open[entry.path]
-            self.entries.append(Entry(target.leaves.path, target.leaves.length, root))
+            self.entries.append(Entry(target.stored.path, target.stored.length, root))
         os.close(target.handle)
