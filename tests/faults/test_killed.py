@@ -186,6 +186,7 @@ def test_a_killed_signature_inside_the_model_is_no_part_of_it(here, everywhere, 
     inside = ("seal", "model", "-o", "model/model.sig", "--signature-only", "--key", "release.pem")
 
     def before():
+        shutil.rmtree(here / "state", ignore_errors=True)
         tools.plant(here / "model", tools.OLD)
 
     def after(_at):
