@@ -33,7 +33,7 @@ _EPILOG = """\b
 Examples:
   modelward amend model.sealed --key second.pem --public-key release.pem.pub
   modelward amend clear.sealed --key auditor.pem --attest-only --evidence .modelward --scan
-  modelward amend model.sealed --identity me.pem --recipient new.pub --remove-recipient 3f2a91c0
+  modelward amend model.sealed --identity me.pem --recipient new.pem.pub --remove-recipient 3f2a91c0
 """
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

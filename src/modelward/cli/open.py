@@ -24,8 +24,8 @@ class Flags(TrustFlags):
 
 _EPILOG = """\b
 Examples:
-  modelward open model.sealed -o model --identity hospital.pem --public-key release.pub
-  modelward open model.sealed -o model --identity passphrase --keyring ring.json --owner owner.pub
+  modelward open model.sealed -o model --identity hospital.pem --public-key release.pem.pub
+  modelward open model.sealed -o model --identity passphrase --keyring ring.json --owner owner.pem.pub
 """
 
 

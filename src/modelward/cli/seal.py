@@ -42,7 +42,7 @@ class Flags(TypedDict):
 
 _EPILOG = """\b
 Examples:
-  modelward seal model/ -o model.sealed --key release.pem --recipient hospital.pub
+  modelward seal model/ -o model.sealed --key release.pem --recipient hospital.pem.pub
   modelward seal model.onnx -o model.sealed --key release.pem --evidence .modelward --policy policy.toml
   modelward seal model/ -o model.sig --signature-only --key release.pem
   modelward seal model/ -o model.sig --signature-only --statement tree --hash blake3 --key release.pem
@@ -105,8 +105,6 @@ def command(path: Path, **flags: Unpack[Flags]) -> int:
     _refuse(flags, "shards", "paranoid")
     if flags["statement"] != "openssf":
         raise click.UsageError("--statement goes with --signature-only")
-    if flags["hash_name"] == "blake2b":
-        raise click.UsageError("--hash blake2b goes with --signature-only")
     return _seal(path, flags)
 
 
@@ -114,7 +112,8 @@ def _sign(path: Path, flags: Flags) -> int:
     from modelward.reporting.text import clean
     from modelward.verbs.sign import SignOptions, sign
 
-    _refuse(flags, "recipient", "evidence", "bom", "provenance", "release", "policy", "oci", "replace")
+    attested = ("evidence", "no_scan", "bom", "provenance", "release", "policy")
+    _refuse(flags, "recipient", "name", "oci", "in_toto", "replace", *attested)
     _spare(flags["output"])
     options = SignOptions(
         statement=flags["statement"],
@@ -135,6 +134,8 @@ def _seal(path: Path, flags: Flags) -> int:
     from modelward.reporting.text import clean, plural
     from modelward.verbs.seal import SealOptions, seal
 
+    if flags["hash_name"] == "blake2b":
+        raise click.UsageError("--hash blake2b goes with --signature-only")
     options = SealOptions(
         keys=flags["key"],
         recipients=flags["recipient"],

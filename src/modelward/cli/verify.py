@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -13,7 +14,6 @@ from modelward.cli.talking import talk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from modelward.verbs.trust import TrustOptions
 
@@ -52,14 +52,28 @@ class Flags(TrustFlags):
 
 _EPILOG = """\b
 Examples:
-  modelward verify model.sealed --public-key release.pub
-  modelward verify model.sealed --keyring ring.json --owner owner.pub --policy policy.toml
-  modelward verify model/ --signature model.sig --public-key release.pub
-  modelward verify model/ --signature model.sig --public-key release.pub --partial --format json
-  modelward verify train.parquet --signature train.sig --public-key data.pub
+  modelward verify model.sealed --public-key release.pem.pub
+  modelward verify model.sealed --keyring ring.json --owner owner.pem.pub --policy policy.toml
+  modelward verify model/ --signature model.sig --public-key release.pem.pub
+  modelward verify model/ --signature model.sig --public-key release.pem.pub --partial --format json
+  modelward verify train.parquet --signature train.sig --public-key data.pem.pub
 """
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _PATH = click.Path(path_type=Path)
+
+
+def _moment(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value[:40]!r} is no date; write 2026-11-21 or 2026-11-21T12:00:00Z."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 _TRUST = (
     click.option(
         "--public-key", multiple=True, type=_FILE, metavar="PEM", help="A key whose signature counts."
@@ -84,7 +98,7 @@ _TRUST = (
     click.option("--signer-issuer", default="", metavar="URL", help="Who vouches for that identity."),
     click.option(
         "--moment",
-        type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"]),
+        callback=_moment,
         metavar="MOMENT",
         help="Judge expiry and age at another time than now, in UTC where no zone is given.",
     ),
@@ -100,11 +114,8 @@ def trust_options(function: Callable[..., int]) -> Callable[..., int]:
 
 def trust_of(flags: TrustFlags) -> TrustOptions:
     """The flags as the verbs take them."""
-    from datetime import UTC
-
     from modelward.verbs.trust import TrustOptions
 
-    moment = flags["moment"]
     return TrustOptions(
         public_keys=flags["public_key"],
         keyring=flags["keyring"],
@@ -115,7 +126,7 @@ def trust_of(flags: TrustFlags) -> TrustOptions:
         authorities=flags["authorities"],
         identity=flags["signer_identity"],
         issuer=flags["signer_issuer"],
-        moment=moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC),
+        moment=flags["moment"],
     )
 
 
