@@ -327,6 +327,17 @@ def test_revoke_a_key_and_a_root(here, one_owner, fine, call):
     assert "revoked before" in err
 
 
+def test_a_revoked_owner_owns_still_and_that_is_said(one_owner, call):
+    """What a key signs and what it owns are two things."""
+    words = ("--reason", "stolen", "--key", "owner.pem")
+    code, out, err = call("keys", "ring", "revoke", "ring.json", public("owner").key_id, *words)
+    assert (code, "revoked key" in out) == (0, True)
+    assert "owns the keyring still" in err
+    assert call("keys", "ring", "revoke", "ring.json", "anna", *words)[2] == err
+    made = ("--owner", "anna.pem.pub", "--key", "anna.pem", "--key", "owner.pem")
+    assert call("keys", "ring", "owners", "ring.json", *made)[::2] == (0, "")
+
+
 def test_two_owners_of_three(here, two_owners, fine, call):
     out = fine("keys", "ring", "revoke", "ring.json", "anna", "--reason", "left", "--key", "o3.pem")
     assert "not in force: it is signed by 1 of the 2 previous owners who must" in out
@@ -395,13 +406,14 @@ def test_rotation_with_an_overlap(here, one_owner, made, fine):
     before = datetime.now(UTC).replace(microsecond=0)
     fine("keys", "rotate", "ring.json", "--old", "anna", "--new", "next.pem.pub", "--overlap", "7d",
          "--until", "2036-01-01", "--key", "owner.pem")  # fmt: skip
-    old, new = in_force(here / "ring.json", "owner").keys
+    ring = in_force(here / "ring.json", "owner")
+    old, new = ring.keys
     assert (old.name, new.name) == ("anna", "anna")
     assert timedelta(days=7) <= old.valid_until - before <= timedelta(days=7, seconds=30)
     assert new.valid_until == datetime(2036, 1, 1, tzinfo=UTC)
-    assert [
-        v.key_id for v in in_force(here / "ring.json", "owner").verifiers(before + timedelta(days=8))
-    ] == [public("next").key_id]
+    ring.check_key(public("next").key_id, before + timedelta(days=8))
+    with pytest.raises(errors.KeyExpired):
+        ring.check_key(public("anna").key_id, before + timedelta(days=8))
 
 
 def test_policies(here, one_owner, made, fine, call):

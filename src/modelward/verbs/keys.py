@@ -217,7 +217,12 @@ def ring_revoke(
             raise KeyUnusable(f"{what!r} is a key's name and a path; write ./{what}, or the key's id")
         return editing.with_revoked_roots(ring, roots, at, reason, now)
 
-    return _change(path, owner, change)
+    state = _change(path, owner, change)
+    gone = {key.id for key in state.ring.revoked_keys}
+    for key in state.ring.owner_verifiers():
+        if key.key_id in gone:
+            owner.warn(f"key {key.key_id[:16]} owns the keyring still; `keys ring owners` takes it out")
+    return state
 
 
 def rotate(path: str | Path, old: str, new: NewKey, overlap: timedelta, owner: Owner) -> RingState:

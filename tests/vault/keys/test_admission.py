@@ -164,7 +164,9 @@ def test_expired_revoked_and_other_keys_do_not_count_towards_a_number(ring, ids,
     assert counted_keys(signed, ring(keys=keys, revoked_keys=(revoked("anna"),)), NOON) == tuple(
         ids("ben", "stranger")
     )
-    with pytest.raises(SignerMissing, match="2 keys that may seal at 2026-11-22 signed, no two of one owner; 3 must"):
+    with pytest.raises(
+        SignerMissing, match="2 keys that may seal at 2026-11-22 signed, no two of one owner; 3 must"
+    ):
         counted_keys(signed, one, NOON + DAY, least=3)
 
 
@@ -174,7 +176,9 @@ def test_two_keys_of_one_owner_are_one_signer(ring, ids, entry, signer_of):
     one = ring(keys=(entry("anna"), entry("ben"), entry("anna", second)))
     hers = ids("anna", "second")
     assert counted_keys(hers, one, NOON) == tuple(hers)
-    with pytest.raises(SignerMissing, match="1 keys that may seal at 2026-11-21 signed, no two of one owner; 2 must"):
+    with pytest.raises(
+        SignerMissing, match="1 keys that may seal at 2026-11-21 signed, no two of one owner; 2 must"
+    ):
         counted_keys(hers, one, NOON, least=2)
     assert counted_keys([*hers, *ids("ben")], one, NOON, least=2) == (*hers, *ids("ben"))
     assert counted_keys([*hers, *ids("stranger")], one, NOON, least=2) == (*hers, *ids("stranger"))

@@ -56,11 +56,9 @@ def test_keys_are_valid_from_their_first_moment_up_to_their_end(ring, entry, sig
     key_id = signer_of("anna").public.key_id
     for moment in (NOON, NOON + DAY - SECOND):
         one.check_key(key_id, moment)
-        assert [v.key_id for v in one.verifiers(moment)] == [key_id]
     for moment, said in ((NOON - SECOND, "valid from 2026-11-21"), (NOON + DAY, "expired at 2026-11-22")):
         with pytest.raises(KeyExpired, match=said):
             one.check_key(key_id, moment)
-        assert one.verifiers(moment) == []
         assert [v.key_id for v in one.known()] == [key_id]
 
 
@@ -83,7 +81,7 @@ def test_a_revoked_key_is_refused_at_every_moment(ring, signer_of):
     for moment in (NOON, NOON + DAY, NOON + 2 * DAY):
         with pytest.raises(Revoked, match="since 2026-11-22T12:00:00Z: stolen"):
             one.check_key(key_id, moment)
-    assert [v.key_id for v in one.verifiers(NOON)] == [signer_of("ben").public.key_id]
+    one.check_key(signer_of("ben").public.key_id, NOON)
 
 
 def test_a_proof_from_before_the_theft_admits_the_signature(ring, signer_of):

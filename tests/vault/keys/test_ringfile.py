@@ -361,6 +361,22 @@ def test_limits(ring, signers, monkeypatch, tmp_path, owned):
         decode(line)
 
 
+def test_what_could_not_be_read_again_is_not_written(ring, signers, monkeypatch, owned):
+    """Owners who change for the 64th time keep the ring that they have."""
+    lines = [sign(owned(ring(), "a", 1), signers("a"), None)]
+    while len(lines) < ringfile.LINES:
+        before = lines[-1].ring
+        lines.append(sign(owned(later(before), "ab"[len(lines) % 2], 1), signers("ab"), before))
+    assert decode(encode(lines)) == tuple(lines)
+    before = lines[-1].ring
+    with pytest.raises(ConfigInvalid, match="65 lines") as caught:
+        encode(appended(lines, sign(owned(later(before), "a", 1), signers("ab"), before)))
+    assert "new keyring" in caught.value.advice
+    monkeypatch.setattr(ringfile, "LARGEST", len(encode(lines)) - 1)
+    with pytest.raises(ConfigInvalid, match="may have"):
+        encode(lines)
+
+
 def test_no_file(tmp_path, publics):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(FileMissing, match="cannot be read"):

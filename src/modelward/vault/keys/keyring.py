@@ -154,12 +154,6 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Every key, revoked and expired ones too: verify by these, and let `admit_signers` judge."""
         return [Verifier(key.pem.encode()) for key in self.keys]
 
-    def verifiers(self, moment: datetime) -> list[Verifier]:
-        """The keys that may sign at a moment: neither revoked nor outside their time."""
-        revoked = {key.id for key in self.revoked_keys}
-        usable = (key for key in self.keys if key.id not in revoked and _within(key, moment))
-        return [Verifier(key.pem.encode()) for key in usable]
-
     def owner_verifiers(self) -> list[Verifier]:
         """The owners' keys."""
         return [Verifier(pem.encode()) for pem in self.owners]
@@ -319,10 +313,6 @@ def _check_texts(ring: Keyring) -> None:
 def stamp(moment: datetime) -> str:
     """A moment as the keyring writes it: UTC, RFC 3339."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
-
-
-def _within(key: RingKey, moment: datetime) -> bool:
-    return key.valid_from <= moment and (key.valid_until is None or moment < key.valid_until)
 
 
 def _once(what: str, found: Sequence[str]) -> None:

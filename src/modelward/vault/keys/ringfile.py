@@ -195,15 +195,23 @@ def countersign(line: Line, signers: Sequence[Signer], before: Keyring | None) -
 
 
 def encode(lines: Sequence[Line]) -> bytes:
-    """The file's bytes."""
-    return b"".join(canonical(dsse.to_json(line.envelope)) + b"\n" for line in lines)
+    """The file's bytes.
+
+    Raises:
+        ConfigInvalid: no reader would take so many.
+    """
+    data = b"".join(canonical(dsse.to_json(line.envelope)) + b"\n" for line in lines)
+    if len(lines) > LINES or len(data) > LARGEST:
+        raise ConfigInvalid(
+            f"the keyring would have {len(lines)} lines and {len(data):,} bytes; it may have {LINES} and "
+            f"{LARGEST:,}",
+            advice="Begin a new keyring, and give it to verifiers with its owners' keys.",
+        )
+    return data
 
 
 def appended(lines: Sequence[Line], line: Line) -> tuple[Line, ...]:
-    """A file's versions with a new one, which takes the place of the last unless the owners change.
-
-    The first line never goes: whoever trusts its signers must find it.
-    """
+    """A file's versions with a new one, which takes the place of the last unless the owners change."""
     last = lines[-1].ring
     same = set(last.owners) == set(line.ring.owners) and last.threshold == line.ring.threshold
     enough = len(lines) == 1 or not shortfall(line, lines[-2].ring)

@@ -71,14 +71,15 @@ def passphrase_from(file: Path | None, prompt: Ask | None, warn: Warn) -> Ask | 
         what gives the passphrase when it is needed; null where there is no source.
     """
     if file is not None:
-        return lambda: _first_line(file, warn)
+        return lambda: first_line(file, warn)
     if VARIABLE in os.environ:
         return lambda: os.environb[VARIABLE.encode()]
     return prompt
 
 
-def _first_line(file: Path, warn: Warn) -> bytes:
+def first_line(file: Path, warn: Warn) -> bytes:
+    """The passphrase or PIN in a file; raises as `read_secret_file`, and `KeyUnusable` where it is empty."""
     line = read_secret_file(file, warn).split(b"\n", 1)[0].removesuffix(b"\r")
     if not line:
-        raise KeyUnusable(f"{file}: its first line, the passphrase, is empty")
+        raise KeyUnusable(f"{file}: its first line, the secret, is empty")
     return line

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from modelward.errors import ExtraMissing, KeyServiceFailed, KeyUnusable, SignatureInvalid
 from modelward.vault.keys.points import der_signature, ecdsa_pem, ed25519_pem
-from modelward.vault.keys.secrets import read_secret_file, shielded
+from modelward.vault.keys.secrets import first_line, shielded
 from modelward.vault.keys.signer import Verifier
 from modelward.vault.keys.uris import parse_uri
 
@@ -160,7 +160,7 @@ def _pin(key: TokenKey, passphrase: Ask | None, warn: Warn) -> str:
     elif source.startswith("env:"):
         given = os.environb.get(source.removeprefix("env:").encode(), b"")
     else:
-        given = read_secret_file(Path(source), warn).split(b"\n", 1)[0].removesuffix(b"\r")
+        given = first_line(Path(source), warn)
     if not given:
         raise KeyUnusable("the token's PIN is empty")
     return given.decode("utf-8", "replace")

@@ -17,6 +17,7 @@ PREFIX: Final = "pkcs11:"
 _PATH: Final = ("token", "manufacturer", "serial", "model", "object", "id", "type")
 _QUERY: Final = ("module-path", "pin-source", "pin-value", "module-name")
 _LETTERS: Final = re.compile(r"(?:[A-Za-z0-9._~:\[\]@!$'()*+,=&/?|-]|%[0-9A-Fa-f]{2})*")
+_SOURCE: Final = re.compile(r"(?:file:(?://)?)?(?P<path>/(?!/)[^\0]*)|env:[^\0]+")
 _LONGEST: Final = 2048
 
 
@@ -31,7 +32,7 @@ class TokenKey(msgspec.Struct, frozen=True, kw_only=True):
         object: the key's label.
         id: the key's identifier, bytes.
         module_path: the shared library that speaks to the token.
-        pin_source: where the PIN lies: an absolute path, `file:` and a path, or `env:` and a variable's name.
+        pin_source: where the PIN lies: an absolute path, or `env:` and a variable's name.
     """
 
     token: str | None = None
@@ -110,6 +111,7 @@ def _module(value: bytes) -> str:
 
 def _source(value: bytes) -> str:
     source = _word("pin-source", value)
-    if "\0" in source or not source.startswith(("/", "file:/", "env:")):
+    match = _SOURCE.fullmatch(source)
+    if match is None:
         raise KeyUnusable("the URI's pin-source is neither file:/path nor env:NAME; no command is run")
-    return source.removeprefix("file://").removeprefix("file:")
+    return match["path"] or source
