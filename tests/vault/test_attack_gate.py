@@ -11,6 +11,7 @@ from modelward.vault.attest.attestation import attest
 from modelward.vault.attest.predicates import Scan, ScannedFile
 from modelward.vault.keys.signer import LocalSigner
 from modelward.vault.mlflow.gate import ATTESTATIONS, FOLDER, SEAL, Gate, GateOptions, unsealed
+from modelward.vault.signing.signing import SigningOptions, sign_openssf
 from modelward.vault.signing.tree_statement import sign_tree
 from modelward.vault.tree.hashing import TreeOptions, hash_tree
 
@@ -88,3 +89,22 @@ def test_code_in_a_folder_named_like_what_mlflow_adds_is_refused(model, seal, ga
     (model / "registered_model_meta" / "__init__.py").write_text("print()\n")
     with pytest.raises(ContentChanged, match=r"registered_model_meta/__init__\.py: added"):
         gate.check(model)
+
+
+@pytest.mark.parametrize("place", ["cache/loader.py", ".github/loader.py", ".git/loader.py"])
+def test_what_an_openssf_signer_left_out_is_refused(model, tmp_path, gate_alone, place):
+    (model / FOLDER).mkdir()
+    seal = model / FOLDER / SEAL
+    options = SigningOptions(tree=TreeOptions(excluded=(model / "cache", seal)))
+    seal.write_bytes(sign_openssf(model, [SIGNER], options))
+    assert gate_alone.check(model) == (SIGNER.public.key_id,)
+    (model / place).parent.mkdir()
+    (model / place).write_text("print()\n")
+    with pytest.raises(ContentChanged, match="is there and was not signed"):
+        gate_alone.check(model)
+
+
+@pytest.fixture
+def gate_alone(tmp_path):
+    (tmp_path / "release.pub").write_bytes(SIGNER.public.pem)
+    return Gate(GateOptions(public_keys=("release.pub",)), tmp_path)

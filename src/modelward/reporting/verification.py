@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA: Final = "modelward.verify/1"
 """Within this version fields are added, never changed or removed."""
 SHOWN: Final = 20
-"""Missing files shown in the text; the others are counted."""
+"""Missing and unsigned files shown in the text; the others are counted."""
 
 Kind: TypeAlias = Literal["seal", "signature", "rows"]
 
@@ -54,6 +54,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         bytes: of these files.
         encrypted: whether the content is readable for recipients alone.
         missing: files that are signed and absent, where a partial copy is accepted.
+        unsigned: files and folders that are there, were not signed and not looked at, where that is accepted.
         attestations: kinds of the attestations that verify over the root.
         claims: what the evidence says, with `Claim.status` where the policy names them.
         reasons: every requirement and how it stands, worst first.
@@ -70,6 +71,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     encrypted: bool = False
     missing: tuple[str, ...] = ()
+    unsigned: tuple[str, ...] = ()
     attestations: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     reasons: tuple[Reason, ...] = ()
@@ -124,9 +126,10 @@ def _facts(result: Verification) -> list[str]:
     ]
     if result.attestations:
         lines.append(f"attested: {', '.join(result.attestations)}")
-    if result.missing:
-        more = f" and {len(result.missing) - SHOWN} more" if len(result.missing) > SHOWN else ""
-        lines.append(f"absent from this copy: {', '.join(result.missing[:SHOWN])}{more}")
+    for what, names in (("absent from this copy", result.missing), ("there and not signed", result.unsigned)):
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            lines.append(f"{what}: {', '.join(names[:SHOWN])}{more}")
     return lines
 
 

@@ -73,6 +73,7 @@ class Seen(NamedTuple):
         bytes: of these.
         attestations: beside it; null where there is nothing to read.
         missing: signed files that are absent.
+        unsigned: what is there, was not signed, and is accepted.
         encrypted: whether identities are needed.
         recipients: ids of who may open it.
         bound: whether evidence and scans speak of the files at hand, where these are in clear.
@@ -86,6 +87,7 @@ class Seen(NamedTuple):
     bytes: int
     attestations: Attestations | None
     missing: tuple[str, ...] = ()
+    unsigned: tuple[str, ...] = ()
     encrypted: bool = False
     recipients: tuple[str, ...] = ()
     bound: tuple[Reason, ...] = ()
@@ -236,6 +238,7 @@ def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptio
         files=checked.files,
         bytes=checked.bytes,
         missing=checked.missing,
+        unsigned=checked.unsigned,
         attestations=_beside(options, root, trust),
     )
     walking = WalkOptions(excluded=excluded, links=options.links)
@@ -393,6 +396,7 @@ def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -
         bytes=seen.bytes,
         encrypted=seen.encrypted,
         missing=seen.missing,
+        unsigned=seen.unsigned,
         attestations=tuple(sorted({one.kind for one in held})),
         claims=verdict.claims if verdict is not None and policy is not None else (),
         reasons=tuple(reasons),

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
-from modelward.errors import ConfigInvalid, FileMissing, PolicyRefused, SealDamaged, SignerMissing
+from modelward.errors import (
+    ConfigInvalid,
+    ContentChanged,
+    FileMissing,
+    PolicyRefused,
+    SealDamaged,
+    SignerMissing,
+)
 from modelward.vault.attest.admission import read_with_keys
 from modelward.vault.attest.attestation import read_attestations
 from modelward.vault.attest.binding import bound_reasons
@@ -23,6 +30,7 @@ from modelward.vault.keys.signer import Verifier
 from modelward.vault.signing.checking import CheckOptions, check_files
 from modelward.vault.signing.verification import verify_bundle
 from modelward.vault.tree.hashing import TreeOptions
+from modelward.vault.tree.names import shown
 from modelward.vault.tree.walk import WalkOptions
 
 if TYPE_CHECKING:
@@ -152,7 +160,10 @@ class Gate:
             _read(beside / SEAL), verifiers, threshold=self._options.threshold, moment=now
         )
         beyond = unsealed(model)
-        root = check_files(verified.statement, model, CheckOptions(tree=TreeOptions(excluded=beyond))).root
+        checked = check_files(verified.statement, model, CheckOptions(tree=TreeOptions(excluded=beyond)))
+        if checked.unsigned:  # an OpenSSF statement names paths that its signer did not look at
+            raise ContentChanged(f"{shown(checked.unsigned[0])}: is there and was not signed")
+        root = checked.root
         signers = verified.signers
         if ring is not None:
             admit_signers(signers, root, ring, now)

@@ -53,12 +53,15 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
         files: how many files were compared.
         bytes: of these files.
         missing: files that are signed and absent, with `CheckOptions.partial`.
+        unsigned: files and folders that are there and were not looked at: who signed left them out (as always
+            what belongs to git), or `CheckOptions.unsigned` accepts them.
     """
 
     root: str
     files: int
     bytes: int
     missing: tuple[str, ...] = ()
+    unsigned: tuple[str, ...] = ()
 
 
 def check_files(statement: Statement, path: Path, options: CheckOptions | None = None) -> Checked:
@@ -111,7 +114,8 @@ def refuse_changes(changes: Changes) -> None:
 def _check_manifest(manifest: Manifest, path: Path, options: CheckOptions) -> Checked:
     _same_kind(path, single=manifest.single)
     signed = _by_path(manifest.resources)
-    tree = _without_unsigned(_tree_options(manifest, path, options), path, signed, options)
+    chosen, left_out = _tree_options(manifest, path, options)
+    tree, unsigned = _without_unsigned(chosen, path, signed, options)
     found: dict[str, list[Resource]] = defaultdict(list)
     length = 0
     algorithm, size = manifest.algorithm, manifest.shard_size
@@ -122,8 +126,13 @@ def _check_manifest(manifest: Manifest, path: Path, options: CheckOptions) -> Ch
             stop = part.stop if size else -1
             found[name].append(Resource(name, part.start, stop, part.digest))
     missing = _compared(_changes(signed, found), len(signed), options)
-    root = f"sha256:{manifest.digest}"
-    return Checked(root=root, files=len(signed) - len(missing), bytes=length, missing=missing)
+    return Checked(
+        root=f"sha256:{manifest.digest}",
+        files=len(signed) - len(missing),
+        bytes=length,
+        missing=missing,
+        unsigned=(*left_out, *unsigned),
+    )
 
 
 def _check_tree(said: TreeStatement, path: Path, options: CheckOptions) -> Checked:
@@ -139,11 +148,13 @@ def _check_tree(said: TreeStatement, path: Path, options: CheckOptions) -> Check
             )
         return Checked(root=said.root, files=said.files, bytes=said.bytes)
     signed = {entry.path for entry in said.tree.entries}
-    tree = _without_unsigned(options.tree, path, signed, options)
+    tree, unsigned = _without_unsigned(options.tree, path, signed, options)
     tree = msgspec.structs.replace(tree, algorithm=algorithm)
     found = _present(path, tree, lambda: hash_tree(path, tree))
     missing = _compared(differences(said.tree, found), said.files, options)
-    return Checked(root=said.root, files=len(found.entries), bytes=found.length, missing=missing)
+    return Checked(
+        root=said.root, files=len(found.entries), bytes=found.length, missing=missing, unsigned=unsigned
+    )
 
 
 def _compared(changes: Changes, signed: int, options: CheckOptions) -> tuple[str, ...]:
@@ -167,30 +178,34 @@ def _same_kind(path: Path, *, single: bool) -> None:
         )
 
 
-def _tree_options(manifest: Manifest, path: Path, options: CheckOptions) -> TreeOptions:
-    """What was left out when it was signed is left out again, unless it is signed all the same."""
+def _tree_options(
+    manifest: Manifest, path: Path, options: CheckOptions
+) -> tuple[TreeOptions, tuple[str, ...]]:
+    """What was left out when it was signed is left out again; what of it is there is given as well."""
     if manifest.single:
-        return options.tree
+        return options.tree, ()
     kept = {resource.path for resource in manifest.resources}
     for name in tuple(kept):
         while name := name.rpartition("/")[0]:
             kept.add(name)
     ignored = [_inside(name) for name in (*GIT, *manifest.ignore_paths)]
     left_out = [name for name in ignored if name and name not in kept]
-    _tell(left_out, path, options.tree)
     tree = excluding(options.tree, path, left_out)
-    return msgspec.structs.replace(tree, links=tree.links or manifest.links)
+    found = _left_out(left_out, path, options.tree)
+    return msgspec.structs.replace(tree, links=tree.links or manifest.links), found
 
 
-def _tell(left_out: Sequence[str], path: Path, tree: TreeOptions) -> None:
+def _left_out(names: Sequence[str], path: Path, tree: TreeOptions) -> tuple[str, ...]:
     """Whoever reads "verified" should know of what is there and was not signed, as its signer chose."""
     named = {each.parent.resolve() / each.name for each in tree.excluded}  # by the caller, who knows
     top = path.resolve()
-    found = [name for name in dict.fromkeys(left_out) if name not in GIT and os.path.lexists(top / name)]
-    found = [shown(name) for name in found if top / name not in named]
-    if found and tree.warn is not None:
-        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        tree.warn(f"left out by who signed, so not compared: {', '.join(found[:SHOWN])}{more}")
+    there = (name for name in dict.fromkeys(names) if os.path.lexists(top / name))
+    found = tuple(name for name in there if top / name not in named)
+    told = [shown(name) for name in found if name not in GIT]
+    if told and tree.warn is not None:
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        tree.warn(f"left out by who signed, so not compared: {', '.join(told[:SHOWN])}{more}")
+    return found
 
 
 def _inside(name: str) -> str:
@@ -204,11 +219,12 @@ def _inside(name: str) -> str:
 
 def _without_unsigned(
     tree: TreeOptions, path: Path, signed: Collection[str], options: CheckOptions
-) -> TreeOptions:
+) -> tuple[TreeOptions, tuple[str, ...]]:
     if not options.unsigned or not path.is_dir():
-        return tree
+        return tree, ()
     entries = _present(path, tree, lambda: tree.walk(path))
-    return excluding(tree, path, [entry.path for entry in entries if entry.path not in signed])
+    unsigned = tuple(entry.path for entry in entries if entry.path not in signed)
+    return excluding(tree, path, unsigned), unsigned
 
 
 def _present(path: Path, tree: TreeOptions, look: Callable[[], Found]) -> Found:
