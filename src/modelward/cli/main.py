@@ -34,6 +34,14 @@ _VERBS = {
     "scan": ("modelward.cli.scan", "Say what loading a file can do, without loading it."),
 }
 
+_EPILOG = """\b
+Examples:
+  modelward scan downloads/
+  modelward audit model.onnx --data test.npz
+  modelward seal model.onnx -o model.sealed --key release.pem --evidence .modelward
+  modelward verify model.sealed --public-key release.pem.pub
+"""
+
 
 @final
 class LazyGroup(click.Group):
@@ -70,7 +78,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: modelward audit model.onnx --data test.npz",
+    epilog=_EPILOG,
 )
 @click.option(
     "--version",
