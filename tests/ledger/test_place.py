@@ -1,6 +1,7 @@
 """Where a ledger is: folders, URLs, and passwords that never stand in a URL that others can read."""
 
 import getpass
+import pwd
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,18 @@ def test_what_a_short_url_means():
         host="localhost", port=5432, user=getpass.getuser(), database="evidence", secured=False
     )
     assert server_of("postgres://audit@/")[0].database == "audit"
+
+
+def test_a_user_without_a_name_names_one(monkeypatch):
+    def unknown(number):
+        raise KeyError(number)
+
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(ConfigInvalid, match="names no user"):
+        server_of("postgresql:///evidence")
+    assert server_of("postgresql://me@/evidence").user == "me"
 
 
 def test_a_socket():

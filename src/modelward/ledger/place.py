@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
+from modelward.core.home import home
 from modelward.errors import ConfigInvalid, KeyUnusable
 
 SCHEMES: Final = ("postgresql://", "postgres://")
@@ -97,7 +98,7 @@ def server_of(place: str) -> tuple[Server, str | None]:
         )
     query = {name: values[-1] for name, values in queried.items()}
     host = query.get("host") or unquote(parts.hostname or "localhost")
-    user = unquote(parts.username) if parts.username else getpass.getuser()
+    user = unquote(parts.username) if parts.username else _this_user()
     server = Server(
         host=host,
         port=port,
@@ -108,6 +109,15 @@ def server_of(place: str) -> tuple[Server, str | None]:
     )
     stated = unquote(parts.password) if parts.password is not None else None
     return server, stated or os.environ.get("PGPASSWORD") or _from_file(server)
+
+
+def _this_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise ConfigInvalid(
+            "the database's URL names no user, and this one has no name", advice="Write user@ into it."
+        ) from error
 
 
 def _secured(mode: str | None, host: str) -> bool:
@@ -121,7 +131,7 @@ def _secured(mode: str | None, host: str) -> bool:
 
 def _from_file(server: Server) -> str | None:
     """The password in the file of passwords: lines ``host:port:database:user:password``, ``*`` for any."""
-    path = Path(os.environ.get("PGPASSFILE") or Path.home() / ".pgpass")
+    path = Path(os.environ.get("PGPASSFILE") or home() / ".pgpass")
     try:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode

@@ -14,9 +14,10 @@ import time
 
 import pytest
 
+from modelward.core.home import state_folder
 from modelward.vault.tree import cache as module
 from modelward.vault.tree import hashing
-from modelward.vault.tree.cache import cache_for, state_folder
+from modelward.vault.tree.cache import cache_for
 from modelward.vault.tree.hashing import TreeOptions, hash_shards, hash_tree
 
 MIB = 1 << 20
@@ -227,15 +228,6 @@ def test_cache_and_key_are_the_users_alone(planted, ask, settle, tmp_path):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len((state_folder() / "tree.key").read_bytes()) == 32
     assert len([path for path in state_folder().rglob("*") if path.is_file()]) == 2
-
-
-def test_no_state_folder_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for value in ("", "relative"):
-        monkeypatch.setenv("XDG_STATE_HOME", value)
-        assert state_folder() == tmp_path / ".local/state/modelward"
-    monkeypatch.delenv("XDG_STATE_HOME")
-    assert state_folder() == tmp_path / ".local/state/modelward"
 
 
 def test_trees_and_kinds_of_digests_have_caches_of_their_own(planted, ask, settle, kind):

@@ -12,12 +12,12 @@ import os
 import stat
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, final
 
 import msgspec
 
 from modelward.core.canonical import canonical
+from modelward.core.home import state_folder
 from modelward.errors import FileMissing, RolledBack, SealDamaged
 from modelward.ledger.blobs import write_atomically
 from modelward.vault import dsse
@@ -25,6 +25,7 @@ from modelward.vault.keys.keyring import Count, KeyId, Moment, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from modelward.vault.keys.keyring import Keyring
 
@@ -126,11 +127,12 @@ class Seen:
 
 
 def default_path() -> Path:
-    """Where the state lies by default: ``$XDG_STATE_HOME/modelward/seen.json``."""
-    home = os.environ.get("XDG_STATE_HOME", "")
-    return (
-        (Path(home) if home.startswith("/") else Path.home() / ".local" / "state") / "modelward" / "seen.json"
-    )
+    """Where the state lies by default.
+
+    Raises:
+        ConfigInvalid: this user has no folder for state.
+    """
+    return state_folder() / "seen.json"
 
 
 def _parse(data: bytes, path: Path) -> State:

@@ -11,12 +11,12 @@ import base64
 import hashlib
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from modelward.core.home import home
 from modelward.errors import ExtraMissing, KeyServiceFailed, KeyUnusable, SealDamaged, SignatureInvalid
 from modelward.vault.dsse import decode64
 from modelward.vault.keys.points import ed25519_pem
@@ -268,7 +268,7 @@ def _connect(warn: Warn) -> Any:
 def _token(warn: Warn) -> str:
     given = os.environ.get("VAULT_TOKEN", "")
     if not given:
-        file = Path.home() / ".vault-token"
+        file = home() / ".vault-token"
         if not file.is_file():
             raise KeyServiceFailed("there is no token for Vault: neither VAULT_TOKEN nor ~/.vault-token")
         given = read_secret_file(file, warn).decode("ascii", "replace").strip()

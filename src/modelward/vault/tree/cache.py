@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
+from modelward.core.home import state_folder
 from modelward.ledger.blobs import write_atomically
 from modelward.vault.tree.walk import Stamp
 
@@ -37,12 +38,6 @@ _SECONDS: Final = 2_000_000_000
 """The same where they have none: FAT counts in steps of two seconds."""
 _WORTH_WAITING: Final = 1 << 28
 """Bytes of files just written for which waiting out a tick costs less than hashing them again next time."""
-
-
-def state_folder() -> Path:
-    """Where this user's state lies: ``$XDG_STATE_HOME/modelward``, else ``~/.local/state/modelward``."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "modelward"
 
 
 def cache_for(top: Path, digest: str) -> Path:
