@@ -66,7 +66,7 @@ def test_a_user_without_a_name_names_one(monkeypatch):
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     with pytest.raises(ConfigInvalid, match="names no user"):
         server_of("postgresql:///evidence")
-    assert server_of("postgresql://me@/evidence").user == "me"
+    assert server_of("postgresql://me@/evidence")[0].user == "me"
 
 
 def test_a_socket():
