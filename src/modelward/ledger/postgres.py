@@ -37,6 +37,27 @@ _SCHEMA: Final = (
     ),
     "INSERT INTO modelward_head VALUES (0, 0, '')",
 )
+_SHAPE: Final = """
+SELECT c.relname::text, c.relkind::text, c.relpersistence::text,
+ c.relhassubclass OR c.relispartition OR c.relrowsecurity
+  OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid)
+  OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid),
+ (SELECT string_agg(
+   a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || a.attgenerated::text, ',' ORDER BY a.attnum
+  ) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+ (SELECT string_agg(pg_get_constraintdef(k.oid), ',' ORDER BY k.contype)
+  FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype <> 'n'),
+ (SELECT count(*) FROM pg_index i WHERE i.indrelid = c.oid)
+FROM pg_class c WHERE c.oid IN (to_regclass('modelward_leaf'), to_regclass('modelward_head')) ORDER BY 1
+"""
+"""Kind and persistence of both tables, whether anything hangs on them, columns, constraints, indexes."""
+_TABLES: Final = [
+    [
+        *("modelward_head", "r", "p", False, "id integer,size bigint,peaks bytea"),
+        *("CHECK ((id = 0)),PRIMARY KEY (id)", 1),
+    ],
+    ["modelward_leaf", "r", "p", False, "seq bigint,body bytea", "PRIMARY KEY (seq)", 1],
+]
 # What the driver lets through where a server speaks another protocol, or this one wrongly.
 _NONSENSE: Final = (LookupError, ValueError, TypeError, AttributeError, OverflowError, struct.error)
 # SQLSTATE, or its first two digits: what cannot be reached, and what must not or cannot be written.
@@ -172,13 +193,14 @@ class Postgres:
         self._db.run("SET synchronous_commit = on")
         if writing:
             self._create()
-            return
-        self._db.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
-        if not self._exists():
-            raise FileMissing(
-                f"{self.name}: there is no ledger",
-                advice="Run `modelward audit` first, or name its database.",
-            )
+        else:
+            self._db.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+            if not self._exists():
+                raise FileMissing(
+                    f"{self.name}: there is no ledger",
+                    advice="Run `modelward audit` first, or name its database.",
+                )
+        self._check()
 
     def _create(self) -> None:
         with self._transaction("BEGIN"):
@@ -186,6 +208,15 @@ class Postgres:
             if not self._exists():
                 for statement in _SCHEMA:
                     self._db.run(statement)
+
+    def _check(self) -> None:
+        """Hold the database to the two tables that `_create` makes.
+
+        A trigger, a rule, a view or a check may change what is appended and read, and what it calls runs with
+        this user's rights.
+        """
+        if self._db.run(_SHAPE) != _TABLES:
+            raise LedgerTampered(f"{self.name}: holds something else than the tables of a ledger")
 
     def _exists(self) -> bool:
         [[found]] = self._db.run("SELECT to_regclass('modelward_head') IS NOT NULL")
