@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from modelward.cli.talking import passphrase_option, talk
+from modelward.cli.talking import apart, passphrase_option, talk
 
 if TYPE_CHECKING:
     from modelward.verbs.sign import HashName, StatementKind
@@ -49,7 +49,8 @@ Examples:
   modelward seal train.parquet -o train.sig --signature-only --statement rows --key data.pem
 \b
 Keys: a PEM file, env:NAME, a pkcs11: URI, vault:MOUNT/KEY. Recipients: a public PEM file, age1...,
-vault:MOUNT/KEY, passphrase. `modelward keys` makes both; docs/keys.md says where they may lie.
+vault:MOUNT/KEY, passphrase:env:NAME, passphrase:file:PATH, passphrase (asked). `modelward keys` makes
+both; docs/keys.md says where they may lie.
 """
 _BUNDLE = b"application/vnd.dev.sigstore.bundle"  # near the beginning of every signature
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -136,6 +137,7 @@ def _seal(path: Path, flags: Flags) -> int:
 
     if flags["hash_name"] == "blake2b":
         raise click.UsageError("--hash blake2b goes with --signature-only")
+    apart(flags["recipient"], flags["passphrase_file"])
     options = SealOptions(
         keys=flags["key"],
         recipients=flags["recipient"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,18 @@ def talk(what: str, passphrase_file: Path | None = None) -> Iterator[Talk]:
         yield Talk(passphrase=ask, warn=alone, progress=bar if sys.stderr.isatty() else None)
     finally:
         bar.clear()
+
+
+def apart(recipients: tuple[str, ...], passphrase_file: Path | None) -> None:
+    """Refuse a passphrase that would open keys and model alike: one is secret from whom the other is told."""
+    from modelward.errors import ConfigInvalid
+    from modelward.vault.keys.secrets import VARIABLE
+
+    if "passphrase" in recipients and (passphrase_file is not None or VARIABLE in os.environ):
+        raise ConfigInvalid(
+            "the passphrase of the keys would open the model as well",
+            advice="Write --recipient passphrase:env:NAME or passphrase:file:PATH.",
+        )
 
 
 def warn(sentence: str) -> None:

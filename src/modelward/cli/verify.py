@@ -24,7 +24,7 @@ class TrustFlags(TypedDict):
     public_key: tuple[Path, ...]
     keyring: Path | None
     owner: tuple[Path, ...]
-    owners: int | None
+    owners_threshold: int | None
     threshold: int
     post_quantum: bool
     authorities: Path | None
@@ -81,19 +81,23 @@ _TRUST = (
     click.option("--keyring", type=_FILE, help="Keys that may sign, and what was revoked."),
     click.option("--owner", multiple=True, type=_FILE, metavar="PEM", help="A key that signs the keyring."),
     click.option(
-        "--owners",
+        "--owners-threshold",
         type=click.IntRange(1),
+        metavar="N",
         help="How many owners must have signed the keyring.  [default: more than half of those named]",
     ),
     click.option(
         "--threshold",
         type=click.IntRange(1),
+        metavar="N",
         default=1,
         show_default=True,
         help="Keys that must have signed.",
     ),
     click.option("--post-quantum", is_flag=True, help="One of the signatures must be by ML-DSA-65."),
-    click.option("--authorities", type=_FILE, metavar="PEM", help="Authorities of signing certificates."),
+    click.option(
+        "--authorities", type=_FILE, metavar="PEM", help="CA certificates that signing certificates lead to."
+    ),
     click.option("--signer-identity", default="", help="Who signed without a key: an address or a workflow."),
     click.option("--signer-issuer", default="", metavar="URL", help="Who vouches for that identity."),
     click.option(
@@ -120,7 +124,7 @@ def trust_of(flags: TrustFlags) -> TrustOptions:
         public_keys=flags["public_key"],
         keyring=flags["keyring"],
         owners=flags["owner"],
-        owners_threshold=flags["owners"],
+        owners_threshold=flags["owners_threshold"],
         threshold=flags["threshold"],
         post_quantum=flags["post_quantum"],
         authorities=flags["authorities"],
@@ -175,6 +179,7 @@ def command(path: Path, **flags: Unpack[Flags]) -> int:
     )
     with talk("verify") as talking:
         result = verify(path, options, talking)
+    from modelward.reporting.text import clean
     from modelward.reporting.verification import verification_json, verification_text
 
     color = flags["output"] is None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -184,6 +189,9 @@ def command(path: Path, **flags: Unpack[Flags]) -> int:
         from modelward.verbs.report import write_report
 
         write_report(flags["output"], document)
+        click.echo(
+            clean(f"{'verified' if result.verified else 'refused'}: written to {flags['output']}"), err=True
+        )
     else:
         sys.stdout.buffer.write(document)
     return 0 if result.verified else 1

@@ -1,0 +1,101 @@
+"""What `seal`, `amend`, `open` and `verify` say, and which slips of the hand they catch."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from modelward.cli import main
+
+PHRASE = "correct horse battery staple"
+CONTENT = "another passphrase for the content"
+
+
+@pytest.fixture
+def modelward(capsys, monkeypatch, tmp_path):
+    """Runs a command in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELWARD_PASSPHRASE", PHRASE)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    def run(line, *more):
+        with pytest.raises(SystemExit) as ended:
+            main([*line.split(), *more])
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err
+        return ended.value.code, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def sealed(modelward, tmp_path):
+    """A file, the keys that seal and open it, and `m.sealed`."""
+    (tmp_path / "model.bin").write_bytes(bytes(range(256)))
+    for name, *more in (("release.pem",), ("owner.pem",), ("reader.pem", "--recipient")):
+        assert modelward(f"keys new {name}", *more)[0] == 0
+    assert (
+        modelward("seal model.bin -o m.sealed --key release.pem --no-scan --recipient reader.pem.pub")[0] == 0
+    )
+    return modelward
+
+
+@pytest.mark.parametrize("source", ["MODELWARD_PASSPHRASE", "--passphrase-file"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "seal model.bin -o n.sealed --key release.pem --recipient passphrase",
+        "amend m.sealed --identity reader.pem --recipient passphrase --public-key release.pem.pub",
+    ],
+)
+def test_the_passphrase_of_a_key_opens_no_model(sealed, tmp_path, monkeypatch, line, source):
+    """Whoever was told it, to open the model, could sign as its publisher."""
+    before = (tmp_path / "m.sealed" / "seal.json").read_bytes()
+    more = ()
+    if source == "--passphrase-file":
+        monkeypatch.delenv("MODELWARD_PASSPHRASE")
+        (tmp_path / "phrase").write_text(PHRASE)
+        (tmp_path / "phrase").chmod(0o600)
+        more = (source, "phrase")
+    code, out, err = sealed(line, *more)
+    assert (code, out) == (2, "")
+    assert "the passphrase of the keys would open the model" in err
+    assert "passphrase:env:NAME" in err
+    assert not (tmp_path / "n.sealed").exists()
+    assert (tmp_path / "m.sealed" / "seal.json").read_bytes() == before
+
+
+def test_a_passphrase_of_its_own_opens_a_model(sealed, tmp_path, monkeypatch):
+    monkeypatch.setenv("CONTENT", CONTENT)
+    code, _, err = sealed(
+        "seal model.bin -o n.sealed --key release.pem --no-scan --recipient passphrase:env:CONTENT"
+    )
+    assert code == 0
+    assert "sealed: " in err
+    assert "encrypted for 1 recipient" in err
+    opening = "open n.sealed -o out --identity passphrase --public-key release.pem.pub"
+    assert sealed(opening)[0] == 1  # that of the key does not
+    monkeypatch.setenv("MODELWARD_PASSPHRASE", CONTENT)
+    assert sealed(opening)[0] == 0
+    assert (tmp_path / "out" / "model.bin").read_bytes() == bytes(range(256))
+
+
+def test_a_result_in_a_file_is_announced(sealed, tmp_path):
+    verifying = "verify m.sealed --format json --output found.json --public-key"
+    code, out, err = sealed(verifying, "release.pem.pub")
+    assert (code, out, err) == (0, "", "verified: written to found.json\n")
+    assert json.loads((tmp_path / "found.json").read_text())["verified"] is True
+    code, out, err = sealed(verifying, "owner.pem.pub")
+    assert (code, out, err) == (1, "", "refused: written to found.json\n")
+    assert json.loads((tmp_path / "found.json").read_text())["verified"] is False
+
+
+def test_the_owners_that_must_have_signed_are_counted_by_one_name(sealed):
+    """`verify` and `keys ring show` ask it in the same words."""
+    assert sealed("keys ring new ring.json --owner owner.pem.pub --key owner.pem")[0] == 0
+    assert sealed("keys ring add ring.json release.pem.pub --name release --key owner.pem")[0] == 0
+    ring = ("--owner", "owner.pem.pub", "--owners-threshold", "1")
+    assert sealed("keys ring show ring.json", *ring)[0] == 0
+    code, out, _ = sealed("verify m.sealed --keyring ring.json", *ring)
+    assert code == 0, out
