@@ -344,3 +344,11 @@ def test_the_signed_table_tells_which_rows_changed(table, pair, tmp_path, signed
     assert "1 row changed (first at row 555)" in found.reasons[0].detail
     assert "1 row removed (first at row 700)" in found.reasons[0].detail
     assert not verified(table, signature, pair, against=table).verified
+
+
+def test_a_signature_that_never_ends_is_refused_before_it_fills_the_memory(model, pair, tmp_path):
+    """What lies beside a model may be a link to a device, whose length is said to be 0."""
+    endless = tmp_path / "model.sig"
+    endless.symlink_to("/dev/zero")
+    with pytest.raises(ConfigInvalid, match="so it is no signature"):
+        verified(model, endless, pair)

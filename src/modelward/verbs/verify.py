@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from modelward.core.evidence import to_json
+from modelward.core.files import read_at_most
 from modelward.core.policy import Reason
 from modelward.errors import ConfigInvalid, ContentChanged, FileMissing, SealRefused
 from modelward.reporting.text import plural
 from modelward.reporting.verification import Kind, Verification
+from modelward.vault.bundle import LARGEST
 from modelward.vault.signing.checking import CheckOptions, check_files, root_of
 from modelward.vault.signing.verification import Verified, verify_bundle
 from modelward.vault.tree.hashing import TreeOptions
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from modelward.vault.container.reading import Container
     from modelward.vault.tables.manifest import TableManifest
 
-_LARGEST_BUNDLE: Final = 1 << 30
 _WORST: Final = {"refuted": 0, "unknown": 1, "holds": 2}
 
 
@@ -154,21 +155,6 @@ def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def read_bundle(path: Path) -> bytes:
-    """A detached signature's bytes.
-
-    Raises:
-        FileMissing: it cannot be read.
-        ConfigInvalid: it is larger than any signature.
-    """
-    try:
-        if path.stat().st_size > _LARGEST_BUNDLE:
-            raise ConfigInvalid(f"{path}: is larger than {_LARGEST_BUNDLE:,} bytes, so it is no signature")
-        return path.read_bytes()
-    except OSError as error:
-        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
-
-
 class Demands(NamedTuple):
     """A policy of admission, and the public keys that it names by path.
 
@@ -217,7 +203,8 @@ def _seen(source: Path, trust: Trust, options: VerifyOptions, talk: Talk) -> See
 
 
 def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptions, talk: Talk) -> Seen:
-    data = read_bundle(signature)
+    too_long = ConfigInvalid(f"{signature}: is larger than {LARGEST:,} bytes, so it is no signature")
+    data = read_at_most(signature, LARGEST, too_long)
     verified = _verified(data, trust)
     statement = verified.statement
     from modelward.vault.tables import PREDICATE
