@@ -16,6 +16,7 @@ from modelward.vault.keys.opening import open_signer
 from modelward.vault.keys.signer import Verifier
 from modelward.vault.signing.checking import root_of
 from modelward.vault.signing.verification import verify_bundle
+from modelward.vault.tables.signed import read_signed
 from modelward.verbs.attest import scan_verdict
 from modelward.verbs.keys import NewKey, NewRing, Owner, ring_add, ring_new, ring_revoke
 from modelward.verbs.sign import SignOptions, sign
@@ -235,3 +236,32 @@ def test_what_cannot_be_compared_after_opening_does_not_stay(
     with pytest.raises(FileMissing):
         modelward.unseal(tmp_path / "sealed", tmp_path / "opened", encrypted(scan_verdict(model)), talk)
     assert not (tmp_path / "opened").exists()
+
+
+def test_without_a_key_a_scan_of_fewer_files_than_are_encrypted_is_refused(model, encrypted, tmp_path):
+    """Names and digests are not to be seen; their number is, and storage admits by it."""
+    whole = scan_verdict(model)
+    for content, verified in ((whole, True), (msgspec.structs.replace(whole, files=whole.files[:1]), False)):
+        trust = encrypted(content).trust
+        found = modelward.verify(tmp_path / "sealed", modelward.VerifyOptions(trust=trust))
+        assert found.verified == verified
+        reason = next(one for one in found.reasons if one.requirement == "scan is of as many files")
+        assert reason.detail == f"{len(content.files)} were scanned, and 2 are sealed"
+
+
+def test_a_scan_of_another_table_is_refused_where_rows_are_verified(keys, tmp_path, talk):
+    table, other = tmp_path / "rows.csv", tmp_path / "other.csv"
+    table.write_text("a,b\n1,2\n", encoding="utf-8")
+    other.write_text("a,b\n3,4\n", encoding="utf-8")
+    signer = open_signer(str(keys["release"][0]), talk.passphrase)
+    data = sign(table, [str(keys["release"][0])], tmp_path / "rows.sig", SignOptions(statement="rows"), talk)
+    root = read_signed(data, [signer.public])[1].root
+    (tmp_path / "beside").mkdir()
+    trust = modelward.TrustOptions(public_keys=(keys["release"][1],))
+    demanded = modelward.VerifyOptions(
+        signature=tmp_path / "rows.sig", attestations=tmp_path / "beside", trust=trust
+    )
+    for scanned, verified in ((table, True), (other, False)):
+        made = attest(scan_verdict(scanned), root, "rows", [signer])
+        (tmp_path / "beside" / "scan.json").write_bytes(made)
+        assert modelward.verify(table, demanded).verified == verified

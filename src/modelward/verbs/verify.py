@@ -77,7 +77,7 @@ class Seen(NamedTuple):
         unsigned: what is there, was not signed, and is accepted.
         encrypted: whether identities are needed.
         recipients: ids of who may open it.
-        bound: whether evidence and scans speak of the files at hand, where these are in clear.
+        bound: whether evidence and scans speak of the files at hand; of encrypted ones, of as many.
         content: root of what was sealed, where it lies in clear in a sealed folder.
     """
 
@@ -261,7 +261,7 @@ def _rows(source: Path, data: bytes, options: VerifyOptions, trust: Trust) -> Se
         if options.against is None:
             raise
         raise ContentChanged(f"{error}; {_changed_rows(Path(options.against), source, pinned)}") from error
-    return Seen(
+    seen = Seen(
         kind="rows",
         root=pinned.root,
         signers=signers,
@@ -269,6 +269,7 @@ def _rows(source: Path, data: bytes, options: VerifyOptions, trust: Trust) -> Se
         bytes=source.stat().st_size,
         attestations=_beside(options, pinned.root, trust),
     )
+    return seen._replace(bound=bound(seen, source))
 
 
 def _changed_rows(old: Path, new: Path, pinned: TableManifest) -> str:
@@ -306,9 +307,16 @@ def look_into(container: Container, trust: Trust, *, jobs: int, progress: Progre
 
     seen = look_at(container, trust)
     container.check_files(jobs=jobs, progress=progress)
-    tree = container.index
-    clear = () if container.encrypted else bound(seen, container.path / DATA)
-    return seen._replace(files=len(tree.entries), bytes=tree.length, bound=clear)
+    tree, held = container.index, seen.attestations
+    if not container.encrypted:
+        of_these = bound(seen, container.path / DATA)
+    elif held is not None and held.held:
+        from modelward.vault.attest.binding import counted_reasons
+
+        of_these = counted_reasons(held, sum(one.path.startswith(f"{DATA}/") for one in tree.entries))
+    else:
+        of_these = ()
+    return seen._replace(files=len(tree.entries), bytes=tree.length, bound=of_these)
 
 
 def bound(seen: Seen, path: Path, walking: WalkOptions | None = None) -> tuple[Reason, ...]:

@@ -53,6 +53,24 @@ def named_reasons(attestations: Attestations, names: Collection[str]) -> tuple[R
     return _bound(attestations, names, frozenset(), None)
 
 
+def counted_reasons(attestations: Attestations, files: int) -> tuple[Reason, ...]:
+    """Whether scans speak of as many files as were encrypted: all that is to be seen of them without a key.
+
+    Args:
+        attestations: those that verify over the root.
+        files: how many were sealed.
+    """
+    scans = [one.content for one in attestations.held if isinstance(one.content, Scan)]
+    return tuple(
+        Reason(
+            requirement="scan is of as many files",
+            status="holds" if len(scan.files) == files else "refuted",
+            detail=f"{len(scan.files)} were scanned, and {files} are sealed",
+        )
+        for scan in scans
+    )
+
+
 def _bound(
     attestations: Attestations,
     names: Collection[str],
