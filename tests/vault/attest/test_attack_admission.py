@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from modelward.core.policy import Threshold
+from modelward.errors import PolicyInvalid
 from modelward.vault.attest.admission import Admission, AttestationsTable, AuditTable, ReleaseTable, ScanTable
 from modelward.vault.attest.judging import admit, release_verdict
 from modelward.vault.attest.predicates import Release, ScannedFile
@@ -73,6 +74,58 @@ def test_many_models_without_an_audit_are_counted(facts, evidence, scan):
         many = beside(many, f"{number}.onnx", "onnx")
     [(_, detail)] = unmet(admit(ROBUST, facts(evidence(), many)))
     assert detail.endswith("4.onnx and 4 more")
+
+
+# An audit on data that whoever attests has chosen
+
+
+def on(evidence, decision, *data):
+    """Audit evidence that names data sets: name to digest and kind of identity."""
+    usual = decision()["result"]["subjects"]
+    sets = [
+        {
+            "kind": "dataset",
+            "name": name,
+            "digest": digest,
+            "identity": identity,
+            "format": "npz",
+            "details": {},
+        }
+        for name, digest, identity in data
+    ]
+    return evidence(subjects=[*usual, *sets])
+
+
+OURS, EASY = "sha256:" + "0a" * 32, "sha256:" + "0b" * 32
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        ([("test", OURS, "digest")], "holds"),
+        ([("test", OURS, "digest"), ("train", OURS, "digest")], "holds"),
+        ([("test", EASY, "digest")], "refuted"),
+        ([("test", OURS, "digest"), ("train", EASY, "digest")], "refuted"),
+        ([("test", OURS, "asserted")], "refuted"),
+        ([], "unknown"),
+    ],
+)
+def test_an_audit_on_other_data_is_not_admitted(facts, evidence, decision, data, status):
+    policy = Admission(audit=AuditTable(data=(OURS,)))
+    verdict = admit(policy, facts(on(evidence, decision, *data)))
+    assert [one.status for one in verdict.reasons if "data that is named" in one.requirement] == [status]
+    assert (verdict.outcome == "pass") == (status == "holds")
+
+
+def test_data_that_is_named_where_nothing_was_audited(facts, scan):
+    verdict = admit(Admission(audit=AuditTable(data=(OURS,))), facts(scan()))
+    assert unmet(verdict) == [("the audit used the data that is named", "no audit evidence is attested")]
+
+
+@pytest.mark.parametrize("digest", ["", "0a" * 32, "sha256:0a", "blake3:" + "0a" * 32, OURS.upper()])
+def test_what_is_no_digest_of_data_is_a_slip(facts, digest):
+    with pytest.raises(PolicyInvalid, match="is no digest of data"):
+        admit(Admission(audit=AuditTable(data=(digest,))), facts())
 
 
 # Attestations of one moment that contradict each other

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KNOWN_CLAIMS: Final = (*(entry.id for entry in CLAIMS), *STATED_CLAIMS)
 _KEY_ID: Final = re.compile(r"[0-9a-f]{64}")
 _ROOT: Final = re.compile(r"(sha256|blake3):[0-9a-f]{64}")
+_DATA: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _LARGEST_KEY: Final = 1 << 16
 
 
@@ -62,6 +63,7 @@ class AuditTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forb
         max_severity: the worst finding that is accepted.
         grace: how long a worse finding is accepted after it was first seen.
         required_checks: dotted prefixes of checks that must have run whole.
+        data: digests of the only data sets that may have been used, as the audit's report has them.
         unsafe_unaudited: paths of models that need no audit of their own beside the audited ones.
     """
 
@@ -69,6 +71,7 @@ class AuditTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forb
     max_severity: Severity | None = None
     grace: str | None = None
     required_checks: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     unsafe_unaudited: tuple[str, ...] = ()
 
 
@@ -200,6 +203,11 @@ def validate_admission(policy: Admission) -> None:
         raise PolicyInvalid("[audit] states a grace, and no max-severity that a finding could exceed")
     for prefix in policy.audit.required_checks:
         _check_prefix(prefix)
+    for digest in policy.audit.data:
+        if not _DATA.fullmatch(digest):
+            raise PolicyInvalid(
+                f"{digest[:80]!r} is no digest of data", advice="Write sha256: and 64 digits."
+            )
     if policy.release is not None and not policy.release.environment:
         raise PolicyInvalid("[release] names no environment")
     check_thresholds(policy.require, KNOWN_CLAIMS)
@@ -218,6 +226,7 @@ def _states_something(policy: Admission) -> bool:
         or severities
         or audit.max_age
         or audit.required_checks
+        or audit.data
         or scan.verdict
         or scan.max_age
     )

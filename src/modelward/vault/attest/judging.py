@@ -254,11 +254,23 @@ def _audit_reasons(policy: Admission, audit: Audit | None, now: datetime) -> Ite
         yield _reason("the audit is not dated in the future", "refuted", _dated(audit.moment, now))
     if audit is not None and any(check.state == "interrupted" for check in audit.result.checks):
         yield _reason("the audit was not stopped", "unknown", "it was interrupted")
+    if table.data:
+        yield _measured_on(table.data, audit)
     if table.max_severity is not None:
         yield _severity(table.max_severity, table.grace, audit, now)
     for prefix in table.required_checks:
         reason = required_reason(prefix, audit.finished if audit else (), audit.missed if audit else {})
         yield reason if audit else _explained(reason)
+
+
+def _measured_on(named: Sequence[str], audit: Audit | None) -> Reason:
+    requirement = "the audit used the data that is named"
+    if audit is None:
+        return _reason(requirement, "unknown", _NO_AUDIT)
+    used = [one for one in audit.result.subjects if one.kind == "dataset"]
+    others = [one.name for one in used if one.digest not in named or one.identity != "digest"]
+    said = f"other data: {', '.join(others[:5])}" if others else f"{len(used)} of {len(named)} data sets"
+    return _reason(requirement, "refuted" if others else "holds" if used else "unknown", said)
 
 
 def _severity(limit: Severity, grace: str | None, audit: Audit | None, now: datetime) -> Reason:
