@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
@@ -62,7 +62,7 @@ def load_private(pem: bytes, passphrase: bytes | None) -> PrivateKey:
             if lacks
             else "a passphrase was given for a private key that is in clear"
         ) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InternalError) as error:  # the last: a curve's key cut short
         hint = " or the passphrase is wrong" if passphrase is not None else ""
         raise KeyUnusable(f"this is no private key in PEM{hint}") from error
     return _signing(key)

@@ -13,7 +13,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
-from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
@@ -162,7 +162,7 @@ def load_private(pem: bytes, passphrase: bytes | None) -> PrivateKey:
             if passphrase is None
             else "a passphrase was given for a private key that is in clear"
         ) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InternalError) as error:  # the last: a curve's key cut short
         hint = " or the passphrase is wrong" if passphrase is not None else ""
         raise KeyUnusable(f"this is no private key in PEM{hint}") from error
     match keys:
