@@ -73,8 +73,38 @@ def test_a_text_that_parquet_holds_once_is_not_held_for_each_row(tmp_path, store
         manifest(tmp_path / "a.parquet")
 
 
+def test_values_of_fixed_width_that_parquet_holds_once_are_read_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "GRACE", 1 << 24)
+    kind = pa.binary(LONG >> 4)
+    values = pa.array([b"x" * (LONG >> 4)] * 500, kind)
+    pq.write_table(pa.table({"a": values}), tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 1000
+    del values
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(FileDamaged, match="expand"):
+        manifest(tmp_path / "a.parquet")
+    assert pa.default_memory_pool().max_memory() == before
+
+
+def test_texts_that_differ_are_looked_at_a_few_times_and_not_once_a_piece(tmp_path, monkeypatch):
+    """The dictionary of a batch holds what was read of its row group before."""
+    rows, looked = 60_000, []
+
+    def counting(array):
+        looked.append(len(array.dictionary))
+        return widths(array)
+
+    monkeypatch.setattr(reading, "PIECE", 1 << 14)
+    monkeypatch.setattr(reading, "widths", counting)
+    pq.write_table(
+        pa.table({"a": [f"a text of its own {row}" for row in range(rows)]}), tmp_path / "a.parquet"
+    )
+    assert manifest(tmp_path / "a.parquet").rows == rows
+    assert sum(looked) < 20 * rows
+
+
 def test_pieces_are_cut_by_what_they_expand_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "EXPANDED", 1000)
+    monkeypatch.setattr(reading, "PIECE", 1000)
     texts = ["a", "b" * 400, None, "c" * 5000, "d" * 400, "e" * 400, "f" * 400]
     write_arrow(tmp_path / "a.arrow", pa.array(texts).dictionary_encode())
     with open_table(tmp_path / "a.arrow", TableOptions()) as table:

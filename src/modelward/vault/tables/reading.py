@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 GROUP_ROWS: Final = BLOCK
 """Rows of a block where the format has no groups of its own."""
-PIECE: Final = 1 << 20
-"""Bytes of cells held at a time, about; it does not influence any result."""
-EXPANDED: Final = 1 << 24
-"""The same of cells whose values were stored once for many of them."""
+PIECE: Final = 1 << 22
+"""Bytes of cells digested at a time, about, once nothing is shared; it does not influence any result."""
 
+_PARTS: Final = 16  # of a long row group: each costs once what was read of its texts before
+_LONGEST: Final = 1 << 20  # rows of a part
+_NUMBER: Final = 32  # bytes; values of a fixed width beyond are no decimals
 _ARROW_FILE, _ARROW_STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 
 
@@ -158,8 +159,13 @@ class _Parquet:
         self._texts: list[str] = []
         ParquetSource(path)  # its refusals of damaged, implausible and ambiguous files are these
         with self._reading() as file:
-            columns = (file.schema.column(place) for place in range(len(file.schema)))
+            columns = [file.schema.column(place) for place in range(len(file.schema))]
             self._texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+            self._fixed = sum(  # bytes of a row that is nothing but these, which a page may hold once for all
+                column.length
+                for column in columns
+                if column.physical_type == "FIXED_LEN_BYTE_ARRAY" and column.length > _NUMBER
+            )
             self.schema: pa.Schema = file.schema_arrow
 
     @contextmanager
@@ -181,12 +187,16 @@ class _Parquet:
         with self._reading() as file:
             count = file.metadata.num_row_groups
             for place in _among(groups, count):
-                meta = file.metadata.row_group(place)
-                per_row = max(1, meta.total_byte_size // max(1, meta.num_rows))
-                rows = max(1, min(BLOCK, PIECE // per_row))
                 yield Piece(place, [], 0)
+                rows = self._at_a_time(file.metadata.row_group(place))
                 for batch in file.iter_batches(batch_size=rows, row_groups=[place], use_threads=False):
+                    allowed.take(self._fixed * batch.num_rows)
                     yield from _pieces(batch, place, allowed)
+
+    def _at_a_time(self, group: pq.RowGroupMetaData) -> int:
+        per_row = max(1, group.total_byte_size // max(1, group.num_rows))
+        rows = min(_LONGEST, max(PIECE // per_row, group.num_rows // _PARTS))
+        return max(1, min(rows, PIECE // self._fixed if self._fixed else rows))
 
 
 @final
@@ -319,25 +329,17 @@ class _Allowance:
 def _pieces(batch: pa.RecordBatch, group: int, allowed: _Allowance) -> Iterator[Piece]:
     """Cut a batch so that what is computed for one piece stays small; check it, for it is not trusted."""
     batch.validate(full=True)
-    rows = max(1, min(BLOCK, PIECE // max(1, batch.nbytes // max(1, batch.num_rows))))
     sharing = [column for column in batch.columns if shares(column.type)]
-    for start in range(0, batch.num_rows, rows):
-        part = batch.slice(start, rows)
-        for first, last in _cuts([column.slice(start, rows) for column in sharing], allowed, part.num_rows):
-            yield Piece(group, part.slice(first, last - first).columns, last - first)
-
-
-def _cuts(sharing: list[pa.Array], allowed: _Allowance, rows: int) -> Iterator[tuple[int, int]]:
-    """Where to cut rows again, whose values stand for more bytes than they take."""
-    if not sharing:
-        yield 0, rows
-        return
-    ends = np.cumsum(np.sum([widths(column) for column in sharing], axis=0))
-    allowed.take(float(ends[-1]))
+    ends = np.cumsum(sum(map(widths, sharing), np.zeros(batch.num_rows)))
+    if sharing and batch.num_rows:
+        allowed.take(float(ends[-1]))
+    own = sum(column.nbytes for column in batch.columns if not shares(column.type))
+    ends += np.linspace(0, own, batch.num_rows)
     first, before = 0, 0.0
-    while first < rows:
-        last = max(first + 1, int(np.searchsorted(ends, before + EXPANDED, "right")))
-        yield first, last
+    while first < batch.num_rows:
+        last = max(first + 1, int(np.searchsorted(ends, before + PIECE, "right")))
+        last = min(last, first + BLOCK)
+        yield Piece(group, batch.slice(first, last - first).columns, last - first)
         first, before = last, float(ends[last - 1])
 
 
