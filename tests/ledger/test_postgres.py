@@ -15,7 +15,7 @@ from modelward.errors import (
     LedgerTampered,
     LedgerUnwritable,
 )
-from modelward.ledger.store import Ledger, find_all
+from modelward.ledger.store import Ledger
 
 RECORDS = [{"kind": "evidence", "n": i, "text": "ü\x00" * i, "large": 10.0 ** (14 + i)} for i in range(5)]
 
@@ -132,30 +132,6 @@ def test_every_byte_of_every_record_and_of_the_head_counts(ledger, url, sql):
             ledger.verify()
         sql(flip, at=place)
     assert ledger.verify().size == 5
-
-
-def test_two_processes_append_without_loss(url):
-    """Neither has the tables when they start, so they also race for creating them."""
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_append_many, args=(url, name)) for name in "ab"]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    ledger = Ledger.open_read_only(url)
-    records = list(ledger.records())
-    assert [r["i"] for r in find_all(records, who="a")] == list(range(20))
-    assert [r["i"] for r in find_all(records, who="b")] == list(range(20))
-    assert ledger.verify().size == 40
-    ledger.close()
-
-
-def _append_many(url, who):
-    ledger = Ledger.open(url)
-    for i in range(20):
-        ledger.append({"who": who, "i": i})
-    ledger.close()
 
 
 def test_a_writer_waits_for_the_other_one(ledger, url, server, database):

@@ -1,4 +1,3 @@
-import multiprocessing
 import os
 import resource
 import shutil
@@ -15,7 +14,8 @@ import pytest
 from modelward.core.canonical import canonical
 from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable, ModelwardError
 from modelward.ledger.merkle import Frontier
-from modelward.ledger.store import FILE_NAME, Ledger, decode, find_all
+from modelward.ledger.sqlite import FILE_NAME
+from modelward.ledger.store import Ledger, decode
 
 RECORDS = [{"kind": "evidence", "n": i, "text": "ü" * i, "large": 10.0 ** (14 + i)} for i in range(5)]
 
@@ -133,26 +133,6 @@ def test_a_tail_removed_by_an_expert_is_caught_by_the_head_alone(folder, tmp_pat
     forged.verify()
     with pytest.raises(LedgerTampered, match="no beginning"):
         forged.verify(head.root)
-
-
-def test_two_processes_append_without_loss(tmp_path):
-    Ledger.open(tmp_path).close()
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_append_many, args=(tmp_path, name)) for name in "ab"]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    ledger = Ledger.open(tmp_path)
-    records = list(ledger.records())
-    assert [r["i"] for r in find_all(records, who="a")] == list(range(20))
-    assert [r["i"] for r in find_all(records, who="b")] == list(range(20))
-
-
-def _append_many(folder, who):
-    ledger = Ledger.open(folder)
-    for i in range(20):
-        ledger.append({"who": who, "i": i})
 
 
 def test_a_killed_writer_leaves_whole_transactions(tmp_path, kill_a_writer, assert_whole_pairs):

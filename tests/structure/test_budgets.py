@@ -19,7 +19,6 @@ BROAD = {
     "modelward/sandbox/zygote.py:serve": "BaseException",
     # Clean up (close, unlink, roll back) and raise again.
     "modelward/ledger/blobs.py:write_atomically": "BaseException",
-    "modelward/ledger/store.py:_transaction": "BaseException",
     "modelward/sandbox/box.py:start": "BaseException",
     "modelward/sandbox/box.py:_answer": "BaseException",
     "modelward/sandbox/box.py:_spawn": "BaseException",

@@ -32,7 +32,8 @@ from modelward.ledger.checkpoint import Checkpoint
 from modelward.ledger.export import write_tiles
 from modelward.ledger.merkle import leaf_hash, node_hash
 from modelward.ledger.proof_text import InclusionProof, parse_consistency, parse_inclusion
-from modelward.ledger.store import FILE_NAME, Ledger
+from modelward.ledger.sqlite import FILE_NAME
+from modelward.ledger.store import Ledger
 from modelward.ledger.tiles import Tiles
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys.signer import LocalSigner

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, final
 
 from modelward.core.canonical import JSON, canonical, parse
-from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable
+from modelward.errors import ContentUnstable, LedgerTampered
 from modelward.ledger.merkle import Frontier
 from modelward.ledger.place import is_database
+from modelward.ledger.sqlite import Sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
-
-FILE_NAME = "ledger.db"
-_SCHEMA = """
-CREATE TABLE leaf (seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
-CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 0), size INTEGER NOT NULL, peaks BLOB NOT NULL) STRICT;
-INSERT INTO head VALUES (0, 0, x'');
-"""
-_TABLES = {
-    ("table", name, statement.removesuffix(";"))
-    for name, statement in zip(("leaf", "head"), _SCHEMA.strip().splitlines(), strict=False)
-}
-# What the disk or the folder refused; any other error of SQLite means that the file is not what was written.
-_UNWRITABLE = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_NOMEM,
-}
 
 
 class Head(NamedTuple):
@@ -119,11 +95,15 @@ class Ledger:
         Raises:
             FileMissing: there is no ledger.
             LedgerTampered: the records are not those that the stored head names.
+            ContentUnstable: the file was written to meanwhile, twice; what reads later raises it too.
             KeyServiceFailed: the database's server does not answer.
             ConfigInvalid: the URL cannot be used.
             ExtraMissing: the extra [postgres] is not installed.
         """
-        return cls._verified(_connect(place, writing=False))
+        try:
+            return cls._verified(_connect(place, writing=False))
+        except ContentUnstable:
+            return cls._verified(_connect(place, writing=False))
 
     @classmethod
     def _verified(cls, rows: Rows) -> Ledger:
@@ -228,11 +208,11 @@ class Ledger:
             for body in self._bodies():
                 frontier.append(body)  # covers the very bytes; they are parsed when they are read
                 known = known or frontier.root().hex() == head
-        if (frontier.size, frontier.peaks) != (stored.size, stored.peaks):
-            raise LedgerTampered(
-                f"the {frontier.size} records do not match the stored head of {stored.size}: "
-                "a record was altered, removed, inserted or reordered"
-            )
+            if (frontier.size, frontier.peaks) != (stored.size, stored.peaks):
+                raise LedgerTampered(
+                    f"the {frontier.size} records do not match the stored head of {stored.size}: "
+                    "a record was altered, removed, inserted or reordered"
+                )
         if not known:
             raise LedgerTampered(f"no beginning of this ledger has the head {head}")
         return Head(frontier.size, frontier.root().hex())
@@ -252,139 +232,6 @@ class Ledger:
             yield body
 
 
-@final
-class Sqlite:
-    """The tables in one file."""
-
-    def __init__(self, path: Path, uri: str) -> None:
-        self._path = path
-        with self.errors():
-            self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
-            self._db.execute("PRAGMA synchronous = FULL")
-
-    @classmethod
-    def create(cls, folder: Path) -> Sqlite:
-        """Open the file of a folder for appending; create both when absent.
-
-        Raises:
-            LedgerUnwritable: the folder or file cannot be created, read or written.
-            LedgerTampered: the file is no database.
-        """
-        path = folder / FILE_NAME
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise LedgerUnwritable(f"{path}: cannot be opened for writing ({error.strerror})") from error
-        opened = cls(path, f"file:{_quoted(path)}?mode=rw")
-        with opened.errors():
-            opened._initialise()
-        opened._checked()
-        return opened
-
-    @classmethod
-    def read(cls, folder: Path) -> Sqlite:
-        """Open an existing file without writing anything.
-
-        Raises:
-            FileMissing: there is none.
-            LedgerTampered: the file is no database.
-        """
-        path = folder / FILE_NAME
-        if not path.is_file():
-            raise FileMissing(
-                f"{path}: there is no ledger", advice="Run `modelward audit` first, or give its folder."
-            )
-        # A write-ahead log must be replayed; without one, `immutable` spares SQLite its lock files.
-        live = path.with_name(path.name + "-wal").exists()
-        opened = cls(path, f"file:{_quoted(path)}?{'mode=ro' if live else 'immutable=1'}")
-        opened._checked()
-        return opened
-
-    def close(self) -> None:
-        """Release the file."""
-        self._db.close()
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Say what SQLite raises in words of the ledger."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", None)
-            if code is not None and (code & 0xFF) in _UNWRITABLE:
-                raise LedgerUnwritable(f"{self._path}: cannot be used ({error})") from error
-            raise LedgerTampered(f"{self._path}: is not a ledger as modelward writes it ({error})") from error
-        except (OverflowError, UnicodeDecodeError, ValueError) as error:
-            raise LedgerTampered(f"{self._path}: holds values no ledger holds ({error})") from error
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """One transaction that no other writer overlaps; it is rolled back when the block raises."""
-        with self._transaction("BEGIN IMMEDIATE"):
-            yield
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """One snapshot."""
-        with self._transaction("BEGIN"):
-            yield
-
-    def heads(self) -> list[tuple[object, object]]:
-        """Every row of the head's table; one is right."""
-        return self._db.execute("SELECT size, peaks FROM head").fetchall()
-
-    def leaves(self, start: int) -> Iterator[tuple[object, object]]:
-        """Place and body of every record from a place on, and of rows before 0, which no ledger has."""
-        first = start or -(2**63)
-        return iter(self._db.execute("SELECT seq, body FROM leaf WHERE seq >= ? ORDER BY seq", (first,)))
-
-    def add(self, start: int, bodies: Sequence[bytes], size: int, peaks: bytes) -> None:
-        """Insert records at their places and set the head."""
-        self._db.executemany("INSERT INTO leaf VALUES (?, ?)", enumerate(bodies, start))
-        self._db.execute("UPDATE head SET size = ?, peaks = ? WHERE id = 0", (size, peaks))
-
-    def _initialise(self) -> None:
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:
-            return
-        self._db.execute("PRAGMA journal_mode = WAL")
-        with self._transaction("BEGIN IMMEDIATE"):
-            # Another process may have been faster.
-            if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-                for statement in _SCHEMA.strip().splitlines():
-                    self._db.execute(statement)
-                self._db.execute("PRAGMA user_version = 1")
-
-    def _checked(self) -> None:
-        """Hold the file to the two tables that `_initialise` makes.
-
-        A view in place of a table may give other records after they were verified, or never end; a trigger
-        may change what is appended.
-        """
-        whole = False
-        try:
-            with self.errors():
-                found = self._db.execute("SELECT type, name, sql FROM sqlite_master").fetchmany(3)
-            if len(found) != len(_TABLES) or set(found) != _TABLES:
-                raise LedgerTampered(f"{self._path}: holds something else than the tables of a ledger")
-            whole = True
-        finally:
-            if not whole:
-                self._db.close()
-
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[None]:
-        self._db.execute(begin)
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # SQLite may have rolled back by itself (full disk).
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
-
 def find_all(records: Sequence[dict[str, JSON]], **wanted: JSON) -> list[dict[str, JSON]]:
     """The records that have all the given entries, in order."""
     return [record for record in records if all(record.get(key) == value for key, value in wanted.items())]
@@ -396,10 +243,6 @@ def _connect(place: str | Path, *, writing: bool) -> Rows:
 
         return Postgres.connect(str(place), writing=writing)
     return Sqlite.create(Path(place)) if writing else Sqlite.read(Path(place))
-
-
-def _quoted(path: Path) -> str:
-    return path.absolute().as_posix().replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def decode(body: bytes) -> dict[str, JSON]:

@@ -20,7 +20,8 @@ from modelward.ledger.proof_text import (
     parse_consistency,
     parse_inclusion,
 )
-from modelward.ledger.store import FILE_NAME, Ledger
+from modelward.ledger.sqlite import FILE_NAME
+from modelward.ledger.store import Ledger
 from modelward.ledger.subtrees import consistency
 from modelward.ledger.tiles import CHECKPOINT, MOST_CHECKPOINT, Tiles, read_plain
 from modelward.vault.keys.signer import Verifier
