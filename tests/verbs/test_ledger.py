@@ -2,13 +2,11 @@
 
 import base64
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -50,9 +48,6 @@ from modelward.verbs.ledger_verify import (
     witness_keys,
 )
 
-VECTOR = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "seal" / "ledger" / "log.json").read_text(encoding="utf-8")
-)
 NOW = 1_800_000_000
 ORIGIN = "example.com/audits"
 
@@ -160,6 +155,23 @@ def test_hashes_alone(store, tmp_path):
     name = leaf_hash(canonical(record(1))).hex()
     proof = put(tmp_path / "proof", verb.prove_record(tmp_path / "log", name, with_record=False))
     assert verify(proof, Against(trust=TRUST, leaf=bytes.fromhex(name)), NOW).index == 1
+
+
+def test_a_log_with_records_does_not_go_on_without_them(store, log):
+    """It would be a log with some records and not others, which is damaged."""
+    grow(store, *range(7, 300))
+    before = files(log)
+    with pytest.raises(OutputUnwritable, match="holds records") as refused:
+        verb.export(store, log, LOG_SIGNER, ORIGIN, records=False)
+    assert "another folder" in refused.value.advice
+    assert files(log) == before
+
+
+def test_a_log_of_hashes_may_go_on_with_all_records(store, tmp_path):
+    verb.export(store, tmp_path / "log", LOG_SIGNER, ORIGIN, records=False)
+    grow(store, *range(7, 300))
+    verb.export(store, tmp_path / "log", LOG_SIGNER, ORIGIN)
+    assert verify(tmp_path / "log", KEYED, NOW).records == 300
 
 
 def test_an_empty_store(tmp_path):
@@ -409,6 +421,23 @@ def test_a_checkpoint_of_another_log_proves_nothing(store, log, tmp_path):
     grow(tmp_path / "short", 0)
     with pytest.raises(RolledBack, match="the checkpoint names 7"):
         verb.prove_record(tmp_path / "short", 0, checkpoint)
+
+
+@pytest.mark.parametrize("name", ["tile/entries/000", "tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1"])
+def test_altered_tiles_give_no_proof(store, log, name):
+    """What would verify nowhere is not handed out."""
+    grow(store, *range(7, 300))
+    verb.export(store, log, LOG_SIGNER, ORIGIN)
+    content = bytearray((log / name).read_bytes())
+    content[40 % len(content)] ^= 1  # of a tile of hashes, the one beside what is proven
+    put(log / name, content)
+    with pytest.raises(ProofInvalid):
+        verb.prove_record(log, 0)
+    if name != "tile/entries/000":
+        with pytest.raises(ProofInvalid):
+            verb.prove_record(log, 0, with_record=False)
+        with pytest.raises(ProofInvalid):
+            verb.prove_since(log, 8)
 
 
 def test_an_unsigned_proof_holds_by_a_head_that_was_kept(store, tmp_path):
@@ -697,30 +726,6 @@ def test_a_proof_of_a_long_record(tmp_path):
     proof = put(tmp_path / "proof", verb.prove_record(tmp_path / "log", 0))
     assert verify(proof, KEYED, NOW).index == 0
     assert verify(tmp_path / "log", KEYED, NOW).records == 2
-
-
-def test_the_vector_of_the_format(tmp_path):
-    """Everything is deterministic, so another implementation must make these very bytes."""
-    ledger = Ledger.open(tmp_path / "store")
-    ledger.append(*VECTOR["records"])
-    ledger.close()
-    log_signer = LocalSigner(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(VECTOR["log"]["seed"])))
-    done = verb.export(tmp_path / "store", tmp_path / "log", log_signer, VECTOR["log"]["origin"])
-    assert done.key == VECTOR["log"]["key"]
-    assert {n: base64.b64encode(d).decode() for n, d in files(tmp_path / "log").items()} == VECTOR["files"]
-    cosigner = LocalSigner(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(VECTOR["witness"]["seed"])))
-    witness = Witness(cosigner, VECTOR["witness"]["name"], tmp_path / "seen.json")
-    key = parse_key(done.key)
-    line, note = verb.witness(tmp_path / "log", witness, (key,), VECTOR["witness"]["time"])
-    assert line.line() == VECTOR["witness"]["line"]
-    assert witness.key.text() == VECTOR["witness"]["key"]
-    assert (tmp_path / "seen.json").read_text() == VECTOR["witness"]["state"]
-    verb.add_cosignature(tmp_path / "log", line, note)
-    assert verb.prove_record(tmp_path / "log", 4).decode() == VECTOR["inclusion"]
-    assert verb.prove_since(tmp_path / "log", 3).decode() == VECTOR["consistency"]
-    trust = Trust(logs=(key,), witnesses=(witness.key,))
-    proof = put(tmp_path / "proof", VECTOR["inclusion"].encode())
-    assert verify(proof, Against(trust=trust), NOW).index == 4
 
 
 def test_a_head_alone_says_neither_how_many_records_nor_where(tmp_path):

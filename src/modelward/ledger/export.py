@@ -44,8 +44,14 @@ def write_tiles(
 
     Raises:
         LedgerTampered: there are fewer records, or a tile that is there holds other ones.
-        OutputUnwritable: a file cannot be written, or a record is longer than any bundle holds.
+        OutputUnwritable: a file cannot be written, a record is longer than any bundle holds, or the log holds
+            records and is to go on without them.
     """
+    if not records and any((folder / "tile" / kind).exists() for kind in PREFIX):
+        raise OutputUnwritable(
+            f"{folder}: holds records, and a log that holds some of them and not others is damaged",
+            advice="Publish all records as before, or the hashes alone into another folder.",
+        )
     source = iter(bodies)
     written = 0
     above: list[bytes] = []

@@ -17,6 +17,7 @@ from modelward.ledger.export import remove_partial, write_tiles
 from modelward.ledger.lock import exclusive
 from modelward.ledger.merkle import leaf_hash
 from modelward.ledger.place import is_database
+from modelward.ledger.proof import root_by_inclusion
 from modelward.ledger.proof_text import (
     MOST_BYTES,
     ConsistencyProof,
@@ -38,6 +39,7 @@ from modelward.vault.notes import (
     sign_note,
     stated,
 )
+from modelward.vault.witness import require_continues
 from modelward.verbs.ledger_verify import path_from, require_continued
 
 if TYPE_CHECKING:
@@ -157,7 +159,7 @@ def prove_record(
 
     Raises:
         ConfigInvalid: no record, or more than one, is meant.
-        ProofInvalid: the log is not the one of the checkpoint.
+        ProofInvalid: the log is not the one of the checkpoint, or was altered.
     """
     with _opened(place) as log:
         note = checkpoint or _checkpoint_of(place)
@@ -166,6 +168,9 @@ def prove_record(
         _require_within(log, named)
         path = inclusion(log.nodes, index, named.size)
         body = log.record(index) if with_record else None
+        leaf = log.nodes.node(0, index) if body is None else leaf_hash(body)
+    if root_by_inclusion(leaf, index, named.size, path) != named.root:
+        raise ProofInvalid(f"record {index} is not the one that the log committed to, so nothing proves it")
     return InclusionProof(index=index, path=path, note=note, extra=body).encode()
 
 
@@ -182,7 +187,7 @@ def prove_since(place: str | Path, old: int, checkpoint: bytes | None = None) ->
 
     Raises:
         RolledBack: the checkpoint has fewer records.
-        ProofInvalid: the log is not the one of the checkpoint.
+        ProofInvalid: the log is not the one of the checkpoint, or was altered.
     """
     with _opened(place) as log:
         note = checkpoint or _checkpoint_of(place)
@@ -191,6 +196,7 @@ def prove_since(place: str | Path, old: int, checkpoint: bytes | None = None) ->
             raise RolledBack(f"the log has {named.size} records and once had {old}")
         _require_within(log, named)
         path = consistency(log.nodes, old, named.size) if old else ()
+        require_continues((old, root_of(log.nodes, old)), (named.size, named.root), path)
     return ConsistencyProof(old=old, path=path, note=note).encode()
 
 
