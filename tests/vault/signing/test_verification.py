@@ -14,6 +14,7 @@ from modelward.errors import SealDamaged, SealRefused, SignatureInvalid, SignerM
 from modelward.vault import bundle, dsse
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys.signer import LocalSigner, Verifier
+from modelward.vault.signing import verification
 from modelward.vault.signing.verification import verify_bundle
 
 STATEMENT = dsse.Statement(
@@ -280,6 +281,16 @@ def test_the_earliest_encoding_is_taken_for_nothing_newer(signers, why):
     signer = signers["ecdsa-p384"]
     with pytest.raises(SignatureInvalid):
         verify_bundle(early(signer, **why), publics(signer))
+
+
+def test_a_large_payload_is_not_spelled_out(signers, monkeypatch):
+    """Before any signature holds, it would be four times as large, twice."""
+    signer = signers["ecdsa-p384"]
+    monkeypatch.setattr(verification, "_EARLY", len(STATEMENT.encode()))
+    verify_bundle(early(signer), publics(signer))
+    monkeypatch.setattr(verification, "_EARLY", len(STATEMENT.encode()) - 1)
+    with pytest.raises(SignatureInvalid):
+        verify_bundle(early(signer), publics(signer))
 
 
 @given(st.binary(max_size=300))

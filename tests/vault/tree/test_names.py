@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 import unicodedata
 
 import pytest
@@ -162,6 +163,18 @@ def test_a_short_list_of_long_paths_does_not_fill_the_memory():
     with pytest.raises(PathUnsafe, match="too few files"):
         check_names(taken.append(number) or f"{number}/{'a/' * 250}f" for number in range(10_000))
     assert len(taken) < 2200
+
+
+def test_one_wide_character_does_not_make_all_of_a_name_wide():
+    """A text takes four bytes a character if one needs them: four times the list, and again for each copy."""
+    paths = [f"{number:05}{'a' * 4000}\U0001f600" for number in range(500)]
+    tracemalloc.start()
+    try:
+        check_names(paths)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1.5 * 4000 * 500
 
 
 def test_folders_are_counted_beside_files():

@@ -237,12 +237,11 @@ def parse_index(data: bytes) -> Tree:
     """
     try:
         stated = msgspec.json.decode(data, type=Tree)
-        again = encode_index(stated)
+        if encode_index(stated) != data:
+            raise SealDamaged(f"{INDEX}: is not canonical JSON")
         tree = tree_of(stated.entries, stated.algorithm)
     except (msgspec.DecodeError, ValueError, PathUnsafe, RecursionError) as error:
         raise SealDamaged(f"{INDEX}: {str(error)[:200]}") from error
-    if again != data:
-        raise SealDamaged(f"{INDEX}: is not canonical JSON")
     if stated != tree:
         raise SealDamaged(f"{INDEX}: does not have the root that it states, or is out of order")
     return tree

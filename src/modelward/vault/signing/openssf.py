@@ -17,7 +17,7 @@ import msgspec
 from modelward.errors import PathUnsafe, SealDamaged
 from modelward.vault.dsse import Statement
 from modelward.vault.hazmat.hashing import FileAlgorithm
-from modelward.vault.tree.names import check_names, shown, sorting_key
+from modelward.vault.tree.names import check_names, increasing, shown, sorting_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -235,18 +235,14 @@ def _check(manifest: Manifest) -> None:
 
 def _check_order(resources: Sequence[Resource]) -> None:
     """By parts of the path as the reference library sorts, or by the whole path as others read its text."""
-    if _increasing((sorting_key(resource.path), resource.start) for resource in resources):
+    if increasing((sorting_key(resource.path), resource.start) for resource in resources):
         return
-    if _increasing(((resource.path,), resource.start) for resource in resources):
+    if increasing((resource.path, resource.start) for resource in resources):
         return
     for before, after in pairwise(resources):
         if before[:2] == after[:2]:
             raise SealDamaged(f"{shown(after.path)}: is listed twice")
     raise SealDamaged("the statement lists its files out of order")
-
-
-def _increasing(keys: Iterable[tuple[tuple[str, ...], int]]) -> bool:
-    return all(before < after for before, after in pairwise(keys))
 
 
 def _check_shards(resources: Iterable[Resource], size: int) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from modelward.vault.keys.signer import Verifier
 
 _KEY_ID: Final = re.compile(r"[0-9a-f]{64}")
+_EARLY: Final = 1 << 25
+"""Bytes of a payload of model-signing 0.2, at most: as it spells them they may be four times as many."""
 _UNNAMED: Final = 16
 """Signatures of a bundle that name no key, at most: each is tried with every known key."""
 
@@ -88,6 +90,7 @@ def _signers(read: bundle.Bundle, known: Mapping[str, Verifier]) -> tuple[list[s
     signers: dict[str, None] = {}
     others: list[str] = []
     early = len(read.envelope.signatures) == 1 and not read.envelope.signatures[0].keyid
+    early = early and len(read.envelope.payload) <= _EARLY
     if sum(_KEY_ID.fullmatch(one.keyid) is None for one in read.envelope.signatures) > _UNNAMED:
         raise SealDamaged(f"more than {_UNNAMED} signatures of the bundle name no key")
     for index, signature in enumerate(read.envelope.signatures):

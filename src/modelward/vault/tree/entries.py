@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from modelward.errors import PathUnsafe, SealDamaged
-from modelward.ledger.proof import tree_root
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm
-from modelward.vault.tree.leaves import entry_leaf, node
-from modelward.vault.tree.names import check_names, shown, sorting_key
+from modelward.vault.tree.leaves import entry_leaf, node, root_over
+from modelward.vault.tree.names import check_names, increasing, shown, sorting_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +23,7 @@ LONGEST: Final = 1 << 53
 """Files are shorter than this: JSON holds no larger whole number exactly."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One file.
 
     Attributes:
@@ -104,10 +103,12 @@ def tree_of(entries: Iterable[Entry], algorithm: Algorithm) -> Tree:
         PathUnsafe: a path leaves the tree, or two may name one file.
         ValueError: there is no entry, or one is not of the format.
     """
-    ordered = tuple(sorted(entries, key=lambda entry: sorting_key(entry.path)))
+    ordered = tuple(entries)
     if not ordered:
         raise ValueError("a tree without files has no root")
-    check_names([entry.path for entry in ordered])
+    if not increasing(sorting_key(entry.path) for entry in ordered):
+        ordered = tuple(sorted(ordered, key=lambda entry: sorting_key(entry.path)))
+    check_names(entry.path for entry in ordered)
     for entry in ordered:
         if not _HEX.fullmatch(entry.root) or not 0 <= entry.length < LONGEST:
             raise ValueError(
@@ -118,8 +119,8 @@ def tree_of(entries: Iterable[Entry], algorithm: Algorithm) -> Tree:
 
 def tree_of_walked(ordered: tuple[Entry, ...], algorithm: Algorithm) -> Tree:
     """The same over entries that a walk has checked and put in order."""
-    leaves = [entry_leaf(algorithm, entry.path, entry.length, entry.root) for entry in ordered]
-    root = tree_root(leaves, node(algorithm))
+    leaves = (entry_leaf(algorithm, entry.path, entry.length, entry.root) for entry in ordered)
+    _, root = root_over(leaves, node(algorithm))
     return Tree(algorithm=algorithm, entries=ordered, root=f"{algorithm}:{root.hex()}")
 
 

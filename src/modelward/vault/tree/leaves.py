@@ -44,6 +44,21 @@ def entry_leaf(algorithm: Algorithm, path: str, length: int, root: str) -> bytes
     return hashing.maker(algorithm)(b"\x00" + text.encode()).digest()
 
 
+def root_over(leaves: Iterable[bytes], join: Callable[[bytes, bytes], bytes]) -> tuple[int, bytes]:
+    """How many leaves there are, and the root over them in their order; holds one hash per level."""
+    peaks, size = list[bytes](), 0
+    for leaf in leaves:
+        top, below = leaf, size
+        while below & 1:
+            top, below = join(peaks.pop(), top), below >> 1
+        peaks.append(top)
+        size += 1
+    top = peaks.pop() if peaks else b""
+    while peaks:
+        top = join(peaks.pop(), top)
+    return size, top
+
+
 @final
 class Leaves:
     """Hashes the chunks of one file; threads may share it.
@@ -84,24 +99,15 @@ class Leaves:
         return started.digest()
 
     def root(self, leaves: Iterable[bytes]) -> bytes:
-        """The root over the leaves in their order, 32 bytes; holds one hash per level.
+        """The root over the leaves in their order, 32 bytes.
 
         Raises:
             ValueError: these are not all leaves.
         """
-        join, peaks, size = node(self.algorithm), list[bytes](), 0
-        for leaf in leaves:
-            top, below = leaf, size
-            while below & 1:
-                top, below = join(peaks.pop(), top), below >> 1
-            peaks.append(top)
-            size += 1
+        size, root = root_over(leaves, node(self.algorithm))
         if size != self.count:
             raise ValueError(f"{self.path}: {size} leaves are not the {self.count} of {self.length} bytes")
-        top = peaks.pop()
-        while peaks:
-            top = join(peaks.pop(), top)
-        return top
+        return root
 
 
 @final

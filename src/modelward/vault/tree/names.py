@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from modelward.errors import PathUnsafe
@@ -14,7 +15,7 @@ LONGEST_PATH: Final = 4096
 """Bytes of a path in UTF-8, as Linux has it."""
 DEEPEST: Final = 256
 """Folders within folders, at most: deeper ones cannot be made, walked or removed by everybody."""
-_FOLDERS: Final = 4
+_FOLDERS: Final = 1
 """Folders per file of a tree, at most, beyond the first half a million."""
 _SPARED: Final = 1 << 19
 
@@ -22,6 +23,11 @@ _SPARED: Final = 1 << 19
 def sorting_key(path: str) -> tuple[str, ...]:
     """Paths are ordered by their parts, and parts by code points."""
     return tuple(path.split("/"))
+
+
+def increasing(keys: Iterable[tuple[object, ...]]) -> bool:
+    """Whether each key comes after the one before it."""
+    return all(before < after for before, after in pairwise(keys))
 
 
 def check_name(path: str) -> None:
@@ -53,22 +59,23 @@ def check_names(paths: Iterable[str]) -> None:
             case or the spelling of accents does not count; there are many more folders than files, so that a
             short list of long paths would take a hundred times its length in memory.
     """
-    seen: dict[
-        tuple[int, str], tuple[str, str, int]
-    ] = {}  # folder, folded part: part, path, the folder it is
+    seen: dict[bytes, str] = {}  # number of a folder, and a folded part in it: the first path of this
+    folders: dict[bytes, int] = {}  # the numbers of those that are folders themselves
     for files, path in enumerate(paths):
         check_name(path)
         if len(seen) > _SPARED + (_FOLDERS + 1) * files:
             raise PathUnsafe(f"{shown(path)}: is one of too few files for the {len(seen):,} names so far")
-        folder, parts = 0, path.split("/")
+        above, end, parts = 0, 0, path.split("/")
         for left, part in enumerate(parts, 1 - len(parts)):
-            key = folder, fold(part)
-            known = seen.get(key)
-            if known is None:
-                known = seen[key] = part, path, len(seen) + 1 if left else 0
-            elif not left or not known[2] or known[0] != part:
-                raise PathUnsafe(f"{shown(path)} and {shown(known[1])} may name one file")
-            folder = known[2]
+            key = f"{above}/{fold(part)}".encode()  # less than the text, where one character is a wide one
+            end += len(part) + 1
+            if key not in seen:
+                seen[key] = path
+                if left:
+                    folders[key] = len(seen)
+            elif not left or not seen[key].startswith(path[:end]):
+                raise PathUnsafe(f"{shown(path)} and {shown(seen[key])} may name one file")
+            above = folders.get(key, 0)
 
 
 def fold(path: str) -> str:
