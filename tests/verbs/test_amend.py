@@ -11,6 +11,7 @@ import modelward
 from modelward.errors import (
     ConfigInvalid,
     ContentChanged,
+    ContentUnstable,
     FileMissing,
     KeyUnusable,
     RecipientWrong,
@@ -18,6 +19,7 @@ from modelward.errors import (
     SignerMissing,
 )
 from modelward.vault.attest.attestation import MOST
+from modelward.verbs.gathering import gather
 from modelward.verbs.talk import Talk
 
 
@@ -242,6 +244,25 @@ def test_an_encrypted_seal_needs_its_files_and_an_identity(sealed, model, keys, 
         )
         with pytest.raises(ConfigInvalid, match="compared with what is in it"):
             modelward.amend(sealed, options, talk)
+
+
+def test_a_source_that_changes_while_it_is_attested(sealed, model, keys, talk, monkeypatch):
+    def gathered(*words, **more):
+        found = gather(*words, **more)
+        np.save(model / "weights.npy", np.arange(7))
+        return found
+
+    monkeypatch.setattr("modelward.verbs.amend.gather", gathered)
+    options = modelward.AmendOptions(
+        keys=(str(keys["auditor"][0]),),
+        sign=False,
+        attesting=modelward.Attesting(scan=True),
+        source=model,
+        identities=(str(keys["reader"][0]),),
+    )
+    with pytest.raises(ContentUnstable, match=r"weights\.npy"):
+        modelward.amend(sealed, options, talk)
+    assert not (sealed / "attestations").exists()
 
 
 def test_of_a_seal_in_clear_its_own_files_are_attested(model, keys, tmp_path, talk):

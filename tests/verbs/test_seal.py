@@ -11,6 +11,7 @@ import pytest
 import modelward
 from modelward.errors import (
     ConfigInvalid,
+    ContentUnstable,
     FileMissing,
     KeyUnusable,
     LedgerUnwritable,
@@ -27,6 +28,7 @@ from modelward.vault.attest.predicates import Release
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys.opening import open_signer
 from modelward.verbs.attest import scan_verdict
+from modelward.verbs.gathering import gather
 from modelward.verbs.keys import NewKey, NewRing, Owner, ring_add, ring_new, ring_revoke
 from modelward.verbs.talk import Talk
 
@@ -201,6 +203,23 @@ def test_a_seal_is_exchanged_when_asked(model, sealed, keys, talk):
     assert verified(sealed, keys).root == before
     modelward.seal(model, sealed, options(keys, replace=True), talk)
     assert verified(sealed, keys).root != before
+
+
+@pytest.mark.parametrize("act", ["weights.npy", "new.npy"])
+def test_what_changes_after_it_was_scanned_is_not_sealed(model, keys, talk, monkeypatch, act):
+    """Its attestation would be of other bytes, and nobody could open it."""
+    target = model.parent / "new.sealed"
+
+    def gathered(*words, **more):
+        found = gather(*words, **more)
+        np.save(model / act, np.arange(7))
+        return found
+
+    monkeypatch.setattr("modelward.verbs.seal.gather", gathered)
+    with pytest.raises(ContentUnstable, match=act):
+        modelward.seal(model, target, options(keys, scan=True), talk)
+    assert not target.exists()
+    assert not list(model.parent.glob(".*"))
 
 
 def test_no_key_and_no_model_are_refused_before_anything_is_written(model, keys, tmp_path, talk):

@@ -15,7 +15,7 @@ from modelward.vault.container.reading import Container
 from modelward.vault.container.recipients import open_identity, parse_recipient
 from modelward.vault.container.rotation import cosign, rewrap, write_document
 from modelward.vault.tree.hashing import TreeOptions, hash_tree
-from modelward.verbs.gathering import Attesting, gather
+from modelward.verbs.gathering import Attesting, gather, unchanged_since
 from modelward.verbs.sign import open_signers
 from modelward.verbs.talk import Talk
 from modelward.verbs.trust import Trust, TrustOptions
@@ -114,6 +114,7 @@ def _contents(
     if options.attesting == Attesting():
         return []
     source = container.path / DATA if options.source is None else Path(options.source)
+    check = unchanged_since(source)
     if container.encrypted:
         if options.source is None or not identities:
             raise ConfigInvalid(
@@ -124,7 +125,9 @@ def _contents(
         found = hash_tree(source, TreeOptions(algorithm=container.header.hash, jobs=options.jobs))
         if found.root != opened.tree.root:
             raise ContentChanged(f"{source}: is not what was sealed")
-    return gather(source, options.attesting, jobs=options.jobs)
+    contents = gather(source, options.attesting, jobs=options.jobs)
+    check()
+    return contents
 
 
 def _rewrap(container: Container, identities: Sequence[Identity], options: AmendOptions, talk: Talk) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelward.errors import ConfigInvalid
+from modelward.errors import ConfigInvalid, ContentUnstable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelward.vault.attest.attestation import Written
     from modelward.vault.tree.walk import WalkOptions
 
@@ -30,6 +32,26 @@ class Attesting(msgspec.Struct, frozen=True, kw_only=True):
     bom: str | Path | bool = False
     provenance: str | Path | None = None
     release: str | Path | None = None
+
+
+def unchanged_since(source: Path, walking: WalkOptions | None = None) -> Callable[[], None]:
+    """Remember which files there are; they are read more than once, and must be the same each time.
+
+    Returns:
+        What raises ContentUnstable where a file has come, gone or changed.
+    """
+    from modelward.vault.tree.names import shown
+    from modelward.vault.tree.walk import walk
+
+    before = {(entry.path, entry.stat) for entry in walk(source, walking)}
+
+    def check() -> None:
+        changed = before ^ {(entry.path, entry.stat) for entry in walk(source, walking)}
+        if changed:
+            path = min(path for path, _ in changed)
+            raise ContentUnstable(f"{shown(path)}: changed between two times that it was read")
+
+    return check
 
 
 def gather(

@@ -14,7 +14,7 @@ from modelward.vault.attest.attestation import Attestations, Attested, Written, 
 from modelward.vault.container.writing import SealedInfo, seal_folder
 from modelward.vault.container.writing import SealOptions as Writing
 from modelward.vault.tree.walk import WalkOptions
-from modelward.verbs.gathering import Attesting, gather
+from modelward.verbs.gathering import Attesting, gather, unchanged_since
 from modelward.verbs.sign import open_signers
 from modelward.verbs.talk import Talk
 
@@ -102,9 +102,11 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
         provenance=options.provenance,
         release=options.release,
     )
+    check = unchanged_since(source, walking)
     contents = gather(source, wanted, walking, jobs=options.jobs)
 
     def beside(root: str, name: str) -> Mapping[str, bytes]:
+        check()  # what is attested is of the files that were sealed
         made = _attested(contents, root, name, signers)
         if policy is not None:
             _demand(policy, root, made, signers)
