@@ -198,9 +198,11 @@ class Container:
             MANIFEST[self.header.encryption],
         }  # fmt: skip
         try:
-            strange = sorted({item.name for item in self.path.iterdir()} - known)
+            found = list(self.path.iterdir())
         except OSError as error:
             raise FileMissing(f"{self.path}: {(error.strerror or 'cannot be read').lower()}") from error
+        # Through a link to a folder, what is added to a container would be written elsewhere.
+        strange = sorted(item.name for item in found if item.name not in known or item.is_symlink())
         if strange:
             raise SealDamaged(f"{self.path}: holds {strange[0][:80]!a}, which is no part of a container")
 
