@@ -85,9 +85,9 @@ class Trust:
                 "the threshold of signatures must be at least 1", advice="Like --threshold 2."
             )
         self._names: dict[str, str] = {}
-        verifiers = [self._named(Verifier(read_pem(Path(p))), Path(p).name) for p in options.public_keys]
+        verifiers = [self._named(Verifier.read(Path(p)), Path(p).name) for p in options.public_keys]
         verifiers += [Verifier(pem) for pem in more]
-        self.authorities = b"" if options.authorities is None else read_pem(Path(options.authorities))
+        self.authorities = b"" if options.authorities is None else _certificates(Path(options.authorities))
         self.keyring = None if options.keyring is None else self._ring(Path(options.keyring))
         if self.keyring is not None:
             verifiers += self.keyring.known()  # of an expired or revoked key the sentence is another
@@ -158,7 +158,7 @@ class Trust:
                 f"{path}: whoever can write a keyring could name keys in it, so its owners must be known",
                 advice="Give --owner PEM for each of them.",
             )
-        owners = [Verifier(read_pem(Path(owner))) for owner in self.options.owners]
+        owners = [Verifier.read(Path(owner)) for owner in self.options.owners]
         ring = Keyring.read(path, owners, self.options.owners_threshold)
         ring.check_age(self.moment)
         if self.options.moment is None:  # another time than now says nothing about this machine's clock
@@ -178,11 +178,6 @@ def _in_utc(moment: datetime) -> datetime:
         ) from error
 
 
-def read_pem(path: Path) -> bytes:
-    """A file of public keys or certificates.
-
-    Raises:
-        FileMissing: it cannot be read, or is too large for one.
-    """
-    too_long = FileMissing(f"{path}: is larger than {_LARGEST_PEM} bytes, so it is no public key")
+def _certificates(path: Path) -> bytes:
+    too_long = FileMissing(f"{path}: is larger than {_LARGEST_PEM} bytes, so it holds no certificates")
     return read_at_most(path, _LARGEST_PEM, too_long)

@@ -6,7 +6,7 @@ import traceback
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from modelward.errors import KeyUnusable, SignatureInvalid
+from modelward.errors import FileMissing, KeyUnusable, SignatureInvalid
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys.signer import LocalSigner, Verifier
 
@@ -76,3 +76,15 @@ def test_a_private_key_shows_nowhere():
     assert repr(signer) == f"LocalSigner({signer.public.key_id[:16]})"
     with pytest.raises(TypeError):
         pickle.dumps(signer)
+
+
+def test_a_public_key_is_read_from_its_file(tmp_path, signer_of):
+    public, path = signer_of("anna").public, tmp_path / "anna.pub"
+    path.write_bytes(public.pem)
+    assert Verifier.read(path).pem == public.pem
+    path.write_bytes(public.pem + b"\n" * (1 << 16))
+    with pytest.raises(KeyUnusable, match="larger than 65536 bytes"):
+        Verifier.read(path)
+    for absent in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(FileMissing, match="cannot be read"):
+            Verifier.read(absent)

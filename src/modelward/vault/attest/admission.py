@@ -26,7 +26,6 @@ KNOWN_CLAIMS: Final = (*(entry.id for entry in CLAIMS), *STATED_CLAIMS)
 _KEY_ID: Final = re.compile(r"[0-9a-f]{64}")
 _ROOT: Final = re.compile(r"(sha256|blake3):[0-9a-f]{64}")
 _DATA: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_LARGEST_KEY: Final = 1 << 16
 
 
 class SignersTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -269,18 +268,13 @@ def _ids(keys: Sequence[str], folder: Path, found: dict[str, bytes]) -> tuple[st
         if _KEY_ID.fullmatch(key):
             ids.append(key)
             continue
-        verifier = Verifier(_read_key(folder / key))
+        try:
+            verifier = Verifier.read(folder / key)
+        except (FileMissing, ValueError) as error:
+            raise FileMissing(
+                f"{key[:120]!r} cannot be read in {folder}, and is no key's id",
+                advice="A policy names keys by 64 hexadecimal digits or by the path of a PEM file.",
+            ) from error
         found[verifier.key_id] = verifier.pem
         ids.append(verifier.key_id)
     return tuple(ids)
-
-
-def _read_key(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_LARGEST_KEY)
-    except (OSError, ValueError) as error:
-        raise FileMissing(
-            f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'no path'})",
-            advice="A policy names keys by 64 hexadecimal digits or by the path of a PEM file.",
-        ) from error

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
+from modelward.core.files import read_at_most
+from modelward.errors import KeyUnusable
 from modelward.vault.hazmat import asymmetric
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelward.vault.hazmat.asymmetric import Algorithm, PrivateKey, PublicKey
+
+_LARGEST_PEM: Final = 1 << 16
 
 
 class Signer(Protocol):
@@ -42,6 +48,17 @@ class Verifier:
         self.pem = asymmetric.public_pem(self._key)  # one spelling, so that one key has one name
         self.key_id: str = asymmetric.key_id(self._key)
         self.algorithm: Algorithm = asymmetric.algorithm_of(self._key)
+
+    @staticmethod
+    def read(path: Path) -> Verifier:
+        """The public key in a PEM file.
+
+        Raises:
+            FileMissing: it cannot be read.
+            KeyUnusable: it holds no key that verifies here.
+        """
+        too_long = KeyUnusable(f"{path}: is larger than {_LARGEST_PEM} bytes, so it is no public key")
+        return Verifier(read_at_most(path, _LARGEST_PEM, too_long))
 
     def verify(self, signature: bytes, data: bytes, *, sha256: bool = False) -> None:
         """Check a signature over bytes.

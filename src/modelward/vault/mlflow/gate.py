@@ -13,7 +13,6 @@ import msgspec
 from modelward.errors import (
     ConfigInvalid,
     ContentChanged,
-    FileMissing,
     PolicyRefused,
     SealDamaged,
     SignerMissing,
@@ -47,7 +46,6 @@ ATTESTATIONS: Final = "attestations"
 
 _ADDED_BY_MLFLOW: Final = "registered_model_meta"  # written wherever a registered model is downloaded to
 _LARGEST: Final = 1 << 28
-_LARGEST_PEM: Final = 1 << 16
 
 
 class GateOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -188,14 +186,14 @@ class Gate:
     def _ring(self, moment: datetime, *, current: bool) -> Keyring | None:
         if self._options.keyring is None:
             return None
-        owners = [Verifier(_pem(self._folder / name)) for name in self._options.owners]
+        owners = [Verifier.read(self._folder / name) for name in self._options.owners]
         ring = Keyring.read(self._folder / self._options.keyring, owners)
         if current:  # another time than now says nothing about this machine's clock
             Seen(default_path()).admit(ring, moment)
         return ring
 
     def _verifiers(self, ring: Keyring | None, policy: Read | None) -> Sequence[Verifier]:
-        found = [Verifier(_pem(self._folder / name)) for name in self._options.public_keys]
+        found = [Verifier.read(self._folder / name) for name in self._options.public_keys]
         found += [] if ring is None else ring.known()
         return found + ([] if policy is None else [Verifier(pem) for pem in policy.pems])
 
@@ -205,14 +203,6 @@ def unsealed(model: Path) -> tuple[Path, ...]:
     beside, added = model / FOLDER, model / _ADDED_BY_MLFLOW
     seal = (beside / SEAL, beside / ATTESTATIONS)
     return (*seal, added) if added.is_file() else seal  # a folder of this name is not MLflow's
-
-
-def _pem(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_LARGEST_PEM)
-    except OSError as error:
-        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _read(path: Path) -> bytes:

@@ -195,8 +195,9 @@ class _Parquet:
 
     def _at_a_time(self, group: pq.RowGroupMetaData) -> int:
         per_row = max(1, group.total_byte_size // max(1, group.num_rows))
-        rows = min(_LONGEST, max(PIECE // per_row, group.num_rows // _PARTS))
-        return max(1, min(rows, PIECE // self._fixed if self._fixed else rows))
+        rows: int = min(_LONGEST, max(PIECE // per_row, group.num_rows // _PARTS))
+        rows = min(rows, PIECE // self._fixed) if self._fixed else rows
+        return max(1, rows)
 
 
 @final
