@@ -20,7 +20,7 @@ from modelward.vault.container.reading import Container
 from modelward.vault.container.recipients.hpke import HpkeIdentity, HpkeRecipient
 from modelward.vault.container.writing import SealOptions, seal_folder
 from modelward.vault.hazmat import kem
-from modelward.vault.oci import blobs, kinds
+from modelward.vault.oci import blobs, kinds, reading
 from modelward.vault.oci.reading import read_oci
 from modelward.vault.oci.writing import OciOptions, write_oci
 
@@ -326,3 +326,34 @@ def test_a_folder_among_the_blobs_is_no_blob(tmp_path, model):
     shutil.rmtree(layout / "blobs")
     with pytest.raises(SealDamaged, match="lacks"):
         read_oci(layout, Path(tmp_path / "out"))
+
+
+def test_a_bundle_that_is_listed_many_times_is_read_once(tmp_path, model, key, monkeypatch):
+    """A small layout must neither keep us busy nor fill the memory."""
+    seal_folder(model, tmp_path / "m.sealed", SealOptions(signers=(key,)))
+    layout = tmp_path / "layout"
+    write_oci(tmp_path / "m.sealed", layout)
+    index = json.loads((layout / "index.json").read_bytes())
+    entry = index["manifests"][1]
+    referrer = json.loads((layout / "blobs/sha256" / entry["digest"][7:]).read_bytes())
+    bundle = referrer["layers"][0]
+    referrer["layers"] *= 50
+    digest, size = blobs.put(layout, json.dumps(referrer).encode())
+    index["manifests"] += [{**entry, "digest": digest, "size": size}] * 50
+    (layout / "index.json").write_text(json.dumps(index))
+    read = []
+    monkeypatch.setattr(blobs.Layout, "read", spied(blobs.Layout.read, read))
+    found = read_oci(layout, tmp_path / "back").bundles
+    assert [len(data) for data in found] == [bundle["size"]]
+    assert len(read) <= 9
+    monkeypatch.setattr(reading, "_LARGEST_BUNDLES", bundle["size"] - 1)
+    with pytest.raises(SealDamaged, match="more than"):
+        read_oci(layout, tmp_path / "again")
+
+
+def spied(read, calls):
+    def spy(self, name, limit):
+        calls.append(name)
+        return read(self, name, limit)
+
+    return spy

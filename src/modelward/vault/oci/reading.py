@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _SMALL: Final = 1 << 16
 _LARGEST_INDEX: Final = 1 << 26
-_LARGEST_BUNDLE: Final = 1 << 28
+_LARGEST_BUNDLES: Final = 1 << 28  # together
 _MAX_RATIO: Final = 1100  # deflate expands by at most 1,032
 _MAX_MEMBERS: Final = 1_000_000
 _WAITING: Final = ".modelward\\layer"
@@ -132,16 +132,19 @@ def _check(names: Iterable[str]) -> None:
         raise SealDamaged(f"the layout names an unsafe path: {error}") from error
 
 
-def _attached(layout: Layout, manifests: tuple[Descriptor, ...], subject: Descriptor) -> list[bytes]:
-    """Bundles whose manifests name the artifact as their subject."""
-    found = []
-    for one in manifests:
-        if one.artifact_type == BUNDLE:
-            manifest: ImageManifest = read_manifest(layout.blob(one, LARGEST_MANIFEST))
-            layout.blob(manifest.config, LARGEST_MANIFEST)
-            if manifest.subject is not None and manifest.subject.digest == subject.digest:
-                found += [layout.blob(layer, _LARGEST_BUNDLE) for layer in manifest.layers]
-    return found
+def _attached(layout: Layout, manifests: tuple[Descriptor, ...], subject: Descriptor) -> Iterator[bytes]:
+    """Bundles whose manifests name the artifact as their subject, each once, however often it is listed."""
+    layers: dict[str, Descriptor] = {}
+    for one in {one.digest: one for one in manifests if one.artifact_type == BUNDLE}.values():
+        manifest: ImageManifest = read_manifest(layout.blob(one, LARGEST_MANIFEST))
+        layout.blob(manifest.config, LARGEST_MANIFEST)
+        if manifest.subject is not None and manifest.subject.digest == subject.digest:
+            layers |= {layer.digest: layer for layer in manifest.layers}
+    left = _LARGEST_BUNDLES
+    for layer in layers.values():
+        data = layout.blob(layer, left)
+        left -= len(data)
+        yield data
 
 
 def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> list[str]:
