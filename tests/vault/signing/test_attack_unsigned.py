@@ -72,3 +72,13 @@ def test_a_dangling_link_that_was_left_out_is_named(model, statement):
     (model / "cache").symlink_to("nowhere")
     if left_out(statement):
         assert check_files(statement, model).unsigned == ("cache",)
+
+
+def test_an_empty_file_that_shards_do_not_cover_is_named(model):
+    """Whoever stores the model could add an empty module that hides another of its name."""
+    options = SigningOptions(method="shards", shard_size=4)
+    said = verify_bundle(sign_openssf(model, [SIGNER], options), [SIGNER.public]).statement
+    assert check_files(said, model).unsigned == ()
+    (model / "safetensors").mkdir()
+    (model / "safetensors" / "__init__.py").touch()
+    assert check_files(said, model).unsigned == ("safetensors/__init__.py",)

@@ -119,7 +119,10 @@ class Sealing:
         if not index:
             target.hasher.piece(0, floe.header)
             write_all(target.handle, floe.header, 0)
-        room = self._spare.pop() if self._spare else memoryview(bytearray(SEGMENTS.segment))
+        try:
+            room = self._spare.pop()
+        except IndexError:  # asked beforehand, another thread could take the last one meanwhile
+            room = memoryview(bytearray(SEGMENTS.segment))
         sealed = room[: floe.encrypt_segment(index, chunk, room, last=index + 1 == target.plain.count)]
         offset = HEADER + index * SEGMENTS.segment
         target.hasher.piece(offset, sealed)

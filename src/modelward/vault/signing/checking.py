@@ -53,8 +53,9 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
         files: how many files were compared.
         bytes: of these files.
         missing: files that are signed and absent, with `CheckOptions.partial`.
-        unsigned: files and folders that are there and were not looked at: who signed left them out (as always
-            what belongs to git), or `CheckOptions.unsigned` accepts them.
+        unsigned: files and folders that are there and nobody signed: who signed left them out (as always what
+            belongs to git), they are empty and shards do not cover them, or `CheckOptions.unsigned` accepts
+            them.
     """
 
     root: str
@@ -117,21 +118,24 @@ def _check_manifest(manifest: Manifest, path: Path, options: CheckOptions) -> Ch
     chosen, left_out = _tree_options(manifest, path, options)
     tree, unsigned = _without_unsigned(chosen, path, signed, options)
     found: dict[str, list[Resource]] = defaultdict(list)
+    empty: list[str] = []
     length = 0
     algorithm, size = manifest.algorithm, manifest.shard_size
     for part in _present(path, tree, lambda: hash_shards(path, algorithm, size, tree)):
         length += part.stop - part.start
-        if part.stop or not size:  # an empty file has no shard, so its absence is not signed
-            name = ALONE if manifest.single else part.path
-            stop = part.stop if size else -1
-            found[name].append(Resource(name, part.start, stop, part.digest))
+        if size and not part.stop:  # an empty file has no shard, so nobody signed that it is there
+            empty.append(part.path)
+            continue
+        name = ALONE if manifest.single else part.path
+        stop = part.stop if size else -1
+        found[name].append(Resource(name, part.start, stop, part.digest))
     missing = _compared(_changes(signed, found), len(signed), options)
     return Checked(
         root=f"sha256:{manifest.digest}",
         files=len(signed) - len(missing),
         bytes=length,
         missing=missing,
-        unsigned=(*left_out, *unsigned),
+        unsigned=(*left_out, *unsigned, *empty),
     )
 
 
