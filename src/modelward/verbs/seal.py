@@ -10,7 +10,6 @@ import msgspec
 
 from modelward.errors import FileMissing, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
-from modelward.vault.attest.attestation import Attestations, Attested, Written, attest, verify_attestation
 from modelward.vault.container.writing import SealedInfo, seal_folder
 from modelward.vault.container.writing import SealOptions as Writing
 from modelward.vault.tree.walk import WalkOptions
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from modelward.vault.attest.admission import Admission
+    from modelward.vault.attest.attestation import Attested, Written
     from modelward.vault.keys.signer import Signer
 
 
@@ -107,7 +107,7 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
 
     def beside(root: str, name: str) -> Mapping[str, bytes]:
         check()  # what is attested is of the files that were sealed
-        made = _attested(contents, root, name, signers)
+        made = _attested(contents, root, name, signers) if contents else {}
         if policy is not None:
             _demand(policy, root, made, signers)
         return made
@@ -167,11 +167,14 @@ def _policy(path: str | Path | None) -> Admission | None:
 def _attested(
     contents: Sequence[tuple[str, Written]], root: str, name: str, signers: Sequence[Signer]
 ) -> dict[str, bytes]:
+    from modelward.vault.attest.attestation import attest
+
     return {f"{file}.json": attest(content, root, name, signers) for file, content in contents}
 
 
 def _demand(policy: Admission, root: str, made: Mapping[str, bytes], signers: Sequence[Signer]) -> None:
     """Read the attestations as a verifier will, and hold them against the policy."""
+    from modelward.vault.attest.attestation import Attestations, verify_attestation
     from modelward.vault.attest.judging import Facts, admit
 
     verifiers = [signer.public for signer in signers]

@@ -249,7 +249,7 @@ def test_a_kernel_that_hands_out_nothing_in_bulk(monkeypatch):
     monkeypatch.setattr(memory, "_madvise", lambda: lambda *given: asked.append(given) or -1)
     file = Plain(os.urandom(5 * MIB))
     assert memory.whole(file, 100) == file.content[100:]
-    assert len(asked) == 2
+    assert len(asked) == 5
     assert all(address % mmap.PAGESIZE == 0 and advice == 23 for address, _, advice in asked)
     assert sum(size for _, size, _ in asked) >= 5 * MIB
 

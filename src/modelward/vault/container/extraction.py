@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final, final
 
+from modelward.vault.container.layout import SEGMENTS
 from modelward.vault.container.placing import create, write_all
 from modelward.vault.tree.leaves import CHUNK
 
@@ -25,13 +26,10 @@ _BATCH: Final = 32
 class _Pair:
     """One file that is read and written at once."""
 
-    def __init__(self, source: SealedFile, target: Path, parts: int) -> None:
+    def __init__(self, source: SealedFile, target: Path) -> None:
         self.source: Final = source
-        self.left = parts
+        self.left = source.segments
         self.handle: Final = create(target, 0o600)
-
-    def write(self, offset: int, data: memoryview) -> None:
-        write_all(self.handle, data, offset)
 
     def close(self) -> None:
         self.source.close()
@@ -96,26 +94,32 @@ class Extraction:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         source = self._opened(record.path)
         try:
-            pair = _Pair(source, path, source.parts)
+            pair = _Pair(source, path)
         except OSError:
             source.close()
             raise
         with self._lock:
             self._open.add(pair)
-        for task in source.spans(pair.write, self._meter):
-            yield self._then_finish(pair, task)
+        for index in range(source.segments):
+            yield self._segment(pair, index)
 
-    def _then_finish(self, pair: _Pair, task: Task) -> Task:
-        def both(buffer: memoryview) -> None:
-            task(buffer)
+    def _segment(self, pair: _Pair, index: int) -> Task:
+        def task(buffer: memoryview) -> None:
+            sealed, plain = buffer[: SEGMENTS.segment], buffer[SEGMENTS.segment :]
+            size = pair.source.segment(index, sealed, plain)
+            write_all(pair.handle, plain[:size], index * CHUNK)
+            self._meter.add(size)
             with self._lock:
                 pair.left -= 1
                 finished = not pair.left
             if finished:
-                if self._durable:
-                    os.fsync(pair.handle)
-                with self._lock:
-                    self._open.discard(pair)
-                pair.close()
+                self._finish(pair)
 
-        return both
+        return task
+
+    def _finish(self, pair: _Pair) -> None:
+        if self._durable:
+            os.fsync(pair.handle)
+        with self._lock:
+            self._open.discard(pair)
+        pair.close()

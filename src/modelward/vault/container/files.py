@@ -13,10 +13,9 @@ from modelward.vault.container.layout import FLOE, SEGMENTS, Header, Record, dat
 from modelward.vault.hazmat import floe
 from modelward.vault.hazmat.floe import Floe
 from modelward.vault.tree.leaves import CHUNK, Leaves
-from modelward.vault.tree.pool import Meter, cores, run
+from modelward.vault.tree.pool import cores, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
 BUFFER: Final = SEGMENTS.segment + CHUNK
 """Bytes that a thread needs to read segments: one encrypted and one in clear."""
-SPAN: Final = 8
-"""Segments that a thread reads at once."""
+_WORTH: Final = 8
+"""Segments for which another thread is worth its start."""
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -122,50 +121,20 @@ class SealedFile:
             raise ValueError(f"{self.record.path}: bytes {offset} to {offset + len(view)} do not lie in it")
         if view:
             first, last = offset // CHUNK, -(-(offset + len(view)) // CHUNK)
-            threads = jobs or min(cores(), -(-(last - first) // SPAN))
-            run(self._pieces(first, last, offset, view), jobs=threads, buffer=BUFFER)
+            threads = jobs or min(cores(), -(-(last - first) // _WORTH))
+            tasks = (self._piece(index, offset, view) for index in range(first, last))
+            run(tasks, jobs=threads, buffer=BUFFER)
 
-    @property
-    def parts(self) -> int:
-        """How many tasks `spans` gives."""
-        return -(-self.segments // SPAN)
-
-    def spans(self, write: Callable[[int, memoryview], None], meter: Meter) -> Iterator[Task]:
-        """Tasks that read the whole file, each with a buffer of `BUFFER` bytes.
-
-        Args:
-            write: called with an offset and the plaintext there, by any thread.
-            meter: is told of every segment.
-        """
-        for part in range(self.parts):
-            first = part * SPAN
-            yield self._span(first, min(first + SPAN, self.segments), write, meter)
-
-    def _span(self, first: int, last: int, write: Callable[[int, memoryview], None], meter: Meter) -> Task:
+    def _piece(self, index: int, offset: int, view: memoryview) -> Task:
         def task(buffer: memoryview) -> None:
             sealed, plain = buffer[: SEGMENTS.segment], buffer[SEGMENTS.segment :]
-            for index in range(first, last):
-                size = self.segment(index, sealed, plain)
-                write(index * CHUNK, plain[:size])
-                meter.add(size)
-
-        return task
-
-    def _pieces(self, first: int, last: int, offset: int, view: memoryview) -> Iterator[Task]:
-        for begin in range(first, last, SPAN):
-            yield self._piece(begin, min(begin + SPAN, last), offset, view)
-
-    def _piece(self, first: int, last: int, offset: int, view: memoryview) -> Task:
-        def task(buffer: memoryview) -> None:
-            sealed, plain = buffer[: SEGMENTS.segment], buffer[SEGMENTS.segment :]
-            for index in range(first, last):
-                at, size = index * CHUNK - offset, self._leaves.size(index)
-                if at >= 0 and at + size <= len(view):
-                    self.segment(index, sealed, view[at : at + size])
-                else:
-                    self.segment(index, sealed, plain)
-                    start, stop = max(at, 0), min(at + size, len(view))
-                    view[start:stop] = plain[start - at : stop - at]
+            at, size = index * CHUNK - offset, self._leaves.size(index)
+            if at >= 0 and at + size <= len(view):
+                self.segment(index, sealed, view[at : at + size])
+            else:
+                self.segment(index, sealed, plain)
+                start, stop = max(at, 0), min(at + size, len(view))
+                view[start:stop] = plain[start - at : stop - at]
 
         return task
 

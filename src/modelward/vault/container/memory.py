@@ -18,15 +18,13 @@ from modelward.vault.tree.leaves import CHUNK
 from modelward.vault.tree.pool import cores, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from modelward.vault.container.files import SealedFile
     from modelward.vault.tree.pool import Task
 
 _POPULATE_WRITE: Final = 23
 _ALIGNED: Final = 64
-_SPAN: Final = 4
-"""Segments that a thread takes at once: few enough that their fresh pages are still in its cache."""
 
 
 def private(size: int) -> memoryview:
@@ -54,22 +52,16 @@ def whole(file: SealedFile, begin: int) -> memoryview:
     memory = private(pad + length)
     view = memory[pad:]
     address = ctypes.addressof(ctypes.c_char.from_buffer(view))
-    spans = -(-file.segments // _SPAN)
-    run(_tasks(file, view, address), jobs=min(cores(), spans), buffer=SEGMENTS.segment)
+    tasks = (_task(file, index, view, address) for index in range(file.segments))
+    run(tasks, jobs=min(cores(), file.segments), buffer=SEGMENTS.segment)
     return view[begin:]
 
 
-def _tasks(file: SealedFile, view: memoryview, address: int) -> Iterator[Task]:
-    for first in range(0, file.segments, _SPAN):
-        yield _task(file, view, address, range(first, min(first + _SPAN, file.segments)))
-
-
-def _task(file: SealedFile, view: memoryview, address: int, segments: range) -> Task:
+def _task(file: SealedFile, index: int, view: memoryview, address: int) -> Task:
     def task(buffer: memoryview) -> None:
-        start, stop = segments.start * CHUNK, min(segments.stop * CHUNK, len(view))
+        start, stop = index * CHUNK, min((index + 1) * CHUNK, len(view))
         _populate(address + start, stop - start)
-        for index in segments:
-            file.segment(index, buffer, view[index * CHUNK : min((index + 1) * CHUNK, len(view))])
+        file.segment(index, buffer, view[start:stop])
 
     return task
 

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 class PieceHasher:
     """The leaves of one file, from pieces that arrive in any order; threads may share it.
 
-    A piece goes on to the end of a leaf or beyond, or it is the first. So a leaf that does not begin and end
-    in one piece ends in the next: whoever has its beginning leaves the hash under way there, before he hashes
-    anything else, and whoever has its end goes on with that. Only an end that is there before its beginning is
-    kept as bytes.
+    A piece goes on to the end of a leaf or beyond, or it is the first. So a leaf that does not end in the
+    piece where it begins ends in the next one: whoever has the beginning leaves the hash under way, before he
+    hashes anything else, and whoever has the end goes on with it. Only an end that comes first is kept.
     """
 
     def __init__(self, leaves: Leaves) -> None:
