@@ -13,6 +13,7 @@ import pytest
 
 from modelward.core.canonical import canonical
 from modelward.errors import FileMissing, LedgerTampered, LedgerUnwritable, ModelwardError
+from modelward.ledger import sqlite
 from modelward.ledger.merkle import Frontier
 from modelward.ledger.sqlite import FILE_NAME
 from modelward.ledger.store import Ledger, decode
@@ -323,3 +324,10 @@ def test_a_file_that_is_more_than_two_tables_is_refused(folder, statements):
         reopen(folder)
     with pytest.raises(LedgerTampered):
         Ledger.open(folder)
+
+
+def test_the_tables_are_those_of_the_format(root):
+    """A file made by other statements is refused, so the format must state these."""
+    text = (root / "docs" / "formats" / "ledger.md").read_text(encoding="utf-8")
+    for statement in sqlite._SCHEMA.strip().splitlines()[:2]:
+        assert statement in text
