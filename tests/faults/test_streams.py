@@ -38,6 +38,13 @@ def test_a_result_that_cannot_be_said_is_no_success(here, fine, spawned, full):
     assert ended.err.count("No space left on device") == (1 if full == ">/dev/full" else 0), ended
 
 
+def test_a_refusal_that_cannot_be_said_is_one(here, fine, spawned):
+    fine(*SEAL)
+    assert spawned("open", *OPEN[1:4], prefix=shell("2>/dev/full")).code == 2
+    stranger = (*VERIFY[:-1], "next.pub")
+    assert spawned(*stranger, prefix=shell("2>/dev/full")).code == 1
+
+
 def started(process, folder):
     """Wait until the command has begun to write."""
     while not list(folder.glob(".*.modelward-*")):

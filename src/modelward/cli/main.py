@@ -8,7 +8,6 @@ import shlex
 import signal
 import sys
 import traceback
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast, final
 
 import click
@@ -162,5 +161,7 @@ def _drop_unsaid() -> None:
 def _say(sentence: str, advice: str | None = None) -> None:
     from modelward.reporting.text import clean  # what a file calls itself must not steer the terminal
 
-    with suppress(OSError):  # nobody is there to hear it; the exit code says it too
+    try:
         click.echo(f"modelward: {clean(sentence)}" + (f"\n  {clean(advice)}" if advice else ""), err=True)
+    except OSError:  # nobody is there to hear it; the exit code says it too
+        _drop_unsaid()
