@@ -15,7 +15,7 @@ from modelward.errors import ConfigInvalid, ContentChanged, FileMissing, SealRef
 from modelward.reporting.text import plural
 from modelward.reporting.verification import Kind, Verification
 from modelward.vault.bundle import LARGEST
-from modelward.vault.signing.checking import CheckOptions, check_files, root_of
+from modelward.vault.signing.checking import CheckOptions, check_files, read_files
 from modelward.vault.signing.verification import Verified, verify_bundle
 from modelward.vault.tree.hashing import TreeOptions
 from modelward.vault.tree.walk import WalkOptions
@@ -206,27 +206,27 @@ def _signature(source: Path, signature: Path, trust: Trust, options: VerifyOptio
     too_long = ConfigInvalid(f"{signature}: is larger than {LARGEST:,} bytes, so it is no signature")
     data = read_at_most(signature, LARGEST, too_long)
     verified = _verified(data, trust)
-    statement = verified.statement
     from modelward.vault.tables import PREDICATE
 
-    if statement.predicate_type == PREDICATE:
+    if verified.statement.predicate_type == PREDICATE:
         return _rows(source, data, options, trust)
-    root = root_of(statement)
+    said, signers = read_files(verified.statement), verified.signers
+    del data, verified  # each is as large as the list of files that was read of them
     excluded = (*(Path(p) for p in options.excluded), signature)
     tree = TreeOptions(
         jobs=options.jobs, excluded=excluded, links=options.links, progress=talk.progress, warn=talk.warn
     )
     checking = CheckOptions(partial=options.partial, unsigned=options.unsigned, tree=tree)
-    checked = check_files(statement, source, checking)
+    checked = check_files(said, source, checking)
     seen = Seen(
         kind="signature",
-        root=root,
-        signers=verified.signers,
+        root=checked.root,
+        signers=signers,
         files=checked.files,
         bytes=checked.bytes,
         missing=checked.missing,
         unsigned=checked.unsigned,
-        attestations=_beside(options, root, trust),
+        attestations=_beside(options, checked.root, trust),
     )
     walking = WalkOptions(excluded=excluded, links=options.links)
     return seen._replace(bound=bound(seen, source, walking))

@@ -16,7 +16,7 @@ from modelward.errors import (
     SealDamaged,
 )
 from modelward.vault.dsse import Statement
-from modelward.vault.signing.checking import Checked, CheckOptions, check_files, root_of
+from modelward.vault.signing.checking import Checked, CheckOptions, check_files, read_files
 from modelward.vault.signing.openssf import PREDICATE, Manifest, Resource
 from modelward.vault.signing.signing import SigningOptions, hash_model, sign_openssf
 from modelward.vault.signing.tree_statement import tree_statement
@@ -25,6 +25,12 @@ from modelward.vault.tree.hashing import TreeOptions, hash_tree
 
 PARTIAL = CheckOptions(partial=True)
 KINDS = ["files", "shards", "tree", "root"]
+
+
+def root_of(statement):
+    ((_, digest),) = statement.subjects
+    ((algorithm, text),) = digest.items()
+    return f"{algorithm}:{text}"
 
 
 @pytest.fixture(params=KINDS)
@@ -49,6 +55,11 @@ def test_an_unchanged_model(model, kind):
     )
     assert checked.missing == ()
     assert checked.root.startswith("sha256:")
+
+
+def test_what_was_read_of_a_statement_will_do(model, kind):
+    statement = stated(model, kind)
+    assert check_files(read_files(statement), model) == check_files(statement, model)
 
 
 def test_a_model_elsewhere_under_another_name(model, kind, tmp_path):
@@ -378,7 +389,7 @@ def test_other_predicates_say_nothing_about_files(model):
     statement = Statement(
         subjects=(("m", {}),), predicate_type="https://slsa.dev/provenance/v1", predicate={}
     )
-    for ask in (lambda: check_files(statement, model), lambda: root_of(statement)):
+    for ask in (lambda: check_files(statement, model), lambda: read_files(statement)):
         with pytest.raises(SealDamaged, match="slsa"):
             ask()
 

@@ -112,14 +112,14 @@ def test_empty_folders_are_no_part(planted, reference):
 )
 def test_whole_files(algorithm, peer, planted):
     files = {"big": some(5 * MIB + 3), "empty": b"", "z/small": b"abc"}
-    found = hash_shards(planted(files), algorithm, 0, TreeOptions(jobs=3))
+    found = list(hash_shards(planted(files), algorithm, 0, TreeOptions(jobs=3)))
     assert found == [(path, 0, len(data), peer(data).digest()) for path, data in files.items()]
 
 
 def test_shards(planted):
     data = some(5000)
     top = planted({"a": data, "empty": b""})
-    found = hash_shards(top, "sha256", 2048)
+    found = list(hash_shards(top, "sha256", 2048))
     cuts = [(0, 2048), (2048, 4096), (4096, 5000)]
     assert found == [
         *(("a", start, stop, hashlib.sha256(data[start:stop]).digest()) for start, stop in cuts),
@@ -356,5 +356,5 @@ def test_patterns_and_exclusions_reach_the_walk(planted, reference):
 
 def test_an_empty_shard_size_is_the_whole_file(planted):
     top = planted({"a": some(3000)})
-    assert hash_shards(top, "blake2b", 0) == [("a", 0, 3000, hashlib.blake2b(some(3000)).digest())]
-    assert len(hash_shards(top, "blake2b", 1)) == 3000
+    assert list(hash_shards(top, "blake2b", 0)) == [("a", 0, 3000, hashlib.blake2b(some(3000)).digest())]
+    assert len(list(hash_shards(top, "blake2b", 1))) == 3000

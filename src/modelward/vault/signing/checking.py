@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from modelward.errors import ConfigInvalid, ContentChanged, FileMissing
+from modelward.vault.dsse import Statement
 from modelward.vault.signing import tree_statement
 from modelward.vault.signing.openssf import ALONE, GIT, Manifest, Resource, read_manifest
 from modelward.vault.signing.signing import excluding
@@ -20,8 +23,6 @@ from modelward.vault.tree.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-
-    from modelward.vault.dsse import Statement
 
 Found = TypeVar("Found")
 
@@ -65,11 +66,24 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     unsigned: tuple[str, ...] = ()
 
 
-def check_files(statement: Statement, path: Path, options: CheckOptions | None = None) -> Checked:
-    """Hash what is at a path and compare it with a statement of either predicate.
+def read_files(statement: Statement) -> Manifest | TreeStatement:
+    """What a statement of either predicate says about files.
+
+    Raises:
+        SealDamaged: the statement contradicts itself or says nothing about files.
+    """
+    if statement.predicate_type == tree_statement.PREDICATE:
+        return read_tree_statement(statement)
+    return read_manifest(statement)
+
+
+def check_files(
+    said: Statement | Manifest | TreeStatement, path: Path, options: CheckOptions | None = None
+) -> Checked:
+    """Hash what is at a path and compare it with what was signed.
 
     Args:
-        statement: from `verify_bundle`.
+        said: the statement from `verify_bundle`; or what `read_files` makes of it, which takes less memory.
         path: a folder or a file.
         options: see `CheckOptions`.
 
@@ -84,20 +98,10 @@ def check_files(statement: Statement, path: Path, options: CheckOptions | None =
     """
     chosen = options or CheckOptions()
     chosen = msgspec.structs.replace(chosen, tree=msgspec.structs.replace(chosen.tree, cache=False))
-    if statement.predicate_type == tree_statement.PREDICATE:
-        return _check_tree(read_tree_statement(statement), path, chosen)
-    return _check_manifest(read_manifest(statement), path, chosen)
-
-
-def root_of(statement: Statement) -> str:
-    """The digest of the statement's subject, ``sha256:<hex>`` or ``blake3:<hex>``.
-
-    Raises:
-        SealDamaged: the statement contradicts itself or says nothing about files.
-    """
-    if statement.predicate_type == tree_statement.PREDICATE:
-        return read_tree_statement(statement).root
-    return f"sha256:{read_manifest(statement).digest}"
+    read = read_files(said) if isinstance(said, Statement) else said
+    if isinstance(read, TreeStatement):
+        return _check_tree(read, path, chosen)
+    return _check_manifest(read, path, chosen)
 
 
 def refuse_changes(changes: Changes) -> None:
@@ -117,22 +121,26 @@ def _check_manifest(manifest: Manifest, path: Path, options: CheckOptions) -> Ch
     signed = _by_path(manifest.resources)
     chosen, left_out = _tree_options(manifest, path, options)
     tree, unsigned = _without_unsigned(chosen, path, signed, options)
-    found: dict[str, list[Resource]] = defaultdict(list)
+    count, length, size = len(signed), 0, manifest.shard_size
+    others: dict[str, list[Resource]] = {}
     empty: list[str] = []
-    length = 0
-    algorithm, size = manifest.algorithm, manifest.shard_size
-    for part in _present(path, tree, lambda: hash_shards(path, algorithm, size, tree)):
-        length += part.stop - part.start
-        if size and not part.stop:  # an empty file has no shard, so nobody signed that it is there
-            empty.append(part.path)
-            continue
-        name = ALONE if manifest.single else part.path
-        stop = part.stop if size else -1
-        found[name].append(Resource(name, part.start, stop, part.digest))
-    missing = _compared(_changes(signed, found), len(signed), options)
+    shards = _present(path, tree, lambda: hash_shards(path, manifest.algorithm, size, tree))
+    for file, parts in groupby(shards, key=attrgetter("path")):
+        name, found = ALONE if manifest.single else file, list[Resource]()
+        for part in parts:
+            length += part.stop - part.start
+            if part.stop or not size:
+                found.append(Resource(name, part.start, part.stop if size else -1, part.digest))
+        if not found:  # an empty file has no shard, so nobody signed that it is there
+            empty.append(file)
+        elif found == signed.get(name):
+            del signed[name]
+        else:
+            others[name] = found
+    missing = _compared(_changes(signed, others), count, options)
     return Checked(
         root=f"sha256:{manifest.digest}",
-        files=len(signed) - len(missing),
+        files=count - len(missing),
         bytes=length,
         missing=missing,
         unsigned=(*left_out, *unsigned, *empty),

@@ -93,7 +93,7 @@ def hash_tree(path: Path, options: TreeOptions | None = None) -> Tree:
 
 def hash_shards(
     path: Path, algorithm: FileAlgorithm, size: int, options: TreeOptions | None = None
-) -> list[ShardDigest]:
+) -> Iterator[ShardDigest]:
     """Digests of the shards of files, in parallel; an empty file is one empty shard.
 
     Args:
@@ -101,6 +101,9 @@ def hash_shards(
         algorithm: of the digests.
         size: bytes of a shard; 0 for whole files.
         options: see `TreeOptions`; its algorithm is that of trees, and not used.
+
+    Returns:
+        In order of their paths' parts and places. All is hashed when this returns.
 
     Raises:
         FileMissing: a file does not exist or cannot be read.
@@ -111,7 +114,7 @@ def hash_shards(
     entries = chosen.walk(path)
     method = _Shards(algorithm, size)
     found = _digests(path, entries, method, chosen)
-    return [shard for entry in entries for shard in method.split(entry, found.pop(entry.path))]
+    return (shard for entry in entries for shard in method.split(entry, found.pop(entry.path)))
 
 
 def hash_leaves(entry: WalkEntry, algorithm: Algorithm, *, jobs: int = 0) -> list[bytes]:
