@@ -213,6 +213,15 @@ def test_a_tampered_store_is_not_published(store, tmp_path):
     assert not (tmp_path / "log").exists()
 
 
+def test_what_is_signed_is_what_was_written(store, tmp_path, monkeypatch):
+    """A database may answer otherwise when it is asked again."""
+    others = [canonical(record(i)) for i in (0, 1, 2, 3, 4, 5, 99)]
+    monkeypatch.setattr(Ledger, "bodies", lambda *_: iter(others))
+    with pytest.raises(LedgerTampered, match="do not lead to its head"):
+        verb.export(store, tmp_path / "log", LOG_SIGNER, ORIGIN)
+    assert not (tmp_path / "log/checkpoint").exists()
+
+
 def test_the_folder_of_another_log_is_left_alone(store, log):
     before = files(log)
     for key, origin in ((signer(9), ORIGIN), (LOG_SIGNER, "example.com/other")):
@@ -453,14 +462,6 @@ def test_an_unsigned_proof_holds_by_a_head_that_was_kept(store, tmp_path):
         verify(proof, KEYED, NOW)  # who asks for a signature is not given less
 
 
-def test_a_signed_head_of_a_store(store, tmp_path):
-    note = verb.signed_head(store, LOG_SIGNER, ORIGIN)
-    found = verify(put(tmp_path / "checkpoint", note), KEYED, NOW)
-    assert (found.kind, found.size) == ("checkpoint", 7)
-    proof = put(tmp_path / "proof", verb.prove_record(store, 1, note))
-    assert verify(proof, KEYED, NOW).index == 1
-
-
 def test_head_and_key_must_both_hold(log, tmp_path):
     root = verify(log, KEYED, NOW).root
     assert verify(log, Against(trust=TRUST, head=root), NOW).size == 7
@@ -482,6 +483,29 @@ def test_a_store_against_what_was_kept(store, log):
         verify(store, Against(head="00" * 32), NOW)
     with pytest.raises(ConfigInvalid):
         verify(store, Against(since=old), NOW)
+
+
+def test_a_store_is_signed_by_nobody(store, log, tmp_path):
+    """Whoever names a key or a witness wants a signature, and only an older checkpoint has one."""
+    with pytest.raises(ConfigInvalid, match="signed by nobody") as refused:
+        verify(store, KEYED, NOW)
+    assert "--since" in refused.value.advice
+    kept = (log / "checkpoint").read_bytes()
+    assert verify(store, Against(trust=TRUST, since=kept), NOW).signer == ORIGIN
+    trust = Trust(logs=(LOG_KEY,), witnesses=(keeper(tmp_path).key,))
+    with pytest.raises(SignerMissing, match="0 of 1 witnesses"):
+        verify(store, Against(trust=trust, since=kept), NOW)
+
+
+def test_a_record_that_is_named_is_looked_for_in_proofs_alone(store, log, tmp_path):
+    """Elsewhere nothing would have asked for it, and yet it would be called verified."""
+    kept = (log / "checkpoint").read_bytes()
+    growth = put(tmp_path / "growth", verb.prove_since(log, 7))
+    for place in (store, log, log / "checkpoint", growth):
+        against = Against(trust=TRUST, since=kept, leaf=leaf_hash(canonical(record(1))))
+        with pytest.raises(ConfigInvalid, match="a record was named") as refused:
+            verify(place, against, NOW)
+        assert "ledger prove" in refused.value.advice
 
 
 def test_a_rewritten_store_against_what_was_kept(log, tmp_path):

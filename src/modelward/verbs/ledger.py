@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from modelward.core.canonical import digest
-from modelward.errors import ConfigInvalid, OutputUnwritable, ProofInvalid, RolledBack
+from modelward.errors import ConfigInvalid, LedgerTampered, OutputUnwritable, ProofInvalid, RolledBack
 from modelward.ledger.blobs import write_atomically
 from modelward.ledger.checkpoint import Checkpoint
 from modelward.ledger.export import remove_partial, write_tiles
@@ -111,6 +111,8 @@ def export(store: str | Path, folder: Path, signer: Signer, origin: str, *, reco
                 require_continued(ledger, old, head.size)
             size = 0 if old is None else old.size
             written = write_tiles(ledger.bodies(head.size), folder, head.size, old=size, records=records)
+            if root_of(Tiles(folder, head.size), head.size) != root:
+                raise LedgerTampered(f"{store}: the records that it gave do not lead to its head")
             if old is None or old.size != head.size:
                 checkpoint = Checkpoint(origin=origin, size=head.size, root=root)
                 text = checkpoint.text()
@@ -120,26 +122,6 @@ def export(store: str | Path, folder: Path, signer: Signer, origin: str, *, reco
     finally:
         ledger.close()
     return Exported(origin=origin, size=head.size, root=head.root, written=written, key=key.text())
-
-
-def signed_head(store: str | Path, signer: Signer, origin: str) -> bytes:
-    """A signed checkpoint of a store as it is now.
-
-    Raises:
-        LedgerTampered: the store is not what it was.
-        KeyUnusable: the key is not Ed25519.
-    """
-    text = _head(store, origin).text()
-    return Note(text, (sign_note(text, signer, origin),)).encode()
-
-
-def unsigned_head(store: str | Path, origin: str = UNSIGNED_ORIGIN) -> bytes:
-    """The text of a checkpoint without a signature: who verifies by it must know the head.
-
-    Raises:
-        LedgerTampered: the store is not what it was.
-    """
-    return _head(store, origin).text().encode()
 
 
 def prove_record(
@@ -283,19 +265,20 @@ def _require_within(log: _Log, named: Checkpoint) -> None:
         raise ProofInvalid(f"the log is not the one whose checkpoint of {named.size} records was given")
 
 
-def _head(store: str | Path, origin: str) -> Checkpoint:
+def _unsigned_head(store: str | Path) -> bytes:
+    """The text of a checkpoint without a signature: who verifies by it must know the head."""
     ledger = Ledger.open_read_only(store)
     try:
         head = ledger.head()
     finally:
         ledger.close()
-    return Checkpoint(origin=origin, size=head.size, root=bytes.fromhex(head.root))
+    return Checkpoint(origin=UNSIGNED_ORIGIN, size=head.size, root=bytes.fromhex(head.root)).text().encode()
 
 
 def _checkpoint_of(place: str | Path) -> bytes:
     if not is_database(place) and (Path(place) / CHECKPOINT).is_file():
         return read_plain(Path(place) / CHECKPOINT, MOST_CHECKPOINT)
-    return unsigned_head(place)
+    return _unsigned_head(place)
 
 
 @contextmanager

@@ -102,8 +102,18 @@ def verify(place: str | Path, against: Against, moment: int) -> Verified:
     Raises:
         SealRefused: it does not hold; the kinds of it say why.
         LedgerTampered: the store is not what it was.
-        ConfigInvalid: nothing that is trusted was named.
+        ConfigInvalid: nothing that is trusted was named, or what was named says nothing about the place.
     """
+    found = _verify(place, against, moment)
+    if against.leaf is not None and found.leaf is None:
+        raise ConfigInvalid(
+            "a record was named, and nothing but a proof of a record says where one is",
+            advice="Make one with `modelward ledger prove --record`.",
+        )
+    return found
+
+
+def _verify(place: str | Path, against: Against, moment: int) -> Verified:
     if is_database(place) or (Path(place) / FILE_NAME).is_file():
         return _verify_store(place, against, moment)
     if Path(place).is_dir():
@@ -207,6 +217,11 @@ def _verify_tiles(folder: Path, against: Against, moment: int) -> Verified:
 
 
 def _verify_store(place: str | Path, against: Against, moment: int) -> Verified:
+    if against.trust is not None and against.since is None:
+        raise ConfigInvalid(
+            "a store is signed by nobody, so no key says anything about it",
+            advice="Give a checkpoint that was signed as --since, or verify the log that was published.",
+        )
     ledger = Ledger.open_read_only(place)
     try:
         head = ledger.verify(against.head)
