@@ -77,8 +77,21 @@ def test_the_mac_refuses_another_key_and_another_header():
     for changes in ({"recipients": (STANZA, STANZA)}, {"hash": "sha256"}, {"container": "0" * 32}):
         with pytest.raises(SealDamaged, match="altered"):
             layout.check_mac(msgspec.structs.replace(read, **changes), MASTER)
-    with pytest.raises(SealDamaged, match="base64"):
+    with pytest.raises(SealDamaged, match="altered"):
         layout.check_mac(msgspec.structs.replace(read, mac="?"), MASTER)
+
+
+def test_the_mac_has_one_spelling():
+    """Base64 for addresses means the same bytes, and is not what was written."""
+    for number in range(200):
+        named = header(container=f"{number:032x}")
+        mac = json.loads(layout.encode_header(named, MASTER))["mac"]
+        if "+" in mac or "/" in mac:
+            break
+    layout.check_mac(msgspec.structs.replace(named, mac=mac), MASTER)
+    other = mac.replace("+", "-").replace("/", "_")
+    with pytest.raises(SealDamaged, match="altered"):
+        layout.check_mac(msgspec.structs.replace(named, mac=other), MASTER)
 
 
 @pytest.mark.parametrize(

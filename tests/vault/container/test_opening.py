@@ -245,6 +245,20 @@ def test_what_was_not_sealed_is_missing(opened):
         opened.tensor("none", "first")
 
 
+def test_a_disk_that_does_not_read_is_said_and_leaves_nothing_open(opened, monkeypatch):
+    """Each file that is asked for begins by its header, which is read at once."""
+
+    def refuse(*_given):
+        raise OSError(5, "Input/output error")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "preadv", refuse)
+    for _ in range(3):
+        with pytest.raises(FileMissing, match="input/output error"):
+            opened.read(opened.names()[0])
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 MOVES = st.lists(
     st.tuples(st.sampled_from(["seek", "end", "by", "read", "all"]), st.integers(0, 10 * MIB + 200)),
     max_size=12,

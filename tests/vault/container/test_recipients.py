@@ -258,10 +258,21 @@ def test_there_are_bounds_on_how_many():
 def test_whoever_seals_is_held_to_the_same_bounds(quick):
     recipient = make("x25519")[0]
     for many in (0, 257):
-        with pytest.raises(ValueError, match="1 to 256"):
+        with pytest.raises(KeyUnusable, match="1 to 256"):
             wrap_for([recipient] * many, MASTER, CID)
-    with pytest.raises(ValueError, match="passphrases"):
+    with pytest.raises(KeyUnusable, match="more than 4"):
         wrap_for([Passphrase(PHRASE)] * 5, MASTER, CID)
+
+
+def test_what_is_kept_counts_too(quick):
+    recipient, phrase = make("x25519")[0], Passphrase(PHRASE).wrap(MASTER, CID)
+    stanza = recipient.wrap(MASTER, CID)
+    assert wrap_for([], MASTER, CID, kept=[stanza]) == [stanza]
+    assert wrap_for([recipient], MASTER, CID, kept=[stanza])[0] == stanza
+    with pytest.raises(KeyUnusable, match="1 to 256"):
+        wrap_for([recipient], MASTER, CID, kept=[stanza] * 256)
+    with pytest.raises(KeyUnusable, match="more than 4"):
+        wrap_for([Passphrase(PHRASE)], MASTER, CID, kept=[phrase] * 4)
 
 
 def test_base64_has_one_spelling():

@@ -86,7 +86,7 @@ def test_who_cannot_open_it_cannot_change_it(sealed, stranger, content):
 def test_somebody_must_be_left(sealed, licensee, content):
     where = sealed()
     before = content(where)
-    with pytest.raises(KeyUnusable, match="0 recipients would be left"):
+    with pytest.raises(KeyUnusable, match="there would be 0 recipients"):
         rewrap(Container.open(where), [licensee.identity], remove=lambda stanza: True)
     with pytest.raises(KeyUnusable, match="257 recipients"):
         rewrap(Container.open(where), [licensee.identity], add=[licensee.recipient] * 255)

@@ -53,7 +53,7 @@ class SealedFile:
         self._floe: Floe | None = None
         try:
             self._begin(header, index)
-        except SealDamaged:
+        except (SealDamaged, FileMissing):
             self.close()
             raise
 

@@ -160,7 +160,7 @@ def encode_header(header: Header, master: bytes) -> bytes:
         header: its own MAC does not matter.
         master: empty where nothing is encrypted.
     """
-    mac = base64.b64encode(_mac(header, master)).decode() if master else ""
+    mac = _mac(header, master) if master else ""
     return canonical(msgspec.to_builtins(msgspec.structs.replace(header, mac=mac)))
 
 
@@ -170,7 +170,7 @@ def check_mac(header: Header, master: bytes) -> None:
     Raises:
         SealDamaged: it was not.
     """
-    if not hmac.compare_digest(dsse.decode64(header.mac), _mac(header, master)):
+    if not hmac.compare_digest(header.mac.encode(), _mac(header, master).encode()):
         raise SealDamaged(f"{HEADER}: was altered; its recipients are not those that were written")
 
 
@@ -278,9 +278,10 @@ def _check_record(record: Record, header: Header) -> None:
         raise SealDamaged(f"the manifest: the leaves of {record.path!r} do not have its root")
 
 
-def _mac(header: Header, master: bytes) -> bytes:
+def _mac(header: Header, master: bytes) -> str:
     rest = canonical(msgspec.to_builtins(msgspec.structs.replace(header, mac="")))
-    return hmac.digest(_derived(master, "header", header.container), rest, hashlib.sha256)
+    found = hmac.digest(_derived(master, "header", header.container), rest, hashlib.sha256)
+    return base64.b64encode(found).decode()
 
 
 def _derived(master: bytes, purpose: str, container: str) -> bytes:

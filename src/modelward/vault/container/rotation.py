@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelward.errors import KeyUnusable, SealDamaged
+from modelward.errors import SealDamaged
 from modelward.ledger.blobs import write_atomically
 from modelward.ledger.lock import sync_folder
 from modelward.vault.container import layout
 from modelward.vault.container.placing import unwritable
 from modelward.vault.container.recipients import wrap_for
-from modelward.vault.container.recipients.wrapping import RECIPIENTS
 from modelward.vault.signing.tree_statement import sign_tree
 
 if TYPE_CHECKING:
@@ -61,13 +60,8 @@ def rewrap(
     header = container.header
     master = layout.master_of(header, identities)
     kept = [stanza for stanza in header.recipients if remove is None or not remove(stanza)]
-    new = wrap_for(add, master, header.id) if add else []
-    if not 1 <= len(kept) + len(new) <= RECIPIENTS:
-        raise KeyUnusable(
-            f"{len(kept) + len(new)} recipients would be left; a container has 1 to {RECIPIENTS}",
-            advice="Name a recipient to add.",
-        )
-    changed = msgspec.structs.replace(header, recipients=(*kept, *new))
+    wrapped = wrap_for(add, master, header.id, kept=kept)
+    changed = msgspec.structs.replace(header, recipients=tuple(wrapped))
     data = layout.encode_header(changed, master)
     changed = layout.parse_header(data)
     write_document(container.path, layout.HEADER, data)

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from modelward.core.canonical import JSON
-from modelward.errors import RecipientWrong, SealDamaged
+from modelward.errors import KeyUnusable, RecipientWrong, SealDamaged
 from modelward.vault.dsse import decode64
 
 if TYPE_CHECKING:
@@ -61,21 +61,36 @@ class Identity(Protocol):
         ...
 
 
-def wrap_for(recipients: Sequence[Recipient], master: bytes, container_id: bytes) -> list[Stanza]:
+def wrap_for(
+    recipients: Sequence[Recipient], master: bytes, container_id: bytes, *, kept: Sequence[Stanza] = ()
+) -> list[Stanza]:
     """Wrap a master key for every recipient, in their order.
 
+    Args:
+        recipients: who shall open the container.
+        master: `MASTER` bytes.
+        container_id: of the container.
+        kept: what is there for others already; it comes first.
+
     Raises:
-        ValueError: there is no recipient, there are too many, or the master key is not of its length.
-        KeyUnusable: nothing can be wrapped for one of the keys.
+        KeyUnusable: there would be no recipient or too many, or nothing can be wrapped for one of the keys.
         KeyServiceFailed: a server that wraps does not.
+        ValueError: the master key is not of its length.
     """
-    if not 1 <= len(recipients) <= RECIPIENTS:
-        raise ValueError(f"{len(recipients)} recipients; a container has 1 to {RECIPIENTS}")
+    count = len(kept) + len(recipients)
+    if not 1 <= count <= RECIPIENTS:
+        raise KeyUnusable(
+            f"there would be {count} recipients, and a container has 1 to {RECIPIENTS}",
+            advice="Name at least one who can open it.",
+        )
     if len(master) != MASTER:
         raise ValueError(f"a master key of {len(master)} bytes; it has {MASTER}")
-    stanzas = [recipient.wrap(master, container_id) for recipient in recipients]
+    stanzas = [*kept, *(recipient.wrap(master, container_id) for recipient in recipients)]
     if sum(stanza["kind"] == "passphrase" for stanza in stanzas) > PASSPHRASES:
-        raise ValueError(f"more than {PASSPHRASES} passphrases; each makes opening slower for all the others")
+        raise KeyUnusable(
+            f"more than {PASSPHRASES} recipients would be passphrases",
+            advice="Each makes opening slower for all the others; take keys instead.",
+        )
     return stanzas
 
 
