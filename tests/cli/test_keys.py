@@ -288,6 +288,9 @@ def test_strangers_do_not_stand_behind_it(one_owner, made, call):
     assert call("keys", "ring", "show", "ring.json", *words)[0] == 1
     assert call("keys", "ring", "show", "ring.json", *words, "--owners-threshold", "1")[0] == 0
     assert call("keys", "ring", "show", "ring.json", *words, "--owners-threshold", "3")[0] == 2
+    trust = ("--keyring", "ring.json", *words, "--owners-threshold", "3")
+    code, _, err = call("verify", "owner.pem", "--signature", "ring.json", *trust)
+    assert (code, "3 of 2 owners" in err) == (2, True)
 
 
 def test_strangers_do_not_change_it(here, one_owner, made, call):

@@ -138,3 +138,14 @@ def test_a_path_without_a_slash_is_a_name(place):
     (place / "release" / "weights.bin").write_bytes(b"1")
     state = ring_revoke("ring.json", "release", "laptop stolen", OWNER)
     assert (len(state.ring.revoked_keys), state.ring.revoked_roots) == (1, ())
+
+
+def test_a_table_is_refused_as_a_file_and_by_its_rows(place):
+    (place / "data").mkdir()
+    (place / "data" / "train.csv").write_text("id,label\n1,0\n2,1\n")
+    for statement in ("openssf", "rows"):
+        sign("data/train.csv", ["release.pem"], f"{statement}.sig", SignOptions(statement=statement), TALK)
+        assert verified("data/train.csv", f"{statement}.sig").verified
+    assert len(ring_revoke("ring.json", "data/train.csv", "leaked", OWNER).ring.revoked_roots) == 6
+    for statement in ("openssf", "rows"):
+        assert verified("data/train.csv", f"{statement}.sig").refusal == "Revoked"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from modelward.errors import InputError
 from modelward.vault.container.layout import DATA, HEADER
 from modelward.vault.container.reading import Container
 from modelward.vault.signing.signing import SigningOptions, hash_model
@@ -18,12 +19,13 @@ def roots_of(path: Path, warn: Callable[[str], None]) -> tuple[str, ...]:
     """Every root by which seals and detached signatures of `modelward seal` name some content.
 
     Args:
-        path: a file, a folder, or a sealed folder. Files are hashed five times.
+        path: a file, a folder, or a sealed folder. Files are read five times, tables six.
         warn: is told where content is encrypted, so that it is named by this one seal alone.
 
     Returns:
         Different roots, ``sha256:<hex>`` or ``blake3:<hex>``: of the tree by both hash functions, of the list
-        of whole files (OpenSSF) by all three; of a sealed folder its own, and of what it holds in clear.
+        of whole files (OpenSSF) by all three, of a table that of its rows; of a sealed folder its own and
+        those of what it holds in clear.
 
     Raises:
         FileMissing, PathUnsafe, ContentUnstable: it cannot be hashed.
@@ -42,4 +44,16 @@ def roots_of(path: Path, warn: Callable[[str], None]) -> tuple[str, ...]:
 def _of_content(path: Path) -> tuple[str, ...]:
     trees = [hash_tree(path, TreeOptions(algorithm=name)).root for name in ("sha256", "blake3")]
     signed = [SigningOptions(algorithm=name) for name in ("sha256", "blake2b", "blake3")]
-    return (*trees, *(f"sha256:{hash_model(path, options).digest}" for options in signed))
+    lists = [f"sha256:{hash_model(path, options).digest}" for options in signed]
+    return (*trees, *lists, *_of_rows(path))
+
+
+def _of_rows(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        return ()
+    from modelward.vault.tables.manifest import manifest  # a library of tables, which few need
+
+    try:
+        return (manifest(path).root,)
+    except InputError:  # it is no table, so nobody signed its rows
+        return ()

@@ -284,9 +284,9 @@ def test_who_is_trusted(ring, signers, owned, publics):
         with pytest.raises(SignerMissing, match="owners that were named"):
             trusted(lines, publics(letters), threshold)
     for threshold in (0, 3, -1):
-        with pytest.raises(ValueError, match="cannot be asked for"):
+        with pytest.raises(ConfigInvalid, match="cannot be asked for"):
             trusted(lines, publics("ab"), threshold)
-    with pytest.raises(ValueError, match="1 of 0"):
+    with pytest.raises(ConfigInvalid, match="1 of 0"):
         trusted(lines, [])
 
 

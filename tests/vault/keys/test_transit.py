@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import given
@@ -34,6 +37,29 @@ def test_it_signs_and_the_public_key_verifies(vault, kind):
     with pytest.raises(SignatureInvalid):
         signer.public.verify(signature, b"another message")
     assert [path for _, path, _ in vault.asked] == ["/v1/transit/keys/release", "/v1/transit/sign/release"]
+
+
+def test_the_token_does_not_follow_to_another_place(vault, monkeypatch):
+    """The engine would answer; whoever redirects chooses who is asked."""
+    target = os.environ["VAULT_ADDR"]
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(307)
+            self.send_header("Location", target + self.path)
+            self.end_headers()
+
+        def log_message(self, *words):
+            del words
+
+    vault.make("release", "ed25519")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("VAULT_ADDR", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(KeyServiceFailed):
+            TransitSigner("vault:transit/release")
+        server.shutdown()
+    assert vault.asked == []
 
 
 def test_an_envelope_is_signed(vault):

@@ -145,7 +145,10 @@ def find(ring: Keyring, what: str) -> RingKey:
         found = [key for key in ring.keys if key.id.startswith(what)]
     if len(found) != 1:
         ids = f": {', '.join(key.id[:16] for key in found)}" if found else ""
-        raise KeyUnusable(f"{len(found) or 'no'} keys of the keyring are called {what[:80]!r}{ids}")
+        raise KeyUnusable(
+            f"{len(found) or 'no'} keys of the keyring are called {what[:80]!r}{ids}",
+            advice="`modelward keys ring show` lists them; a path has a slash in it, like ./model.",
+        )
     return found[0]
 
 

@@ -141,6 +141,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             SealDamaged: it is no keyring.
             SignatureInvalid: a signature does not hold.
             SignerMissing: too few owners signed.
+            ConfigInvalid: the threshold is not between 1 and the number of owners.
         """
         from modelward.vault.keys.ringfile import read_chain, trusted
 

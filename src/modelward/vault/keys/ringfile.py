@@ -145,12 +145,14 @@ def trusted(lines: Sequence[Line], owners: Sequence[Verifier], threshold: int | 
 
     Raises:
         SignerMissing: too few did.
-        ValueError: the threshold is not between 1 and the number of owners.
+        ConfigInvalid: the threshold is not between 1 and the number of owners.
     """
     ids = {owner.key_id for owner in owners}
     needed = len(ids) // 2 + 1 if threshold is None else threshold
     if not 1 <= needed <= len(ids):
-        raise ValueError(f"{needed} of {len(ids)} owners cannot be asked for")
+        raise ConfigInvalid(
+            f"{needed} of {len(ids)} owners cannot be asked for", advice="Name more owners, or ask for fewer."
+        )
     most = max(len(line.signers & ids) for line in lines)
     if most < needed:
         raise SignerMissing(
@@ -177,7 +179,10 @@ def sign(ring: Keyring, signers: Sequence[Signer], before: Keyring | None) -> Li
     try:
         parse(ring.encode())
     except (SealDamaged, ValueError) as error:
-        raise ConfigInvalid(f"so the keyring would not be valid: {error}") from error
+        raise ConfigInvalid(
+            f"so the keyring would not be valid: {error}",
+            advice="It stays as it was; change what you asked for.",
+        ) from error
     _check_owners(signers, ring, before)
     envelope = dsse.sign(ring.encode(), signers, payload_type=PAYLOAD_TYPE)
     return decode_line(canonical(dsse.to_json(envelope)), before)
