@@ -14,6 +14,7 @@ import textwrap
 import threading
 import warnings
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,16 +248,17 @@ def test_what_was_not_sealed_is_missing(opened):
 
 def test_a_disk_that_does_not_read_is_said_and_leaves_nothing_open(opened, monkeypatch):
     """Each file that is asked for begins by its header, which is read at once."""
+    handles = Path("/proc/self/fd")
 
     def refuse(*_given):
         raise OSError(5, "Input/output error")
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(handles.iterdir()))
     monkeypatch.setattr(os, "preadv", refuse)
     for _ in range(3):
         with pytest.raises(FileMissing, match="input/output error"):
             opened.read(opened.names()[0])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(handles.iterdir())) == before
 
 
 MOVES = st.lists(
