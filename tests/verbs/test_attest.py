@@ -63,6 +63,7 @@ keys = ["{key}"]
 claim = "robust-accuracy"
 scope = {{ norm = "linf", eps = {eps} }}
 at-least = {share}
+min-n = 20
 """
 
 

@@ -204,12 +204,16 @@ def judge_policy(
     return conclude(policy.name, [*reasons, *held], judged)
 
 
-def hold(thresholds: Sequence[Threshold], claims: Sequence[Claim]) -> tuple[list[Reason], tuple[Claim, ...]]:
+def hold(
+    thresholds: Sequence[Threshold], claims: Sequence[Claim], *, fewest: int = 1
+) -> tuple[list[Reason], tuple[Claim, ...]]:
     """Hold claims against thresholds.
 
     Args:
         thresholds: already checked.
         claims: every claim that fits a threshold is held to it.
+        fewest: samples that a bracket must rest on where its threshold states no `min_n`: it speaks of its
+            samples alone, and of one it is certain.
 
     Returns:
         One reason per threshold and claim, and the claims with their status.
@@ -224,7 +228,7 @@ def hold(thresholds: Sequence[Threshold], claims: Sequence[Claim]) -> tuple[list
                 Reason(requirement=threshold.describe(), status="unknown", detail=_not_made(threshold, made))
             )
         for i in named:
-            status, detail = _threshold_status(threshold, judged[i])
+            status, detail = _threshold_status(threshold, judged[i], fewest)
             where = _distinction(judged[i], [judged[other] for other in named], threshold)
             reasons.append(
                 Reason(
@@ -326,9 +330,11 @@ def _known_range(claim: Claim) -> tuple[float | None, float | None]:
     return claim.value, claim.value
 
 
-def _threshold_status(threshold: Threshold, claim: Claim) -> tuple[Status, str]:
+def _threshold_status(threshold: Threshold, claim: Claim, fewest: int) -> tuple[Status, str]:
     low, high = _known_range(claim)
-    seen = f"{_known_words(low, high)}, n = {claim.n}"
+    needed = threshold.min_n or (fewest if claim.bracket is not None else 1)
+    enough = claim.n >= needed
+    seen = f"{_known_words(low, high)}, n = {claim.n}" + ("" if enough else f", fewer than {needed}")
     least, most = threshold.at_least, threshold.at_most
     too_low = least is not None and high is not None and high < least
     too_high = most is not None and low is not None and low > most
@@ -336,7 +342,6 @@ def _threshold_status(threshold: Threshold, claim: Claim) -> tuple[Status, str]:
         return "refuted", seen
     low_ok = least is None or (low is not None and low >= least)
     high_ok = most is None or (high is not None and high <= most)
-    enough = threshold.min_n is None or claim.n >= threshold.min_n
     return ("holds" if low_ok and high_ok and enough else "unknown"), seen
 
 

@@ -128,6 +128,32 @@ def test_what_is_no_digest_of_data_is_a_slip(facts, digest):
         admit(Admission(audit=AuditTable(data=(digest,))), facts())
 
 
+# A share of very few samples, which a bracket knows exactly
+
+
+@pytest.mark.parametrize(
+    ("n", "min_n", "outcome"),
+    [(1, None, "unknown"), (49, None, "unknown"), (50, None, "pass"), (1, 1, "pass"), (50, 51, "unknown")],
+)
+def test_a_bracket_of_few_samples_is_not_known(*, facts, evidence, claim, n, min_n, outcome):
+    few = claim("robust-accuracy", {"norm": "linf", "eps": 0.1}, bracket={"lower": 1.0, "upper": 1.0}, n=n)
+    policy = Admission(require=(Threshold(claim="robust-accuracy", at_least=0.6, min_n=min_n),))
+    verdict = admit(policy, facts(evidence(claims=[few])))
+    assert verdict.outcome == outcome
+    assert ("fewer than" in verdict.reasons[0].detail) == (outcome != "pass")
+
+
+def test_few_samples_refute_as_many_do(facts, evidence, claim):
+    few = claim("robust-accuracy", {"norm": "linf", "eps": 0.1}, bracket={"lower": 0.0, "upper": 0.0}, n=1)
+    assert admit(ROBUST, facts(evidence(claims=[few]))).outcome == "fail"
+
+
+def test_an_interval_knows_how_few_its_samples_are(facts, evidence, claim):
+    found = claim("accuracy", value=0.9, interval={"lower": 0.6, "upper": 0.99, "confidence": 0.95}, n=9)
+    policy = Admission(require=(Threshold(claim="accuracy", at_least=0.5),))
+    assert admit(policy, facts(evidence(claims=[found]))).outcome == "pass"
+
+
 # Attestations of one moment that contradict each other
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from modelward.vault.attest.audited import Audit
     from modelward.vault.attest.predicates import Release, Scan
 
+FEWEST: Final = 50
+"""Samples that a proven or attacked share must rest on where the policy does not say, as in the baseline."""
 _AHEAD: Final = timedelta(minutes=5)
 """How far clocks may differ before something is dated in the future."""
 _NO_AUDIT: Final = "no audit evidence is attested"
@@ -99,7 +101,7 @@ def _held(
     trained: Sequence[Claim] = stated
     for audit in audits or (None,):
         own = audit.result.claims if audit is not None else ()
-        held, claims = hold(policy.require, [*own, *stated])
+        held, claims = hold(policy.require, [*own, *stated], fewest=FEWEST)
         if audit is not None and len(audits) > 1:
             where = audit.evidence.model.path
             held = [msgspec.structs.replace(one, detail=f"{where}: {one.detail}") for one in held]
