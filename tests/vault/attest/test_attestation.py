@@ -463,3 +463,10 @@ def test_keys_that_seal_attest_as_they_seal(released, signers, purposes, alone):
     assert released(signers[:1], ring) == ((ids[0],) if alone else "SignerMissing")
     assert released(signers[:2], ring) == tuple(sorted(ids[:2]))
     assert released(signers[2:3], ring) == (ids[2],)  # not of the keyring: named otherwise
+
+
+def test_who_may_not_attest_is_not_among_those_who_did(released, signers):
+    """A policy that asks for a key by its id must not find one there that could not attest."""
+    first, second = ring_of(signers[:1], purposes=("release",)), ring_of(signers[1:2], purposes=("scan",))
+    ring = msgspec.structs.replace(first, keys=(*first.keys, *second.keys))
+    assert released(signers[:2], ring) == (signers[0].public.key_id,)
