@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from modelward.errors import ProofInvalid
 from modelward.ledger.merkle import Frontier, leaf_hash, node_hash
 from modelward.ledger.proof import (
-    consistency_path,
     inclusion_path,
     root_by_inclusion,
     tree_root,
     verify_consistency,
 )
+from modelward.ledger.subtrees import Levels, consistency
 
 VECTORS = json.loads(
     (Path(__file__).parents[1] / "vectors" / "seal" / "rfc6962.json").read_text(encoding="utf-8")
@@ -130,9 +130,10 @@ def test_the_worked_example_of_the_rfc():
     assert inclusion_path(d, 3) == [d[2], g, el]
     assert inclusion_path(d, 4) == [d[5], j, k]
     assert inclusion_path(d, 6) == [i, k]
-    assert consistency_path(d, 3) == [d[2], d[3], g, el]
-    assert consistency_path(d, 4) == [el]
-    assert consistency_path(d, 6) == [i, j, k]
+    nodes = Levels(d)
+    assert consistency(nodes, 3, 7) == (d[2], d[3], g, el)
+    assert consistency(nodes, 4, 7) == (el,)
+    assert consistency(nodes, 6, 7) == (i, j, k)
 
 
 @NODES
@@ -146,8 +147,7 @@ def test_every_leaf_and_every_beginning_of_small_trees(size, node):
         assert path == defined_path(index, leaves, node)
         assert root_by_inclusion(leaves[index], index, size, path, node) == root
     for old in range(1, size + 1):
-        path = consistency_path(leaves, old, node)
-        assert path == defined_proof(old, leaves, True, node)
+        path = defined_proof(old, leaves, True, node)
         verify_consistency((old, defined_root(leaves[:old], node)), (size, root), path, node)
 
 
@@ -158,8 +158,8 @@ def test_larger_trees_agree_with_the_definition(leaves, data):
     assert path == defined_path(index, leaves)
     assert root_by_inclusion(leaves[index], index, len(leaves), path) == defined_root(leaves)
     old = data.draw(st.integers(1, len(leaves)))
-    proof = consistency_path(leaves, old)
-    assert proof == defined_proof(old, leaves, True)
+    proof = defined_proof(old, leaves, True)
+    assert consistency(Levels(leaves), old, len(leaves)) == tuple(proof)
     verify_consistency((old, defined_root(leaves[:old])), (len(leaves), defined_root(leaves)), proof)
 
 
@@ -198,7 +198,7 @@ def test_a_changed_consistency_proof_is_refused(leaves, data):
     size = len(leaves)
     old = data.draw(st.integers(1, size))
     before, after = tree_root(leaves[:old]), tree_root(leaves)
-    path = consistency_path(leaves, old)
+    path = defined_proof(old, leaves, True)
     kind = data.draw(st.sampled_from(["hash", "drop", "add", "before", "after", "old"]))
     if kind == "hash" and path:
         at = data.draw(st.integers(0, len(path) - 1))
@@ -267,9 +267,6 @@ def test_callers_mistakes_are_not_answers_about_proofs():
     for index in (-1, 8):
         with pytest.raises(IndexError, match=f"no leaf {index} among 8"):
             inclusion_path(LEAVES, index)
-    for old in (0, 9):
-        with pytest.raises(ValueError, match=f"does not begin with {old}"):
-            consistency_path(LEAVES, old)
 
 
 def test_an_inner_node_is_no_leaf():

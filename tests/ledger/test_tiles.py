@@ -21,8 +21,8 @@ from modelward.errors import (
 )
 from modelward.ledger.export import remove_partial, write_tiles
 from modelward.ledger.merkle import Frontier, leaf_hash
-from modelward.ledger.proof import consistency_path, inclusion_path, tree_root
-from modelward.ledger.subtrees import consistency, inclusion, root_of
+from modelward.ledger.proof import inclusion_path, tree_root
+from modelward.ledger.subtrees import Levels, consistency, inclusion, root_of
 from modelward.ledger.tiles import (
     ENTRIES,
     LONGEST_ENTRY,
@@ -148,7 +148,7 @@ def test_a_log_of_70000_has_the_levels_of_the_specification(tmp_path):
     assert found["tile/2/000.p/1"] == tree_root(leaves[:65536])
     assert tiles.check(tree_root(leaves)) == 0
     assert list(inclusion(tiles, 69_999, 70_000)) == inclusion_path(leaves, 69_999)
-    assert list(consistency(tiles, 65_537, 70_000)) == consistency_path(leaves, 65_537)
+    assert consistency(tiles, 65_537, 70_000) == consistency(Levels(leaves), 65_537, 70_000)
 
 
 def test_proofs_from_tiles_are_those_of_the_leaves(tmp_path):
@@ -158,7 +158,7 @@ def test_proofs_from_tiles_are_those_of_the_leaves(tmp_path):
         for size in (index + 1, 600):
             assert list(inclusion(tiles, index, size)) == inclusion_path(leaves[:size], index)
     for old in (1, 2, 255, 256, 257, 512, 599, 600):
-        assert list(consistency(tiles, old, 600)) == consistency_path(leaves, old)
+        assert consistency(tiles, old, 600) == consistency(Levels(leaves), old, 600)
 
 
 def test_what_is_there_is_never_written_again(tmp_path):
@@ -341,7 +341,7 @@ def test_few_tiles_are_kept_in_memory(tmp_path, monkeypatch):
     assert tiles.check(root(2000)) == 2000
     assert len(tiles._read) <= 2
     leaves = [leaf_hash(body(i)) for i in range(2000)]
-    assert list(consistency(tiles, 777, 2000)) == consistency_path(leaves, 777)
+    assert consistency(tiles, 777, 2000) == consistency(Levels(leaves), 777, 2000)
 
 
 def test_one_bundle_that_is_missing_is_seen(tmp_path):

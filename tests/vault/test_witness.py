@@ -28,7 +28,8 @@ from modelward.errors import (
 )
 from modelward.ledger.checkpoint import EMPTY_ROOT, Checkpoint
 from modelward.ledger.merkle import leaf_hash
-from modelward.ledger.proof import consistency_path, tree_root
+from modelward.ledger.proof import tree_root
+from modelward.ledger.subtrees import Levels, consistency
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys.signer import LocalSigner
 from modelward.vault.notes import (
@@ -72,7 +73,7 @@ def grown(size):
 
 
 def path(size):
-    return lambda old: consistency_path(LEAVES[:size], old) if old else ()
+    return lambda old: consistency(Levels(LEAVES), old, size) if old else ()
 
 
 def proven(*values):
@@ -245,7 +246,9 @@ def test_a_fork_is_seen_at_every_place(keeper):
         leaves = [*LEAVES[:parted], *(leaf_hash(b"other %d" % i) for i in range(parted, 30))]
         fork = note(30, tree_root(leaves))
         with pytest.raises(ProofInvalid):
-            keeper.cosign(fork, LOGS, lambda old, leaves=leaves: consistency_path(leaves, old), NOW)
+            keeper.cosign(
+                fork, LOGS, lambda old, leaves=leaves: consistency(Levels(leaves), old, len(leaves)), NOW
+            )
         with pytest.raises(ProofInvalid):
             keeper.cosign(fork, LOGS, path(30), NOW)
     keeper.cosign(grown(30), LOGS, path(30), NOW)
@@ -378,7 +381,7 @@ def _ask(state, name, start, results):
         data = note(size, tree_root(leaves[:size]))
         try:
             keeper.cosign(
-                data, LOGS, lambda old, size=size: consistency_path(leaves[:size], old) if old else (), NOW
+                data, LOGS, lambda old, size=size: consistency(Levels(leaves), old, size) if old else (), NOW
             )
         except (ProofInvalid, RolledBack):
             continue

@@ -95,22 +95,6 @@ def root_by_inclusion(
     return value
 
 
-def consistency_path(leaves: Sequence[bytes], old: int, node: Node = node_hash) -> list[bytes]:
-    """The proof that a tree begins with an older one.
-
-    Args:
-        leaves: hashes of all leaves of the newer tree.
-        old: leaves of the older tree, ``1 <= old <= len(leaves)``.
-        node: hash of an inner node.
-
-    Raises:
-        ValueError: `old` is out of range.
-    """
-    if not 1 <= old <= len(leaves):
-        raise ValueError(f"a tree of {len(leaves)} leaves does not begin with {old}")
-    return _subproof(old, leaves, node, whole=True)
-
-
 def verify_consistency(
     old: tuple[int, bytes], new: tuple[int, bytes], path: Sequence[bytes], node: Node = node_hash
 ) -> None:
@@ -119,7 +103,7 @@ def verify_consistency(
     Args:
         old: size and root of the older tree; its size is at least 1.
         new: size and root of the newer tree.
-        path: as `consistency_path` gives it.
+        path: as section 2.1.2 orders it.
         node: hash of an inner node.
 
     Raises:
@@ -153,12 +137,3 @@ def verify_consistency(
         place, last = place >> 1, last >> 1
     if last or not hmac.compare_digest(before, old_root) or not hmac.compare_digest(after, new_root):
         raise ProofInvalid(f"the tree of {second} records does not begin with the one of {first}")
-
-
-def _subproof(old: int, leaves: Sequence[bytes], node: Node, *, whole: bool) -> list[bytes]:
-    if old == len(leaves):
-        return [] if whole else [tree_root(leaves, node)]
-    split = 1 << ((len(leaves) - 1).bit_length() - 1)
-    if old <= split:
-        return [*_subproof(old, leaves[:split], node, whole=whole), tree_root(leaves[split:], node)]
-    return [*_subproof(old - split, leaves[split:], node, whole=False), tree_root(leaves[:split], node)]

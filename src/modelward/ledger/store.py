@@ -135,7 +135,7 @@ class Ledger:
 
         Raises:
             LedgerUnwritable: the disk, folder or database refused; nothing was added.
-            KeyServiceFailed: the database's server went away; where that was at the very end, they may be there.
+            KeyServiceFailed: the server went away; where that was at the very end, they may be there.
             ValueError: a record is not canonicalisable (not finite, ...).
         """
         bodies = [canonical(record) for record in records]
