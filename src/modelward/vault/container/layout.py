@@ -20,7 +20,7 @@ from modelward.vault.container.recipients import Stanza, check_stanzas, unwrap_a
 from modelward.vault.hazmat import floe
 from modelward.vault.hazmat.hashing import SIZE, Algorithm
 from modelward.vault.tree.entries import Entry, Tree, tree_of
-from modelward.vault.tree.leaves import CHUNK, Leaves, chunks_in
+from modelward.vault.tree.leaves import CHUNK, FileHasher, Leaves, chunks_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,6 +203,14 @@ def parse_header(data: bytes) -> Header:
 def encode_manifest(manifest: Manifest) -> bytes:
     """Write the manifest, canonical JSON; what comes back is secret where files are encrypted."""
     return msgspec.json.encode(manifest, order="sorted")
+
+
+def manifest_entry(header: Header, data: bytes) -> Entry:
+    """The manifest's file as an entry of the tree that is signed."""
+    name = MANIFEST[header.encryption]
+    hasher = FileHasher(header.hash, name, len(data))
+    hasher.update(data)
+    return Entry(name, len(data), hasher.root().hex())
 
 
 def parse_manifest(data: bytes, header: Header) -> Manifest:

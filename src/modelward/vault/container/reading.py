@@ -17,7 +17,6 @@ from modelward.vault.container.extraction import Extraction
 from modelward.vault.container.files import BUFFER, SealedFile, open_stored
 from modelward.vault.container.layout import FLOE, MANIFEST, SEGMENTS, Header, Manifest
 from modelward.vault.container.placing import placed, sync_everything, unwritable
-from modelward.vault.container.writing import manifest_entry
 from modelward.vault.hazmat import floe
 from modelward.vault.signing.tree_statement import read_tree_statement
 from modelward.vault.signing.verification import Verified, verify_bundle
@@ -85,7 +84,7 @@ class Container:
     @property
     def said(self) -> dict[str, JSON]:
         """What a signed statement says of this container."""
-        return self.header.signed(manifest_entry(self.header, self._manifest).root)
+        return self.header.signed(layout.manifest_entry(self.header, self._manifest).root)
 
     def check_signatures(self, verifiers: Sequence[Verifier], threshold: int = 1) -> Verified:
         """Verify who signed this container, and that its lists and its manifest are what they signed.

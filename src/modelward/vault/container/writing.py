@@ -22,7 +22,7 @@ from modelward.vault.hazmat.hashing import Algorithm
 from modelward.vault.keys.signer import Signer
 from modelward.vault.signing.tree_statement import sign_tree
 from modelward.vault.tree.entries import Entry, Tree, tree_of
-from modelward.vault.tree.leaves import CHUNK, FileHasher
+from modelward.vault.tree.leaves import CHUNK
 from modelward.vault.tree.reading import read_all
 from modelward.vault.tree.walk import WalkOptions, walk
 
@@ -168,7 +168,7 @@ def _write_manifest(folder: Path, header: Header, master: bytes, manifest: Manif
     if master:
         data = encrypt_manifest(header, master, data)
     write_file(folder / name, data)
-    return manifest_entry(header, data)
+    return layout.manifest_entry(header, data)
 
 
 def encrypt_manifest(header: Header, master: bytes, data: bytes) -> bytes:
@@ -181,11 +181,3 @@ def encrypt_manifest(header: Header, master: bytes, data: bytes) -> bytes:
         piece = memoryview(data)[index * CHUNK : (index + 1) * CHUNK]
         at += floe.encrypt_segment(index, piece, view[at:], last=index + 1 == count)
     return bytes(out)
-
-
-def manifest_entry(header: Header, data: bytes) -> Entry:
-    """The manifest's file as an entry of the tree that is signed."""
-    name = layout.MANIFEST[header.encryption]
-    hasher = FileHasher(header.hash, name, len(data))
-    hasher.update(data)
-    return Entry(name, len(data), hasher.root().hex())
