@@ -23,6 +23,7 @@ from modelward.vault.keys.signer import Signer
 from modelward.vault.signing.tree_statement import sign_tree
 from modelward.vault.tree.entries import Entry, Tree, tree_of
 from modelward.vault.tree.leaves import CHUNK
+from modelward.vault.tree.pool import cores
 from modelward.vault.tree.reading import read_all
 from modelward.vault.tree.walk import WalkOptions, walk
 
@@ -150,7 +151,8 @@ def _seal_files(
     order = {entry.path: index for index, entry in enumerate(entries)}
     sealing = Sealing(folder, header, order, durable=len(entries) <= _MANY)
     try:
-        read_all(entries, sealing, sealing.done, jobs=options.jobs, progress=options.progress)
+        jobs = options.jobs or cores()  # more would wait for one another where they write
+        read_all(entries, sealing, sealing.done, jobs=jobs, progress=options.progress)
     finally:
         sealing.close()
     del entries  # half of the memory that a hundred thousand files take
