@@ -74,16 +74,23 @@ def test_a_text_that_parquet_holds_once_is_not_held_for_each_row(tmp_path, store
 
 
 def test_values_of_fixed_width_that_parquet_holds_once_are_read_a_few_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "GRACE", 1 << 24)
-    kind = pa.binary(LONG >> 4)
+    kind, read = pa.binary(LONG >> 4), []
     values = pa.array([b"x" * (LONG >> 4)] * 500, kind)
     pq.write_table(pa.table({"a": values}), tmp_path / "a.parquet", compression="zstd")
     assert (tmp_path / "a.parquet").stat().st_size < 1000
-    del values
-    before = pa.default_memory_pool().max_memory()
+    monkeypatch.setattr(reading, "_pieces", lambda batch, *_: read.append(batch.num_rows) or ())
+    monkeypatch.setattr(reading, "GRACE", 1 << 24)
     with pytest.raises(FileDamaged, match="expand"):
         manifest(tmp_path / "a.parquet")
-    assert pa.default_memory_pool().max_memory() == before
+    assert max(read) * (LONG >> 4) <= reading.PIECE
+    assert 0 < sum(read) * (LONG >> 4) <= 1 << 24
+
+
+def test_rows_that_take_no_bytes_are_cut_too(tmp_path):
+    write_arrow(tmp_path / "a.arrow", pa.nulls(3 * reading.BLOCK + 1))
+    with open_table(tmp_path / "a.arrow", TableOptions()) as table:
+        rows = [piece.rows for piece in table.pieces() if piece.rows]
+    assert rows == [reading.BLOCK] * 3 + [1]
 
 
 def test_texts_that_differ_are_looked_at_a_few_times_and_not_once_a_piece(tmp_path, monkeypatch):

@@ -185,7 +185,7 @@ def _members(stream: IO[bytes], folder: Path) -> list[str]:
             name = member.name.removeprefix("./").rstrip("/")
             if member.kind == "folder":
                 continue
-            if member.kind != "file" or member.hidden or len(written) >= _MAX_MEMBERS:
+            if member.kind != "file" or len(written) >= _MAX_MEMBERS:
                 raise SealDamaged(f"{shown(name)}: an archive holds more than plain files")
             _check([name])
             with memoryview(data) as view, view[member.start : member.start + member.size] as content:
