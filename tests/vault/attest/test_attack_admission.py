@@ -128,6 +128,21 @@ def test_what_is_no_digest_of_data_is_a_slip(facts, digest):
         admit(Admission(audit=AuditTable(data=(digest,))), facts())
 
 
+# Attestations that contradict each other, of what nobody can read without a key
+
+
+def test_an_audit_of_other_bytes_than_were_scanned_is_refused(facts, evidence, scan):
+    files = tuple(msgspec.structs.replace(file, digest="sha256:" + "77" * 32) for file in scan().files)
+    verdict = admit(ROBUST, facts(evidence(), msgspec.structs.replace(scan(), files=files)))
+    assert verdict.outcome == "fail"
+    assert unmet(verdict) == [("what was scanned was audited", "model.onnx: not the same bytes")]
+
+
+def test_an_audit_of_a_file_that_was_not_scanned_contradicts_nothing(facts, evidence, scan):
+    files = tuple(file for file in scan().files if file.path != "model.onnx")
+    assert admit(ROBUST, facts(evidence(), msgspec.structs.replace(scan(), files=files))).outcome == "pass"
+
+
 # A share of very few samples, which a bracket knows exactly
 
 

@@ -84,6 +84,7 @@ def admit(policy: Admission, facts: Facts) -> Verdict:
         *_identity_reasons(policy, facts),
         *_attested_reasons(policy, facts.attestations, counted),
         *(reason for audit in audits or (None,) for reason in _audit_reasons(policy, audit, facts.moment)),
+        *_contradictions(audits, scans),
         *_unaudited_reasons(policy, audits, scans),
         *(reason for scan in scans or (None,) for reason in _scan_reasons(policy, scan, facts.moment)),
         *release_reasons(counted, facts, policy.release.environment if policy.release else None),
@@ -198,6 +199,14 @@ def _newest_scans(scans: Sequence[Scan]) -> tuple[Scan, ...]:
     """The newest scan; of several at once all."""
     newest = max((scan.moment for scan in scans), default=None)
     return tuple(scan for scan in scans if scan.moment == newest)
+
+
+def _contradictions(audits: Sequence[Audit], scans: Sequence[Scan]) -> Iterator[Reason]:
+    """Audits and scans of one file must be of the same bytes, whoever signed them."""
+    for model in (audit.evidence.model for audit in audits):
+        seen = {file.digest for scan in scans for file in scan.files if file.path == model.path}
+        if seen - {model.digest}:
+            yield _reason("what was scanned was audited", "refuted", f"{model.path}: not the same bytes")
 
 
 def _unaudited_reasons(policy: Admission, audits: Sequence[Audit], scans: Sequence[Scan]) -> Iterator[Reason]:
