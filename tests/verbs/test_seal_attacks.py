@@ -265,3 +265,11 @@ def test_a_scan_of_another_table_is_refused_where_rows_are_verified(keys, tmp_pa
         made = attest(scan_verdict(scanned), root, "rows", [signer])
         (tmp_path / "beside" / "scan.json").write_bytes(made)
         assert modelward.verify(table, demanded).verified == verified
+
+
+def test_what_is_refused_is_not_true(model, keys, tmp_path, talk):
+    """Any value is, unless it says otherwise: `if modelward.verify(...)` let everything pass."""
+    seal(model, tmp_path / "sealed", keys, talk, "release")
+    for name, held in (("release", True), ("audit", False)):
+        trust = modelward.TrustOptions(public_keys=(keys[name][1],))
+        assert bool(modelward.verify(tmp_path / "sealed", modelward.VerifyOptions(trust=trust))) == held

@@ -41,6 +41,18 @@ class SignedBy(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader could take for granted, and was not looked at.
+
+    Attributes:
+        what: the question.
+        reason: why, in one sentence.
+    """
+
+    what: str
+    reason: str
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """How what was verified stands.
 
@@ -58,7 +70,9 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
         attestations: kinds of the attestations that verify over the root.
         claims: what the evidence says, with `Claim.status` where the policy names them.
         reasons: every requirement and how it stands, worst first.
+        skipped: what was not looked at.
         refusal: name of the error that refused it; null when none did.
+        advice: what to do about the refusal; null without one.
         moment: the time it was verified for, ISO 8601.
     """
 
@@ -75,8 +89,14 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     attestations: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     refusal: str | None = None
+    advice: str | None = None
     moment: str
+
+    def __bool__(self) -> bool:
+        """Whether everything holds: who asks `if verify(...)` means that, and not that there is an outcome."""
+        return self.verified
 
     def enforce(self) -> None:
         """Return when everything holds.
@@ -110,8 +130,11 @@ def verification_text(result: Verification, *, color: bool = False) -> str:
     for reason in result.reasons:
         mark = _paint(_COLOURS[reason.status], f"{_MARKS[reason.status]:<9}", color)
         lines.append(f"  {mark} {clean(reason.requirement)}: {clean(reason.detail)}")
+    if result.advice:
+        lines.append(f"  → {clean(result.advice)}")
     if result.claims:
         lines.append(f"  {plural(len(result.claims), 'claim')} attested; --format json lists them")
+    lines += [f"  not looked at: {clean(one.what)}: {clean(one.reason)}" for one in result.skipped]
     return "\n".join(lines) + "\n"
 
 
