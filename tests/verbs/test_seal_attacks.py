@@ -14,7 +14,7 @@ from modelward.vault.attest.attestation import attest
 from modelward.vault.container.recipients import generate_identity
 from modelward.vault.keys.opening import open_signer
 from modelward.vault.keys.signer import Verifier
-from modelward.vault.signing.checking import root_of
+from modelward.vault.signing.checking import check_files
 from modelward.vault.signing.verification import verify_bundle
 from modelward.vault.tables.signed import read_signed
 from modelward.verbs.attest import scan_verdict
@@ -136,7 +136,7 @@ def test_a_partial_copy_is_held_to_what_is_attested(model, keys, tmp_path, talk)
     signature, beside, other = tmp_path / "model.sig", tmp_path / "attestations", tmp_path / "other"
     sign(model, (str(keys["release"][0]),), signature, SignOptions(statement="tree"), talk)
     said = verify_bundle(signature.read_bytes(), [Verifier(keys["release"][1].read_bytes())]).statement
-    signer = open_signer(str(keys["release"][0]), talk.passphrase)
+    signer, root = open_signer(str(keys["release"][0]), talk.passphrase), check_files(said, model).root
     other.mkdir()
     (other / "weights.npy").write_bytes(b"another")
     beside.mkdir()
@@ -146,12 +146,12 @@ def test_a_partial_copy_is_held_to_what_is_attested(model, keys, tmp_path, talk)
         attestations=beside,
         partial=True,
     )
-    (beside / "scan.json").write_bytes(attest(scan_verdict(model), root_of(said), "model", [signer]))
+    (beside / "scan.json").write_bytes(attest(scan_verdict(model), root, "model", [signer]))
     (model / "sub" / "README.md").unlink()
     found = modelward.verify(model, options)
     assert found.verified
     assert found.missing == ("sub/README.md",)
-    (beside / "scan.json").write_bytes(attest(scan_verdict(other), root_of(said), "model", [signer]))
+    (beside / "scan.json").write_bytes(attest(scan_verdict(other), root, "model", [signer]))
     found = modelward.verify(model, options)
     assert not found.verified
     assert "weights.npy is another file" in found.reasons[0].detail

@@ -95,7 +95,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     moment: str
 
     def __bool__(self) -> bool:
-        """Whether everything holds: who asks `if verify(...)` means that, and not that there is an outcome."""
+        """Whether everything holds: who asks `if verify(...)` means that."""
         return self.verified
 
     def enforce(self) -> None:
