@@ -352,3 +352,15 @@ def test_a_signature_that_never_ends_is_refused_before_it_fills_the_memory(model
     endless.symlink_to("/dev/zero")
     with pytest.raises(ConfigInvalid, match="so it is no signature"):
         verified(model, endless, pair)
+
+
+def test_a_small_model_is_signed_and_verified_without_what_costs_time():
+    """The commands import nothing that only other commands, or mishaps, have a use for."""
+    code = (
+        "import sys; import modelward.cli.seal, modelward.cli.verify, modelward.verbs.sign, modelward.verbs.verify; "
+        "costly = {'numpy', 'pyarrow', 'cryptography.x509', 'blake3', 'sqlite3', 'rich', 'rfc8785', 'zipfile', "
+        "'difflib', 'traceback', 'asyncio', 'concurrent.futures', 'socket', 'ssl', 'subprocess'}; "
+        "print(sorted(costly & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING, cast, final
 
 import click
@@ -133,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _say("there is not enough memory for that")
         sys.exit(2)
     except Exception:  # noqa: BLE001 -- a fault of ours is shown whole, and is not the 1 of a refusing policy
+        import traceback
+
         traceback.print_exc()
         _say("a fault of modelward itself, so nothing was judged", "Please report it with the lines above.")
         sys.exit(2)

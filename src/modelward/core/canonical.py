@@ -6,8 +6,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import rfc8785
-
 if TYPE_CHECKING:
     JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 else:
@@ -28,6 +26,8 @@ def canonical(value: JSON) -> bytes:
         ValueError: a number is not finite or an integer does not fit in 2**53, a string holds a lone
             surrogate, or a value has another type.
     """
+    import rfc8785  # costs start-up time that verification does not need
+
     return rfc8785.dumps(value)  # its errors are ValueErrors
 
 

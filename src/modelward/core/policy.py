@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
@@ -144,6 +143,8 @@ def check_thresholds(thresholds: Sequence[Threshold], claim_ids: Sequence[str]) 
     """
     for threshold in thresholds:
         if threshold.claim not in claim_ids:
+            from difflib import get_close_matches  # costs start-up time that a sound policy does not need
+
             near = get_close_matches(threshold.claim, claim_ids, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(claim_ids)}"
             raise PolicyInvalid(

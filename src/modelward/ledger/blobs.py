@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -57,6 +55,9 @@ class Blobs:
         Raises:
             LedgerTampered: the file is missing or its content has another digest.
         """
+        import zipfile  # these cost start-up time that those who write a file do not need
+        import zlib
+
         import numpy as np
 
         path = self._path(digest)
