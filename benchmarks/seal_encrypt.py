@@ -168,6 +168,8 @@ def main() -> None:
                 stream.write(os.urandom(1 << 20))
         environment = os.environ | {"GNUPGHOME": str(folder / "gnupg")}
         environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1] / "src")
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled
+        environment["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
         costs: dict[tuple[str, str], list[Cost]] = {}
         known = programs(folder, source)
         for _ in range(options.repeats):  # in turns, so that load on the machine meets all of them
