@@ -88,12 +88,18 @@ def encrypted(place):
 
 @pytest.mark.usefixtures("encrypted")
 def test_of_an_encrypted_seal_the_owner_is_told_what_is_left():
-    said = []
-    owner = Owner(keys=("owner.pem",), passphrase=lambda: b"phrase", warn=said.append)
+    said, done = [], []
+    owner = Owner(
+        keys=("owner.pem",),
+        passphrase=lambda: b"phrase",
+        warn=said.append,
+        progress=lambda at, total: done.append((at, total)),
+    )
     ring_revoke("ring.json", "./v2.sealed", "poisoned", owner)
     assert verified("v2.sealed").refusal == "Revoked"
     assert len(said) == 1
     assert "the files in clear" in said[0]
+    assert done[-1][0] == done[-1][1] > 0
 
 
 @pytest.mark.usefixtures("encrypted")

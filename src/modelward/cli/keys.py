@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar, Unpack
 
 import click
 
-from modelward.cli.talking import passphrase_option, warn
+from modelward.cli.talking import passphrase_option, talk, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,7 +215,12 @@ def ring_revoke(path: Path, what: str, **flags: Unpack[Flags]) -> int:
     """
     from modelward.verbs import keys
 
-    state = keys.ring_revoke(path, what, flags["reason"], _owner(flags), _moment(flags["since"]))
+    since = _moment(flags["since"])
+    with talk("revoke", flags["passphrase_file"]) as said:
+        owner = keys.Owner(
+            keys=flags["key"], passphrase=said.passphrase, warn=said.warn, progress=said.progress
+        )
+        state = keys.ring_revoke(path, what, flags["reason"], owner, since)
     return _tell(state, flags["form"])
 
 

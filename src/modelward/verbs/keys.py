@@ -43,12 +43,14 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
         keys: references to owners' private keys, as `open_signer` reads them.
         passphrase: gives their passphrases or PINs; null where nobody can be asked.
         warn: is told in one sentence what is unwise.
+        progress: called with (bytes done, bytes in all) where content is hashed.
         now: the moment of the change; null for the clock's.
     """
 
     keys: tuple[str, ...]
     passphrase: Callable[[], bytes] | None = None
     warn: Callable[[str], None] = lambda _: None
+    progress: Callable[[int, int], None] | None = None
     now: datetime | None = None
 
     def moment(self) -> datetime:
@@ -208,7 +210,7 @@ def ring_revoke(
     if "/" in what and Path(what).exists():
         from modelward.verbs.keys_roots import roots_of  # who makes a key needs none of this
 
-        roots = roots_of(Path(what), owner.warn)
+        roots = roots_of(Path(what), owner.warn, owner.progress)
 
     def change(ring: Keyring) -> Keyring:
         if not roots:

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from modelward.verbs.talk import Progress
 
-def roots_of(path: Path, warn: Callable[[str], None]) -> tuple[str, ...]:
+
+def roots_of(path: Path, warn: Callable[[str], None], progress: Progress | None = None) -> tuple[str, ...]:
     """Every root by which seals and detached signatures of `modelward seal` name some content.
 
     Args:
         path: a file, a folder, or a sealed folder. Files are read five times, tables six.
         warn: is told where content is encrypted, so that it is named by this one seal alone.
+
+        progress: called with (bytes done, bytes in all) of each reading.
 
     Returns:
         Different roots, ``sha256:<hex>`` or ``blake3:<hex>``: of the tree by both hash functions, of the list
@@ -32,18 +36,21 @@ def roots_of(path: Path, warn: Callable[[str], None]) -> tuple[str, ...]:
         SealRefused: a sealed folder is damaged, or not what its own list says.
     """
     if not (path / HEADER).is_file():
-        return _of_content(path)
+        return _of_content(path, progress)
     container = Container.open(path)
-    container.check_files()
+    container.check_files(progress=progress)
     if not container.encrypted:
-        return (container.index.root, *_of_content(path / DATA))
+        return (container.index.root, *_of_content(path / DATA, progress))
     warn(f"{path}: is encrypted, so this seal alone is revoked; revoke the files in clear too, by their path")
     return (container.index.root,)
 
 
-def _of_content(path: Path) -> tuple[str, ...]:
-    trees = [hash_tree(path, TreeOptions(algorithm=name)).root for name in ("sha256", "blake3")]
-    signed = [SigningOptions(algorithm=name) for name in ("sha256", "blake2b", "blake3")]
+def _of_content(path: Path, progress: Progress | None) -> tuple[str, ...]:
+    plain = TreeOptions(progress=progress)
+    trees = [
+        hash_tree(path, TreeOptions(algorithm=name, progress=progress)).root for name in ("sha256", "blake3")
+    ]
+    signed = [SigningOptions(algorithm=name, tree=plain) for name in ("sha256", "blake2b", "blake3")]
     lists = [f"sha256:{hash_model(path, options).digest}" for options in signed]
     return (*trees, *lists, *_of_rows(path))
 

@@ -30,7 +30,7 @@ class TrustOptions(msgspec.Struct, frozen=True, kw_only=True):
         keyring: a keyring, which also says who is revoked and until when keys are valid.
         owners: public keys (PEM) of those who sign the keyring; needed with `keyring`.
         owners_threshold: how many of them must have signed it; null for more than half.
-        threshold: how many different keys must have signed.
+        threshold: how many different keys must have signed; a keyring's keys of one name are one.
         post_quantum: one of the signatures must be by ML-DSA-65.
         authorities: file of certificates (PEM) that signing certificates may lead to.
         identity: who signed without a key: an e-mail address or a workflow (extra [sigstore]).

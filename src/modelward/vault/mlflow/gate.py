@@ -53,7 +53,7 @@ class GateOptions(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", for
 
     Attributes:
         public_keys: PEM files of keys that may sign.
-        threshold: how many different keys must have signed.
+        threshold: how many different keys must have signed; a keyring's keys of one name are one.
         keyring: a keyring, which also says who is revoked and until when keys are valid.
         owners: PEM files of those who sign the keyring.
         policy: a policy of admission over what is attested.
