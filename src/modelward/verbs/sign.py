@@ -35,7 +35,7 @@ class SignOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         statement: `openssf`: the list of files of OpenSSF Model Signing v1; `tree`: a Merkle root that binds
-            names and lengths and is quick to sign again; `rows`: the rows of a table.
+            names and lengths; `rows`: the rows of a table.
         hash: of file contents; blake2b for `openssf` alone.
         shards: digests of shards of 1 GB, not of whole files (`openssf`).
         excluded: paths that are left out.
@@ -107,8 +107,8 @@ def open_signers(keys: Sequence[str], talk: Talk) -> list[Signer]:
 
 def _outside(source: Path, target: Path) -> Path | None:
     """Where an unfinished signature lies that will be in the model: outside, or it would be a part."""
-    top = source.resolve()
-    return top.parent if top.is_dir() and target.resolve().is_relative_to(top) else None
+    top = Path(os.path.realpath(source))
+    return top.parent if top.is_dir() and Path(os.path.realpath(target)).is_relative_to(top) else None
 
 
 def _check(source: Path, options: SignOptions) -> None:
