@@ -61,6 +61,10 @@ def test_the_guide_does_what_it_says(guide, files, start, tmp_path, monkeypatch)
         assert process.returncode == 0, (words, out, err)
         if "json" in words:
             assert {"id", "statement", "n"} <= json.loads(out)["claims"][0].keys()
+    unjudged = ("verify", "model.sealed", "--public-key", "release.pem.pub", "--format", "json")
+    found = json.loads(start(*unjudged).communicate(timeout=PATIENCE)[0])
+    assert found["verified"]
+    assert {claim["status"] for claim in found["claims"]} == {None}
     assert (tmp_path / "model" / "model.onnx").read_bytes() == (tmp_path / "model.onnx").read_bytes()
 
     monkeypatch.setattr(getpass, "getpass", lambda _: PHRASE)

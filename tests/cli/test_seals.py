@@ -99,3 +99,50 @@ def test_the_owners_that_must_have_signed_are_counted_by_one_name(sealed):
     assert sealed("keys ring show ring.json", *ring)[0] == 0
     code, out, _ = sealed("verify m.sealed --keyring ring.json", *ring)
     assert code == 0, out
+
+
+def test_what_is_refused_for_who_signed_it_is_still_named(sealed):
+    """A record of a refusal says of what: root and signers of a revoked model, and what to do."""
+    root = json.loads(sealed("verify m.sealed --public-key release.pem.pub --format json")[1])["root"]
+    assert sealed("keys ring new ring.json --owner owner.pem.pub --key owner.pem")[0] == 0
+    assert sealed("keys ring add ring.json release.pem.pub --name release --key owner.pem")[0] == 0
+    assert sealed("keys ring revoke ring.json --key owner.pem --reason rows", root)[0] == 0
+    asking = "verify m.sealed --keyring ring.json --owner owner.pem.pub"
+    code, out, _ = sealed(asking, "--format", "json")
+    found = json.loads(out)
+    assert (code, found["verified"], found["refusal"]) == (1, False, "Revoked")
+    assert (found["root"], [one["name"] for one in found["signers"]]) == (root, ["release"])
+    assert found["files"] == 2
+    assert "drill" in found["advice"]
+    code, out, _ = sealed(asking)
+    assert root in out
+    assert "→ Go back to the last version that was not revoked" in out
+
+
+def test_a_keyrings_demand_is_said(sealed):
+    assert sealed("keys ring new ring.json --owner owner.pem.pub --key owner.pem")[0] == 0
+    assert sealed("keys ring add ring.json release.pem.pub --name release --key owner.pem")[0] == 0
+    assert sealed("keys new second.pem")[0] == 0
+    assert sealed("keys ring add ring.json second.pem.pub --name second --key owner.pem")[0] == 0
+    both = "keys ring policy ring.json --threshold 2 --name release --name second --key owner.pem"
+    assert sealed(both)[0] == 0
+    asking = "verify m.sealed --keyring ring.json --owner owner.pem.pub"
+    assert sealed(asking)[0] == 1
+    assert sealed("amend m.sealed --key second.pem --public-key release.pem.pub")[0] == 0
+    code, out, _ = sealed(asking)
+    assert code == 0
+    assert "and as the keyring demands by 2 of release, second: release, second" in out
+
+
+def test_what_was_not_looked_at_is_said(sealed):
+    code, out, _ = sealed("verify m.sealed --public-key release.pem.pub")
+    assert code == 0
+    assert "not looked at: revocation: no keyring was given" in out
+    assert "not looked at: the content in clear: it is encrypted" in out
+    assert "not looked at: what is attested" in out
+    found = json.loads(sealed("verify m.sealed --public-key release.pem.pub --format json")[1])
+    assert [one["what"] for one in found["skipped"]] == [
+        "what is attested",
+        "revocation",
+        "the content in clear",
+    ]

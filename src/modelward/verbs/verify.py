@@ -13,7 +13,7 @@ from modelward.core.files import read_at_most
 from modelward.core.policy import Reason
 from modelward.errors import ConfigInvalid, ContentChanged, FileMissing, SealRefused
 from modelward.reporting.text import plural
-from modelward.reporting.verification import Kind, Verification
+from modelward.reporting.verification import Kind, Skipped, Verification
 from modelward.vault.bundle import LARGEST
 from modelward.vault.signing.checking import CheckOptions, check_files, read_files
 from modelward.vault.signing.verification import Verified, verify_bundle
@@ -23,6 +23,7 @@ from modelward.verbs.talk import Progress, Talk
 from modelward.verbs.trust import Trust, TrustOptions
 
 if TYPE_CHECKING:
+    from modelward.core.claim import Claim
     from modelward.core.policy import Verdict
     from modelward.vault.attest.admission import Admission
     from modelward.vault.attest.attestation import Attestations
@@ -117,18 +118,25 @@ def verify(path: str | Path, options: VerifyOptions | None = None, talk: Talk | 
     if not source.exists():
         raise FileMissing(f"{source}: there is no such file")
     policy = read_policy(options.policy)
+    trust: Trust | None = None
+    seen: Seen | None = None
     try:
         trust = policy.trust(options.trust)
-        result = conclude(source, trust, _seen(source, trust, options, talk), policy.admission)
+        seen = _seen(source, trust, options, talk)
+        result = conclude(source, trust, seen, policy.admission)
     except SealRefused as error:
+        if trust is not None and seen is not None:  # what was refused for who signed it is known all the same
+            known = _described(source, trust, seen)
+        else:
+            known = Verification(
+                subject=str(source),
+                kind="signature" if options.signature is not None else "seal",
+                verified=False,
+                moment=_iso(options.trust.moment or datetime.now(UTC)),
+            )
         reason = Reason(requirement="the seal holds", status="refuted", detail=str(error))
-        result = Verification(
-            subject=str(source),
-            kind="signature" if options.signature is not None else "seal",
-            verified=False,
-            reasons=(reason,),
-            refusal=type(error).__name__,
-            moment=_iso(options.trust.moment or datetime.now(UTC)),
+        result = msgspec.structs.replace(
+            known, reasons=(reason,), refusal=type(error).__name__, advice=error.advice
         )
     keep(result, options.record)
     return result
@@ -363,7 +371,7 @@ def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -
     verdict = _verdict(trust, seen, policy)
     reasons = [
         Reason(
-            requirement=f"signed by at least {plural(trust.threshold, 'trusted key')}",
+            requirement=_asked_of_signers(trust),
             status="holds",
             detail=", ".join(signer.name or signer.key_id[:16] for signer in trust.signed_by(seen.signers)),
         ),
@@ -379,12 +387,23 @@ def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -
         *seen.bound,
         *(verdict.reasons if verdict is not None else ()),
     ]
-    held = seen.attestations.held if seen.attestations else ()
     reasons.sort(key=lambda reason: _WORST[reason.status])
+    return msgspec.structs.replace(
+        _described(source, trust, seen),
+        verified=all(reason.status == "holds" for reason in reasons),
+        claims=_claims(seen, policy, verdict),
+        reasons=tuple(reasons),
+        skipped=_skipped(trust, seen, policy),
+    )
+
+
+def _described(source: Path, trust: Trust, seen: Seen) -> Verification:
+    """What was found, before anything is demanded of it."""
+    held = seen.attestations.held if seen.attestations else ()
     return Verification(
         subject=str(source),
         kind=seen.kind,
-        verified=all(reason.status == "holds" for reason in reasons),
+        verified=False,
         root=seen.root,
         signers=trust.signed_by(seen.signers),
         files=seen.files,
@@ -393,10 +412,46 @@ def conclude(source: Path, trust: Trust, seen: Seen, policy: Admission | None) -
         missing=seen.missing,
         unsigned=seen.unsigned,
         attestations=tuple(sorted({one.kind for one in held})),
-        claims=verdict.claims if verdict is not None and policy is not None else (),
-        reasons=tuple(reasons),
         moment=_iso(trust.moment),
     )
+
+
+def _claims(seen: Seen, policy: Admission | None, verdict: Verdict | None) -> tuple[Claim, ...]:
+    """As the policy judged them; without one as they are attested."""
+    if policy is not None:
+        return verdict.claims if verdict is not None else ()
+    if seen.attestations is None:
+        return ()
+    from modelward.vault.attest.judging import attested_claims
+
+    return attested_claims(seen.attestations)
+
+
+def _asked_of_signers(trust: Trust) -> str:
+    asked = f"signed by at least {plural(trust.threshold, 'trusted key')}"
+    if trust.keyring is None:
+        return asked
+    from modelward.vault.keys.keyring import SEALS
+
+    rule = next((rule for rule in trust.keyring.policies if rule.purpose == SEALS), None)
+    if rule is None:
+        return asked
+    of = f"{rule.threshold} of {', '.join(rule.names)}" + (", one by ML-DSA-65" if rule.ml_dsa else "")
+    return f"{asked}, and as the keyring demands by {of}"
+
+
+def _skipped(trust: Trust, seen: Seen, policy: Admission | None) -> tuple[Skipped, ...]:
+    """What a reader could take for granted, and nobody asked."""
+    found = []
+    if policy is None:
+        attested = seen.attestations is not None and seen.attestations.held
+        why = "no policy was given (--policy), so nothing judged it" if attested else "there is nothing"
+        found.append(Skipped(what="what is attested", reason=why))
+    if trust.keyring is None:
+        found.append(Skipped(what="revocation", reason="no keyring was given (--keyring)"))
+    if seen.encrypted and seen.files:
+        found.append(Skipped(what="the content in clear", reason="it is encrypted; who opens it compares it"))
+    return tuple(found)
 
 
 def _verdict(trust: Trust, seen: Seen, policy: Admission | None) -> Verdict | None:

@@ -19,7 +19,7 @@ from modelward.vault.attest.admission import (
     SignersTable,
 )
 from modelward.vault.attest.attestation import Attestations, Refused
-from modelward.vault.attest.judging import Facts, admit, release_verdict
+from modelward.vault.attest.judging import Facts, admit, attested_claims, release_verdict
 from modelward.vault.attest.predicates import Release
 from modelward.vault.attest.provenance import StatedClaim
 
@@ -165,6 +165,21 @@ def test_what_training_states_speaks_for_every_model_and_once(facts, evidence, p
     verdict = admit(policy, facts(evidence(claims=[]), of_second(evidence(claims=[])), stated))
     assert verdict.outcome == "pass"
     assert [claim.id for claim in verdict.claims] == ["accounted-epsilon"]
+
+
+def test_claims_that_nobody_judged_are_those_of_the_newest_audits(facts, evidence, provenance, now, robust):
+    old = evidence(claims=[robust(0.1, 0.2)], created=now - 9 * DAY)
+    new = evidence(claims=[robust(0.8, 1.0)])
+    stated = msgspec.structs.replace(
+        provenance, claims=(StatedClaim(id="accounted-epsilon", value=2.0, n=9),)
+    )
+    found = attested_claims(facts(old, new, stated).attestations)
+    assert [(claim.id, claim.status) for claim in found] == [
+        ("robust-accuracy", None),
+        ("accounted-epsilon", None),
+    ]
+    assert found[0].bracket.lower == 0.8
+    assert attested_claims(facts().attestations) == ()
 
 
 FRESH = Admission(audit=AuditTable(max_age="30d"))

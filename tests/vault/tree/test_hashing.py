@@ -173,6 +173,19 @@ def test_progress_ends_at_the_total(planted):
     assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+@pytest.mark.parametrize("size", [0, 2 * MIB])
+def test_progress_moves_within_one_file(planted, size):
+    """Of one large file that is hashed as a whole a bar would otherwise jump from nothing to the end."""
+    top = planted({"w.bin": some(9 * MIB)})
+    told = []
+    hash_shards(
+        top, "sha256", size, TreeOptions(jobs=1, progress=lambda done, total: told.append((done, total)))
+    )
+    assert told[-1] == (9 * MIB, 9 * MIB)
+    assert len(told) >= 9
+    assert told == sorted(told)
+
+
 def test_what_the_progress_raises_comes_out(planted):
     def report(_done, _total):
         raise RuntimeError("stop")

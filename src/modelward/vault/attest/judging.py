@@ -93,6 +93,17 @@ def admit(policy: Admission, facts: Facts) -> Verdict:
     return conclude(policy.name, reasons, judged)
 
 
+def attested_claims(attestations: Attestations) -> tuple[Claim, ...]:
+    """What the newest audit of each model claims, then what provenance states, judged by nobody."""
+    audits = _newest(cast("Audit", one.content) for one in attestations.of("evidence"))
+    stated = [cast("Provenance", one.content) for one in attestations.of("provenance")]
+    return tuple(
+        claim
+        for claims in (*(audit.result.claims for audit in audits), *(one.judged() for one in stated))
+        for claim in claims
+    )
+
+
 def _held(
     policy: Admission, audits: Sequence[Audit], stated: Sequence[Claim]
 ) -> tuple[list[Reason], list[Claim]]:

@@ -176,10 +176,11 @@ class _Plan:
     def _part(self, file: _File, index: int, start: int, stop: int) -> Task:
         def task(buffer: memoryview) -> None:
             def read(offset: int, size: int) -> memoryview:
-                return file.read(buffer, offset, size)
+                view = file.read(buffer, offset, size)
+                self._meter.add(size)  # and not once a part: that of a digest is the whole file
+                return view
 
             file.results[index] = self._method.part(file.entry, start, stop, read)
-            self._meter.add(stop - start)
             with self._lock:
                 file.left -= 1
                 if not file.left:
