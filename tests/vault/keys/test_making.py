@@ -61,8 +61,21 @@ def test_no_two_keys_are_the_same():
 def test_what_cannot_be_made():
     with pytest.raises(KeyUnusable, match="no keys of the kind 'rsa'; there are ecdsa-p256"):
         make_key("rsa", lambda: PASSPHRASE)
-    with pytest.raises(KeyUnusable, match="empty"):
+    with pytest.raises(KeyUnusable, match="0 bytes, not 1 to"):
         make_key("ed25519", lambda: b"")
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "x25519"])
+def test_the_longest_passphrase(tmp_path, kind, revealed):
+    """OpenSSL takes no more, and what it says of it is no sentence of ours."""
+    path, longest = tmp_path / "key.pem", b"s" * 1023
+    path.write_bytes(make_key(kind, lambda: longest)[0])
+    assert describe(str(path), lambda: longest, print).algorithm == kind
+    with pytest.raises(KeyUnusable, match="1,024 bytes, not 1 to 1,023") as caught:
+        make_key(kind, lambda: b"s" * 1024)
+    assert "ssss" not in revealed(caught.value)
+    with pytest.raises(KeyUnusable):
+        describe(str(path), lambda: b"s" * 1024, print)
 
 
 def test_the_passphrase_is_in_no_report_of_a_failure(revealed, monkeypatch):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modelward.vault.keys.secrets import Ask, Warn
 
 KINDS: Final[tuple[str, ...]] = (*asymmetric.ALGORITHMS, *kem.KINDS)
+_LONGEST: Final = 1023  # bytes of a passphrase that OpenSSL takes
 Use: TypeAlias = Literal["sign", "decrypt"]
 
 
@@ -47,7 +48,7 @@ def make_key(kind: str, passphrase: Ask) -> tuple[bytes, KeyFacts]:
         the private key as encrypted PKCS#8 in PEM, and what may be said of it.
 
     Raises:
-        KeyUnusable: there is no such kind, or the passphrase is empty.
+        KeyUnusable: there is no such kind, or the passphrase is empty or longer than 1,023 bytes.
     """
     return shielded(lambda: _made(kind, passphrase))
 
@@ -70,8 +71,8 @@ def _made(kind: str, passphrase: Ask) -> tuple[bytes, KeyFacts]:
     if kind not in KINDS:
         raise KeyUnusable(f"there are no keys of the kind {kind[:40]!r}; there are {', '.join(KINDS)}")
     given = passphrase()
-    if not given:
-        raise KeyUnusable("the passphrase is empty")
+    if not 1 <= len(given) <= _LONGEST:
+        raise KeyUnusable(f"the passphrase has {len(given):,} bytes, not 1 to {_LONGEST:,}")
     for signing in asymmetric.ALGORITHMS:
         if signing == kind:
             key = asymmetric.generate(signing)
