@@ -585,7 +585,18 @@ def test_moments(text, moment):
     assert keys.moment_of(text) == moment
 
 
-@pytest.mark.parametrize("text", ["", "soon", "21.11.2026", "2026-13-01", "2026-11-21T25:00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "21.11.2026",
+        "2026-13-01",
+        "2026-11-21T25:00",
+        "0001-01-01T00:00+14:00",
+        "9999-12-31T23:59-14:00",
+    ],
+)
 def test_moments_that_are_none(text):
     with pytest.raises(errors.ConfigInvalid, match="no date"):
         keys.moment_of(text)

@@ -290,11 +290,12 @@ def moment_of(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError) as error:  # at either end of the years another zone has no such date
         raise ConfigInvalid(
             f"{text[:40]!r} is no date", advice="Write 2026-11-21 or 2026-11-21T12:00:00Z."
         ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
 
 
 def describe_ring(state: RingState) -> str:
