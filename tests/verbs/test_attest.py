@@ -311,6 +311,14 @@ def test_a_ledger_that_was_altered_gives_no_evidence(audited):
         audit_evidence(model, store)
 
 
+def test_a_ledger_that_answers_otherwise_when_it_is_asked_again_gives_no_evidence(audited, monkeypatch):
+    model, store = audited
+    bodies = Ledger.bodies
+    monkeypatch.setattr(Ledger, "bodies", lambda *asked: (body for body in list(bodies(*asked))[::-1]))
+    with pytest.raises(LedgerTampered, match="do not lead to its head"):
+        audit_evidence(model, store)
+
+
 def test_no_ledger_is_no_evidence(model, tmp_path):
     with pytest.raises(FileMissing, match="no ledger"):
         audit_evidence(model, tmp_path / "none")

@@ -14,9 +14,16 @@ import msgspec
 from modelward.core.canonical import parse
 from modelward.core.digest import file_digest
 from modelward.core.files import read_at_most
-from modelward.errors import ConfigInvalid, ContentUnstable, FileDamaged, FileMissing, SealDamaged
+from modelward.errors import (
+    ConfigInvalid,
+    ContentUnstable,
+    FileDamaged,
+    FileMissing,
+    LedgerTampered,
+    SealDamaged,
+)
 from modelward.ledger.merkle import leaf_hash
-from modelward.ledger.proof import inclusion_path
+from modelward.ledger.proof import inclusion_path, tree_root
 from modelward.ledger.store import Head, Ledger
 from modelward.vault.attest.audited import AuditedModel, AuditEvidence, Concluded, Record
 from modelward.vault.attest.audited import Head as AttestedHead
@@ -35,7 +42,7 @@ from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
 from modelward.verbs.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from modelward.artifact.verdict import ArtifactReport
     from modelward.core.subject import Subject
@@ -83,10 +90,11 @@ def audit_evidence(
     ledger = Ledger.open_read_only(store)
     try:
         head = ledger.head()
-        bodies = list(ledger.bodies(head.size))
+        past, leaves = _read(ledger.bodies(head.size))
     finally:
         ledger.close()
-    past = list(_decisions(bodies))
+    if leaves and tree_root(leaves).hex() != head.root:
+        raise LedgerTampered(f"{store}: the records that it gave do not lead to its head")
     files = walk(path, options)
     digests: dict[str, str] = {}
     found: dict[str, _Past] = {}
@@ -103,22 +111,25 @@ def audit_evidence(
             f"{store}: {what} is of a file in {path}",
             advice="Run `modelward audit` on the very file that is sealed; its digest must be the same.",
         )
-    leaves = [leaf_hash(body) for body in bodies]
     return tuple(
         _evidence(file.path, found[file.path], past, (head, leaves)) for file in files if file.path in found
     )
 
 
-def _decisions(bodies: Sequence[bytes]) -> Iterator[_Past]:
+def _read(bodies: Iterable[bytes]) -> tuple[list[_Past], list[bytes]]:
+    """The decisions among records, and the leaf hash of every record; other records are not kept."""
+    past: list[_Past] = []
+    leaves: list[bytes] = []
     for index, body in enumerate(bodies):
-        if _DECISION in body:
-            record = parse(body)
-            if isinstance(record, dict) and record.get("kind") == "decision":
-                try:
-                    result = msgspec.convert(record.get("result"), Concluded)
-                except msgspec.ValidationError:
-                    continue  # of a version whose results are not read any more
-                yield _Past(index=index, body=body, result=result)
+        leaves.append(leaf_hash(body))
+        record = parse(body) if _DECISION in body else None
+        if isinstance(record, dict) and record.get("kind") == "decision":
+            try:
+                result = msgspec.convert(record.get("result"), Concluded)
+            except msgspec.ValidationError:
+                continue  # of a version whose results are not read any more
+            past.append(_Past(index=index, body=body, result=result))
+    return past, leaves
 
 
 def _is(file: WalkEntry, artifact: Subject, digests: dict[str, str]) -> bool:
@@ -152,7 +163,7 @@ def _evidence(
     body = parse(decision.body)
     assert artifact is not None  # noqa: S101  (it was found by its digests)
     assert model is not None  # noqa: S101
-    assert isinstance(body, dict)  # noqa: S101  (`_decisions` asked)
+    assert isinstance(body, dict)  # noqa: S101  (`_read` asked)
     return AuditEvidence(
         ledger=AttestedHead(head=head.root, size=head.size),
         record=Record(
