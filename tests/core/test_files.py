@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from modelward.core.files import read_at_most
+from modelward.core.files import open_plain, read_at_most
 from modelward.errors import ConfigInvalid, FileMissing
 
 LONG = ConfigInvalid("it is too long")
@@ -36,3 +36,20 @@ def test_what_never_ends_is_refused_all_the_same():
 def test_what_cannot_be_read_is_named(tmp_path, name):
     with pytest.raises(FileMissing, match="cannot be read"):
         read_at_most(tmp_path / name, 10, LONG)
+
+
+def test_a_regular_file_is_opened(tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("a")
+    for name in ("a", "link"):
+        with open_plain(tmp_path / name) as stream:
+            assert stream.read() == b"x"
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: None]
+)
+def test_what_may_never_end_is_not_opened(tmp_path, make):
+    make(tmp_path / "a")
+    with pytest.raises(FileMissing, match="a: "):
+        open_plain(tmp_path / "a")

@@ -229,6 +229,34 @@ def test_sealing_and_opening_take_little_memory(here, spawned):
         assert ended.code == 0, ended
 
 
+@pytest.mark.parametrize("words", [SEAL, OPEN])
+def test_a_place_that_is_a_link_to_itself(here, fine, modelward, words):
+    if words is OPEN:
+        fine(*SEAL)
+    (here / words[3]).symlink_to(words[3])
+    ended = modelward(*words)
+    assert ended.code == 2, ended
+    assert words[3] in ended.err
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(here, modelward, monkeypatch):
+    """It took its place after the folder was walked, before what loading it can do was inspected."""
+    from modelward.verbs import scan_files
+
+    def piped(paths, *rest):
+        for path in (found := list(paths)):
+            path.unlink()
+            os.mkfifo(path)
+        return real(found, *rest)
+
+    real = scan_files.inspect_all
+    monkeypatch.setattr(scan_files, "inspect_all", piped)
+    ended = modelward(*SEAL[:-1])
+    assert ended.code == 2, ended
+    assert "is not a regular file" in ended.err
+    assert not (here / "model.sealed").exists()
+
+
 @pytest.fixture
 def ring(here, fine):
     """A keyring in which the key that seals is valid for a year, and a seal by it."""

@@ -19,6 +19,7 @@ from modelward.artifact.finding import Finding, Location
 from modelward.artifact.format import AROUND, PASSIVE, TEXTUAL, Format, Sniffed
 from modelward.artifact.numbers import described
 from modelward.core.canonical import JSON
+from modelward.core.files import open_plain
 from modelward.errors import FileDamaged, FileMissing
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def inspect(path: Path | str, *, limits: Limits | None = None) -> ArtifactReport
         FileDamaged: it is empty, or is truncated so that its format cannot be read at all.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_plain(Path(path)) as file:
             if not file.seek(0, 2):
                 raise FileDamaged(f"{path} is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

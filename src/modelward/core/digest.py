@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from modelward.core.canonical import canonical, digest
+from modelward.core.files import open_plain
 from modelward.errors import FileMissing
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def file_digest(path: Path) -> str:
         FileMissing: the file cannot be read.
     """
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hmac
 import os
-import stat
 from typing import TYPE_CHECKING, Final, final
 
-from modelward.errors import FileMissing, ProofInvalid, SealDamaged
+from modelward.core.files import open_plain
+from modelward.errors import ProofInvalid, SealDamaged
 from modelward.ledger.checkpoint import HASH_BYTES
 from modelward.ledger.merkle import leaf_hash
 from modelward.ledger.proof import tree_root
@@ -213,22 +213,6 @@ def read_plain(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise SealDamaged(f"{path}: is longer than the {limit} bytes that such a file can have")
     return data
-
-
-def open_plain(path: Path) -> BinaryIO:
-    """Open a regular file for reading; a pipe or device, which may never end, is refused.
-
-    Raises:
-        FileMissing: there is none, or it cannot be read.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise FileMissing(f"{path}: is not a regular file")
-    return os.fdopen(handle, "rb")
 
 
 def _entries(stream: BinaryIO, name: str, prefix: int, widths: tuple[int, int]) -> Iterator[bytes]:

@@ -41,7 +41,7 @@ def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterato
     Raises:
         OutputUnwritable: the target is there and is not to be replaced, or nothing can be written there.
     """
-    target = target.resolve()  # what a link names is replaced, not the link
+    target = Path(os.path.realpath(target))  # what a link names is replaced, not the link
     if not replace and _taken(target):
         raise OutputUnwritable(f"{target}: exists already", advice="Name another path, or ask to replace it.")
     folder = target.with_name(_prefix(target) + os.urandom(8).hex())  # known first: an interrupt finds it

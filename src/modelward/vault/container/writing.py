@@ -98,7 +98,7 @@ def seal_folder(source: Path, target: Path, options: SealOptions | None = None) 
     """
     chosen = options or SealOptions()
     _check_place(source, target, replace=chosen.replace)
-    name = chosen.name or _ENDING.sub("", target.resolve().name)
+    name = chosen.name or _ENDING.sub("", Path(os.path.realpath(target)).name)
     master = os.urandom(MASTER) if chosen.recipients else b""
     header = Header(
         container=os.urandom(16).hex(), encryption=FLOE if master else PLAIN, hash=chosen.algorithm
@@ -136,10 +136,10 @@ def _attest(folder: Path, root: str, name: str, options: SealOptions) -> None:
 
 
 def _check_place(source: Path, target: Path, *, replace: bool) -> None:
-    where = target.resolve()
+    where = Path(os.path.realpath(target))
     if replace and where.exists() and not (where / layout.HEADER).is_file():
         raise OutputUnwritable(f"{target}: is no container, so it is not replaced")
-    if where.is_relative_to(source.resolve()):
+    if where.is_relative_to(os.path.realpath(source)):
         raise OutputUnwritable(f"{target}: lies in what is to be sealed", advice="Name a path beside it.")
 
 
