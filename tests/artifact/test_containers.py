@@ -362,7 +362,7 @@ def test_empty_and_truncated_files_are_refused(content, tmp_path):
 def test_missing_and_unreadable_files(tmp_path):
     with pytest.raises(FileMissing, match="nowhere"):
         inspect(tmp_path / "nowhere")
-    with pytest.raises(FileMissing, match="cannot be read"):
+    with pytest.raises(FileMissing, match="not a regular file"):
         inspect(tmp_path)
 
 
