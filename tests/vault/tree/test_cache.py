@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -399,6 +400,19 @@ def test_the_key_of_another_user_is_left_alone(planted, ask, settle):
     assert read == ["a"]
     assert "another user's key" in said[0]
     assert key.read_bytes() == old
+
+
+def test_a_user_without_a_home(planted, ask, expected, monkeypatch):
+    """As in a container: what needs no cache is signed without one."""
+
+    def nowhere():
+        raise RuntimeError("no home")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", nowhere)
+    found, read, said = ask(planted({"a": b"1"}))
+    assert (found, read) == (expected({"a": b"1"}), ["a"])
+    assert said == ["this user has no home folder, so no cache is kept and everything is hashed"]
 
 
 def test_a_state_folder_that_cannot_be_made(planted, ask, tmp_path, monkeypatch, expected):

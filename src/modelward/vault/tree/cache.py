@@ -54,6 +54,9 @@ class Cache:
         top: the folder or file that is hashed.
         digest: what they are, such as ``tree-sha256``; digests of another kind are never given.
         warn: called with a sentence where the cache cannot be used; it is then built anew.
+
+    Raises:
+        ConfigInvalid: this user has no place for one.
     """
 
     def __init__(self, top: Path, digest: str, warn: Callable[[str], None]) -> None:

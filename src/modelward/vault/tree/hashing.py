@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
 
 import msgspec
 
-from modelward.errors import FileMissing
+from modelward.errors import ConfigInvalid, FileMissing
 from modelward.ledger.proof import tree_root
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm, FileAlgorithm
@@ -177,7 +177,11 @@ def _digests(
     from modelward.vault.tree.cache import Cache, settled  # costs start-up time that most do not need
 
     warn = options.warn or _silent
-    cache = Cache(path, method.name, warn)
+    try:
+        cache = Cache(path, method.name, warn)
+    except ConfigInvalid as error:
+        warn(f"{error}, so no cache is kept and everything is hashed")
+        return _computed(entries, method, options)
     known = {entry.path: was for entry in entries if (was := cache.find(entry)) is not None}
     fresh = [entry for entry in entries if options.paranoid or entry.path not in known]
     keep = settled(fresh) | known.keys()
