@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,14 +63,24 @@ def every(names: list[str], seconds: int, into: Path) -> int:
             "-timeout=20",
             "-rss_limit_mb=4096",
             "-max_len=8192",
-            "-verbosity=0",
+            "-print_final_stats=1",
         ]
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
-        print(f"{name:<28}{'ok' if not done.returncode else 'FAILED'}", flush=True)
+        executed = last(r"number_of_executed_units: +(\d+)", done.stderr)
+        covered = last(r" cov: (\d+)", done.stderr)
+        print(
+            f"{name:<28}{'FAILED' if done.returncode else 'ok'}, {executed:,} executions, {covered} branches",
+            flush=True,
+        )
         if done.returncode:
             failed.append(name)
             print("\n".join(done.stderr.splitlines()[-25:]), flush=True)
     return 1 if failed else 0
+
+
+def last(pattern: str, said: str) -> int:
+    """The last of the numbers that libFuzzer said; 0 where it said none."""
+    return int((re.findall(pattern, said) or ["0"])[-1])
 
 
 def main() -> None:
