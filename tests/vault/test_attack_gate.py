@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from modelward.core.digest import file_digest
 from modelward.errors import ContentChanged, PolicyRefused
 from modelward.vault.attest.attestation import attest
-from modelward.vault.attest.predicates import Scan, ScannedFile
+from modelward.vault.attest.predicates import Release, Scan, ScannedFile
 from modelward.vault.keys.signer import LocalSigner
 from modelward.vault.mlflow.gate import ATTESTATIONS, FOLDER, SEAL, Gate, GateOptions, unsealed
 from modelward.vault.signing.signing import SigningOptions, sign_openssf
@@ -108,3 +108,13 @@ def test_what_an_openssf_signer_left_out_is_refused(model, tmp_path, gate_alone,
 def gate_alone(tmp_path):
     (tmp_path / "release.pub").write_bytes(SIGNER.public.pem)
     return Gate(GateOptions(public_keys=("release.pub",)), tmp_path)
+
+
+def test_what_is_released_to_somebody_is_not_in_a_registry_where_everybody_reads(model, seal, gate):
+    seal(digests(model))
+    gate.check(model)
+    root = hash_tree(model, TreeOptions(excluded=unsealed(model))).root
+    limited = attest(Release(recipients=("licensee",)), root, "m", [SIGNER])
+    (model / FOLDER / ATTESTATIONS / "release.json").write_bytes(limited)
+    with pytest.raises(PolicyRefused, match="opened by everybody"):
+        gate.check(model)
