@@ -21,7 +21,7 @@ from modelward.errors import ConfigInvalid, FileDamaged, InputError, SealDamaged
 from modelward.vault import bundle, dsse
 from modelward.vault.hazmat import asymmetric
 from modelward.vault.keys.signer import LocalSigner
-from modelward.vault.tables import reading
+from modelward.vault.tables import differences, reading
 from modelward.vault.tables.alignment import Gap
 from modelward.vault.tables.differences import Side, Span, changed_groups, difference
 from modelward.vault.tables.manifest import (
@@ -447,8 +447,10 @@ def test_a_manifest_that_is_too_large_is_not_parsed(monkeypatch):
 
 
 @pytest.mark.parametrize("ending", ["csv", "arrows", "parquet"])
-def test_several_changed_groups_by_their_manifests(write, people, ending):
+def test_several_changed_groups_by_their_manifests(write, people, ending, monkeypatch):
     """A file without an index is read once, from the first changed group to the last."""
+    read, collect = [], differences._collect
+    monkeypatch.setattr(differences, "_collect", lambda *given: read.append(given[2]) or collect(*given))
     table = people(1000)
     ages = table["age"].to_pylist()
     ages[150], ages[850] = -1, -1
@@ -457,6 +459,7 @@ def test_several_changed_groups_by_their_manifests(write, people, ending):
     sides = [Side(path=path, manifest=manifest(path, options)) for path in paths]
     assert changed_groups(sides[0].manifest, sides[1].manifest) == [Gap(1, 2, 1, 2), Gap(8, 9, 8, 9)]
     assert difference(*sides).changed == (Span(150, 150, 1), Span(850, 850, 1))
+    assert read == [range(1, 9)] * 2
     assert difference(*paths).changed == (Span(150, 150, 1), Span(850, 850, 1))
 
 
