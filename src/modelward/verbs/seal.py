@@ -10,6 +10,7 @@ import msgspec
 
 from modelward.errors import FileMissing, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
+from modelward.vault.container.recipients import parse_recipient
 from modelward.vault.container.writing import SealedInfo, seal_folder
 from modelward.vault.container.writing import SealOptions as Writing
 from modelward.vault.tree.walk import WalkOptions
@@ -91,8 +92,6 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
         raise FileMissing(f"{source}: there is no such file")
     policy = _policy(options.policy)
     signers = open_signers(options.keys, talk)
-    from modelward.vault.container.recipients import parse_recipient
-
     recipients = tuple(parse_recipient(one, talk.passphrase, talk.warn) for one in options.recipients)
     walking = WalkOptions(excluded=tuple(Path(p) for p in options.excluded), links=options.links)
     wanted = Attesting(
