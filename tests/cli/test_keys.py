@@ -383,7 +383,10 @@ def test_an_altered_waiting_change_is_refused(here, two_owners, fine, call):
 
 
 def test_a_third_owner_may_sign_what_is_in_force(here, two_owners, fine):
+    with pytest.raises(errors.SignerMissing):
+        in_force(here / "ring.json", "o3")
     fine("keys", "ring", "sign", "ring.json", "--key", "o3.pem")
+    in_force(here / "ring.json", "o3")
     in_force(here / "ring.json", "o1", "o2", "o3")
 
 
