@@ -14,7 +14,7 @@ from modelward.vault.tree.leaves import entry_leaf, node, root_over
 from modelward.vault.tree.names import check_names, increasing, shown, sorting_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from modelward.core.canonical import JSON
 
@@ -153,14 +153,12 @@ def parse_root(text: str) -> tuple[Algorithm, bytes]:
     raise SealDamaged(f"{text[:80]!r} is no root of a tree")
 
 
-def differences(sealed: Tree, found: Tree, *, rehash: Callable[[str, Entry], str] | None = None) -> Changes:
-    """What differs.
+def differences(sealed: Tree, found: Tree) -> Changes:
+    """What differs. A root binds the name, so a renamed file is one that is missing and one that was added.
 
     Args:
         sealed: what was signed.
         found: what is there.
-        rehash: hashes the found file at a path under the sealed entry's name, since a root binds the name
-            (`hashing.rehash_under` makes one); without it nothing is told to be renamed.
 
     Returns:
         The differences, in order of paths; false if there is none.
@@ -172,43 +170,19 @@ def differences(sealed: Tree, found: Tree, *, rehash: Callable[[str, Entry], str
         raise ValueError(f"{sealed.algorithm} and {found.algorithm} cannot be compared")
     old = {entry.path: entry for entry in sealed.entries}
     new = {entry.path: entry for entry in found.entries}
-    missing = [entry for entry in sealed.entries if entry.path not in new]
-    added = [entry for entry in found.entries if entry.path not in old]
-    renamed = _renamed(missing, added, rehash) if rehash else {}
-    back = set(renamed.values())
     return Changes(
         altered=tuple(path for path, entry in old.items() if new.get(path, entry) != entry),
-        missing=tuple(entry.path for entry in missing if entry.path not in renamed),
-        added=tuple(entry.path for entry in added if entry.path not in back),
-        renamed=tuple(renamed.items()),
+        missing=tuple(path for path in old if path not in new),
+        added=tuple(path for path in new if path not in old),
     )
 
 
-def compare(sealed: Tree, found: Tree, *, rehash: Callable[[str, Entry], str] | None = None) -> list[str]:
+def compare(sealed: Tree, found: Tree) -> list[str]:
     """What differs, as sentences; see `differences`."""
-    return differences(sealed, found, rehash=rehash).sentences()
+    return differences(sealed, found).sentences()
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     algorithm: Algorithm
     entries: tuple[Entry, ...]
     root: str
-
-
-_TRIES: Final = 32
-"""Files that are hashed again to tell a renamed file from a new one, at most."""
-
-
-def _renamed(missing: list[Entry], added: list[Entry], rehash: Callable[[str, Entry], str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    left, tries = list(added), _TRIES
-    for old in missing:
-        for new in [entry for entry in left if entry.length == old.length]:
-            if not tries:
-                return found
-            tries -= 1
-            if rehash(new.path, old) == old.root:
-                found[old.path] = new.path
-                left.remove(new)
-                break
-    return found

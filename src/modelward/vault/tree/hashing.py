@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
 import msgspec
 
 from modelward.errors import ConfigInvalid, FileMissing
-from modelward.ledger.proof import tree_root
 from modelward.vault.hazmat import hashing
 from modelward.vault.hazmat.hashing import Algorithm, FileAlgorithm
 from modelward.vault.tree.entries import Entry, Tree, tree_of_walked
-from modelward.vault.tree.leaves import CHUNK, Leaves, node
+from modelward.vault.tree.leaves import CHUNK, Leaves
 from modelward.vault.tree.names import shown
 from modelward.vault.tree.reading import Method, Spans, read_all
 from modelward.vault.tree.walk import WalkEntry, WalkOptions, stamp, walk
@@ -127,17 +126,6 @@ def hash_leaves(entry: WalkEntry, algorithm: Algorithm, *, jobs: int = 0) -> lis
     found: list[bytes] = []
     read_all([entry], _LeavesOf(algorithm), lambda _, results: found.extend(results), jobs=jobs)
     return found
-
-
-def rehash_under(top: Path, algorithm: Algorithm) -> Callable[[str, Entry], str]:
-    """What hashes a file of a folder under the name of another entry, for `entries.differences`."""
-
-    def rehash(path: str, entry: Entry) -> str:
-        where = located(top, path)._replace(path=entry.path)
-        leaves = hash_leaves(where, algorithm)
-        return tree_root(leaves, node(algorithm)).hex()
-
-    return rehash
 
 
 def located(top: Path, name: str) -> WalkEntry:
