@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from modelward.verbs.scan import ScanOptions, scan
     from modelward.verbs.seal import SealOptions, seal
     from modelward.verbs.sign import SignOptions, sign
+    from modelward.verbs.talk import Talk
     from modelward.verbs.trust import TrustOptions
     from modelward.verbs.unseal import OpenOptions, open_sealed, unseal
     from modelward.verbs.verify import VerifyOptions, verify
@@ -48,6 +49,7 @@ __all__ = [
     "ScanOptions",
     "SealOptions",
     "SignOptions",
+    "Talk",
     "Threshold",
     "Training",
     "TrustOptions",
@@ -82,6 +84,7 @@ _HOME = {
     "ScanOptions": "modelward.verbs.scan",
     "SealOptions": "modelward.verbs.seal",
     "SignOptions": "modelward.verbs.sign",
+    "Talk": "modelward.verbs.talk",
     "Threshold": "modelward.core.policy",
     "Training": "modelward.threats.evasion.harden.methods",
     "TrustOptions": "modelward.verbs.trust",

@@ -60,7 +60,7 @@ def test_the_passphrase_of_a_key_opens_no_model(sealed, tmp_path, monkeypatch, l
         more = (source, "phrase")
     code, out, err = sealed(line, *more)
     assert (code, out) == (2, "")
-    assert "the passphrase of the keys would open the model" in err
+    assert "passphrase: a passphrase is needed and there is nobody to ask" in err
     assert "passphrase:env:NAME" in err
     assert not (tmp_path / "n.sealed").exists()
     assert (tmp_path / "m.sealed" / "seal.json").read_bytes() == before

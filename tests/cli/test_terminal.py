@@ -134,3 +134,18 @@ def test_a_result_has_lines_of_its_own(folder, monkeypatch):
     assert seen["seal"][0].startswith("sealed: m.sealed")
     assert seen["open"] == ["opened: opened, signed by release.pem.pub"]
     assert seen["verify"][0].startswith("✔ VERIFIED")
+
+
+def test_a_new_passphrase_is_asked_twice_and_by_its_name(folder):
+    terminal = Terminal(
+        "seal", "model.bin", "-o", "m.sealed", "--key", "release.pem", "--recipient", "passphrase"
+    )
+    terminal.until(b"Passphrase: ")
+    terminal.answer(PHRASE)
+    terminal.until(b"New passphrase, for who opens it: ")
+    terminal.answer(b"of the content alone")
+    terminal.until(b"Repeat for confirmation: ")
+    terminal.answer(b"of the content alone")
+    code, lines = terminal.end()
+    assert code == 0
+    assert "encrypted for 1 recipient" in "".join(lines)

@@ -100,7 +100,7 @@ def test_public_names_are_sorted_and_importable():
 def test_public_names_are_these():
     assert set(modelward.__all__) == {
         "AmendOptions", "Attesting", "AuditOptions", "AuditResult", "BomOptions", "Comparison", "HardenOptions",
-        "ModelwardError", "OpenOptions",
+        "ModelwardError", "OpenOptions", "Talk",
         "Policy", "ScanOptions", "SealOptions", "SignOptions", "Threshold", "Training", "TrustOptions", "Verification",
         "VerifyOptions", "amend", "audit", "bom", "harden", "init", "open_sealed", "read_policy", "report", "scan", "seal",
         "sign", "unseal", "verify",

@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack
 
 import click
 
-from modelward.cli.talking import apart, passphrase_option, talk
+from modelward.cli.talking import passphrase_option, talk
 
 
 class Flags(TypedDict):
@@ -69,7 +69,6 @@ def command(sealed: Path, **flags: Unpack[Flags]) -> int:
     from modelward.verbs.gathering import Attesting
     from modelward.verbs.trust import TrustOptions
 
-    apart(flags["recipient"], flags["passphrase_file"])
     options = AmendOptions(
         keys=flags["key"],
         sign=not flags["attest_only"],

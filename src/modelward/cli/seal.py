@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from modelward.cli.talking import apart, passphrase_option, talk
+from modelward.cli.talking import passphrase_option, talk
 
 if TYPE_CHECKING:
     from modelward.verbs.sign import HashName, StatementKind
@@ -137,7 +137,6 @@ def _seal(path: Path, flags: Flags) -> int:
 
     if flags["hash_name"] == "blake2b":
         raise click.UsageError("--hash blake2b goes with --signature-only")
-    apart(flags["recipient"], flags["passphrase_file"])
     options = SealOptions(
         keys=flags["key"],
         recipients=flags["recipient"],

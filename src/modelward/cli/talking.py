@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,28 +40,18 @@ def talk(what: str, passphrase_file: Path | None = None) -> Iterator[Talk]:
         bar.clear()
         warn(sentence)
 
-    def prompt() -> bytes:
+    def prompt(of: str, *, twice: bool = False) -> bytes:
         bar.clear()
-        phrase: str = click.prompt("Passphrase", hide_input=True, err=True)
+        phrase: str = click.prompt(of, hide_input=True, confirmation_prompt=twice, err=True)
         return phrase.encode()
 
-    ask = passphrase_from(passphrase_file, prompt if sys.stdin.isatty() else None, alone)
+    there = sys.stdin.isatty()
+    ask = passphrase_from(passphrase_file, (lambda: prompt("Passphrase")) if there else None, alone)
+    chosen = (lambda: prompt("New passphrase, for who opens it", twice=True)) if there else None
     try:
-        yield Talk(passphrase=ask, warn=alone, progress=bar if sys.stderr.isatty() else None)
+        yield Talk(passphrase=ask, chosen=chosen, warn=alone, progress=bar if sys.stderr.isatty() else None)
     finally:
         bar.clear()
-
-
-def apart(recipients: tuple[str, ...], passphrase_file: Path | None) -> None:
-    """Refuse a passphrase that would open keys and model alike: one is secret from whom the other is told."""
-    from modelward.errors import ConfigInvalid
-    from modelward.vault.keys.secrets import VARIABLE
-
-    if "passphrase" in recipients and (passphrase_file is not None or VARIABLE in os.environ):
-        raise ConfigInvalid(
-            "the passphrase of the keys would open the model as well",
-            advice="Write --recipient passphrase:env:NAME or passphrase:file:PATH.",
-        )
 
 
 def warn(sentence: str) -> None:

@@ -131,7 +131,7 @@ def _contents(
 
 
 def _rewrap(container: Container, identities: Sequence[Identity], options: AmendOptions, talk: Talk) -> None:
-    recipients = [parse_recipient(one, talk.passphrase, talk.warn) for one in options.recipients]
+    recipients = [parse_recipient(one, talk.chosen, talk.warn) for one in options.recipients]
     ids = [str(stanza.get("key") or stanza["kind"]) for stanza in container.header.recipients]
     for wanted in options.remove:
         if len(wanted) < 8 or sum(one.startswith(wanted) for one in ids) != 1:

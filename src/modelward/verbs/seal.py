@@ -92,7 +92,7 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
         raise FileMissing(f"{source}: there is no such file")
     policy = _policy(options.policy)
     signers = open_signers(options.keys, talk)
-    recipients = tuple(parse_recipient(one, talk.passphrase, talk.warn) for one in options.recipients)
+    recipients = tuple(parse_recipient(one, talk.chosen, talk.warn) for one in options.recipients)
     walking = WalkOptions(excluded=tuple(Path(p) for p in options.excluded), links=options.links)
     wanted = Attesting(
         evidence=options.evidence,

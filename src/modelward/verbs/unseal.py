@@ -33,7 +33,7 @@ class OpenOptions(msgspec.Struct, frozen=True, kw_only=True):
         record: ledger that the outcome is appended to before anything is decrypted.
     """
 
-    identities: tuple[str, ...] = ()
+    identities: tuple[str | Path, ...] = ()
     trust: TrustOptions = TrustOptions()
     policy: str | Path | None = None
     jobs: int = 0
@@ -98,7 +98,7 @@ def _admitted(source: Path, options: OpenOptions, talk: Talk) -> tuple[Opened, S
     from modelward.vault.container.reading import Container
     from modelward.vault.container.recipients import open_identity
 
-    identities = [open_identity(one, talk.passphrase, talk.warn) for one in options.identities]
+    identities = [open_identity(str(one), talk.passphrase, talk.warn) for one in options.identities]
     policy = read_policy(options.policy)
     trust = policy.trust(options.trust)
     container = Container.open(source)

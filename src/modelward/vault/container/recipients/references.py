@@ -157,7 +157,10 @@ def _phrase(reference: str, passphrase: Ask | None, warn: Warn) -> bytes:
 
 def _ask(passphrase: Ask | None, reference: str) -> bytes:
     if passphrase is None:
-        raise KeyUnusable(f"{reference}: a passphrase is needed and there is nobody to ask")
+        advice = "Give --passphrase-file, set MODELWARD_PASSPHRASE, or run it on a terminal."
+        if _is_phrase(reference):
+            advice = "Write passphrase:env:NAME or passphrase:file:PATH, or run it on a terminal."
+        raise KeyUnusable(f"{reference}: a passphrase is needed and there is nobody to ask", advice=advice)
     return passphrase()
 
 
