@@ -58,7 +58,7 @@ from modelward.vault.signing.openssf import read_manifest
 from modelward.vault.signing.tree_statement import read_tree_statement
 from modelward.vault.signing.verification import verify_bundle
 from modelward.vault.tables.manifest import parse as parse_table
-from modelward.vault.tree.cache import Cache
+from modelward.vault.tree.cache import Cache, cache_for
 from modelward.vault.tree.entries import tree_from_json
 from modelward.vault.tree.proofs import parse_range, verify_range
 from modelward.vault.tree.tensors import header_end, parse_tensor, read_header, verify_tensor
@@ -333,10 +333,11 @@ def seen(data: bytes) -> None:
 @promised()
 def cached(data: bytes) -> None:
     """A cache that is not this user's, or of another version, is one that knows nothing."""
-    path, warnings = scratch() / "cache", []
-    path.write_bytes(data)
     os.environ["XDG_STATE_HOME"] = str(scratch() / "state")
-    assert len(Cache(path, scratch(), "sha256", warnings.append)) == 0
+    path, warnings = cache_for(scratch(), "tree-sha256"), []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    assert len(Cache(scratch(), "tree-sha256", warnings.append)) == 0
     assert len(warnings) == 1
 
 
