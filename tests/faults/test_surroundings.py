@@ -257,6 +257,27 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(here, modelward, monkey
     assert not (here / "model.sealed").exists()
 
 
+def test_a_seal_that_is_replaced_while_it_is_verified_is_not_called_altered(
+    here, fine, monkeypatch, modelward
+):
+    from modelward.vault.container import reading
+
+    def replaced(*words):
+        (here / "model.sealed").rename(here / "old.sealed")
+        (here / "new.sealed").rename(here / "model.sealed")
+        return real(*words)
+
+    fine(*SEAL)
+    fine(*SEAL[:3], "new.sealed", *SEAL[4:])
+    real = reading.hash_tree
+    monkeypatch.setattr(reading, "hash_tree", replaced)
+    ended = modelward(*VERIFY)
+    assert ended.code == 2, ended
+    assert "model.sealed: was replaced while it was read" in ended.err
+    monkeypatch.undo()
+    fine(*VERIFY)
+
+
 @pytest.fixture
 def ring(here, fine):
     """A keyring in which the key that seals is valid for a year, and a seal by it."""

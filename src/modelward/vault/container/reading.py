@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from modelward.errors import (
     ContentChanged,
+    ContentUnstable,
     FileMissing,
     PathUnsafe,
     SealDamaged,
@@ -54,6 +55,7 @@ class Container:
         self.path: Final = path
         if not path.exists():
             raise FileMissing(f"{path}: does not exist")
+        self._found: Final = path.stat()
         if not (path / layout.HEADER).is_file():
             raise SealDamaged(f"{path}: is no container, it has no {layout.HEADER}")
         self.header: Final[Header] = layout.parse_header(
@@ -150,6 +152,7 @@ class Container:
 
         Raises:
             ContentChanged: a file was altered, is missing, or was added.
+            ContentUnstable: another container took the place of this one meanwhile.
             FileMissing: a file cannot be read.
         """
         beside = (layout.HEADER, layout.INDEX, layout.SIGNATURES, layout.ATTESTATIONS)
@@ -160,6 +163,8 @@ class Container:
         except PathUnsafe as error:
             raise ContentChanged(f"{self.path}: {error}") from error
         if found.root != self.index.root:
+            if not os.path.samestat(self.path.stat(), self._found):
+                raise ContentUnstable(f"{self.path}: was replaced while it was read")
             changes = compare(self.index, found)
             more = f" (and {len(changes) - 5} more)" if len(changes) > 5 else ""
             raise ContentChanged("; ".join(changes[:5]) + more)
