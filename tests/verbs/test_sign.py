@@ -150,6 +150,23 @@ def test_unsigned_files_are_accepted_only_when_asked(model, pair, tmp_path, stat
     assert verified(model, signature, pair, excluded=(model / "extra.txt",)).verified
 
 
+@pytest.mark.parametrize("statement", ["openssf", "tree"])
+def test_a_misspelt_path_is_not_signed_in_silence(model, pair, tmp_path, statement, signed):
+    with pytest.raises(ConfigInvalid, match="names nothing in"):
+        signed(model, pair, tmp_path / "m.sig", statement=statement, excluded=("a.npy",))
+    signature = signed(model, pair, tmp_path / "m.sig", statement=statement, excluded=(model / "a.npy",))
+    assert verified(model, signature, pair, unsigned=True).files == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"weights", b"{}"])
+def test_what_is_no_signature_is_not_written_over(model, pair, tmp_path, content, signed):
+    """The output may be the model itself, by mistake."""
+    (tmp_path / "m.pt").write_bytes(content)
+    with pytest.raises(OutputUnwritable, match="is no signature"):
+        signed(model, pair, tmp_path / "m.pt")
+    assert (tmp_path / "m.pt").read_bytes() == content
+
+
 def test_a_signature_may_lie_in_the_folder(model, pair, signed):
     signature = signed(model, pair, model / "model.sig")
     assert verified(model, signature, pair).verified

@@ -52,7 +52,6 @@ Keys: a PEM file, env:NAME, a pkcs11: URI, vault:MOUNT/KEY. Recipients: a public
 vault:MOUNT/KEY, passphrase:env:NAME, passphrase:file:PATH, passphrase (asked). `modelward keys` makes
 both; docs/keys.md says where they may lie.
 """
-_BUNDLE = b"application/vnd.dev.sigstore.bundle"  # near the beginning of every signature
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _PATH = click.Path(path_type=Path)
 
@@ -115,7 +114,6 @@ def _sign(path: Path, flags: Flags) -> int:
 
     attested = ("evidence", "no_scan", "bom", "provenance", "release", "policy")
     _refuse(flags, "recipient", "name", "oci", "in_toto", "replace", *attested)
-    _spare(flags["output"])
     options = SignOptions(
         statement=flags["statement"],
         hash=flags["hash_name"] or "sha256",
@@ -171,16 +169,3 @@ def _refuse(flags: Flags, *names: str) -> None:
     if given:
         way = "without" if flags["signature_only"] else "with"
         raise click.UsageError(f"--{given[0].replace('_', '-')} goes {way} --signature-only")
-
-
-def _spare(output: Path) -> None:
-    """A signature may be written again; what is none may be the model itself, and stays."""
-    from modelward.errors import OutputUnwritable
-
-    if not output.is_file():
-        return
-    with output.open("rb") as stream:
-        if _BUNDLE not in stream.read(1 << 8):
-            raise OutputUnwritable(
-                f"{output}: is there already, and is no signature", advice="Name another file for -o."
-            )

@@ -13,7 +13,7 @@ from modelward.ledger.blobs import write_atomically
 from modelward.vault.container.recipients import parse_recipient
 from modelward.vault.container.writing import SealedInfo, seal_folder
 from modelward.vault.container.writing import SealOptions as Writing
-from modelward.vault.tree.walk import WalkOptions
+from modelward.vault.tree.walk import WalkOptions, paths_in
 from modelward.verbs.gathering import Attesting, gather, unchanged_since
 from modelward.verbs.sign import open_signers
 from modelward.verbs.talk import Talk
@@ -81,7 +81,7 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
         What was sealed.
 
     Raises:
-        ConfigInvalid: no key was named.
+        ConfigInvalid: no key was named, or nothing is there that is to be left out.
         FileMissing, PathUnsafe, ContentUnstable: it cannot be read whole.
         KeyUnusable, KeyServiceFailed, ExtraMissing: a key or recipient cannot be used.
         PolicyRefused: the policy would not admit it; nothing was written.
@@ -93,7 +93,7 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
     policy = _policy(options.policy)
     signers = open_signers(options.keys, talk)
     recipients = tuple(parse_recipient(one, talk.chosen, talk.warn) for one in options.recipients)
-    walking = WalkOptions(excluded=tuple(Path(p) for p in options.excluded), links=options.links)
+    walking = WalkOptions(excluded=paths_in(source, options.excluded), links=options.links)
     wanted = Attesting(
         evidence=options.evidence,
         scan=options.scan,

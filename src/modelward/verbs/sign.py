@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from modelward.core.files import open_plain
 from modelward.errors import ConfigInvalid, FileMissing, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
 from modelward.vault import bundle
@@ -15,6 +16,7 @@ from modelward.vault.keys.opening import open_signer
 from modelward.vault.signing.signing import SHARD_SIZE, SigningOptions, hash_model
 from modelward.vault.signing.tree_statement import tree_statement
 from modelward.vault.tree.hashing import TreeOptions, hash_tree
+from modelward.vault.tree.walk import paths_in
 from modelward.verbs.talk import Talk
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 KEYLESS: Final = "sigstore:"
 """Begins the reference to an identity that signs without a key of its own."""
+
+_BUNDLE: Final = (
+    b"application/vnd.dev.sigstore.bundle"  # near the beginning of every signature, whoever wrote it
+)
 
 StatementKind: TypeAlias = Literal["openssf", "tree", "rows"]
 HashName: TypeAlias = Literal["sha256", "blake3", "blake2b"]
@@ -74,13 +80,14 @@ def sign(
         The bundle as written.
 
     Raises:
-        ConfigInvalid: no key, or options that exclude each other.
+        ConfigInvalid: no key, options that exclude each other, or nothing there to leave out.
         FileMissing, PathUnsafe, ContentUnstable: the files cannot be hashed.
         KeyUnusable, KeyServiceFailed, ExtraMissing: a key cannot be used.
-        OutputUnwritable: the bundle cannot be written.
+        OutputUnwritable: the bundle cannot be written, or what is there is no signature.
     """
     options, talk, source, target = options or SignOptions(), talk or Talk(), Path(path), Path(output)
     _check(source, options)
+    _spare(target)
     keyless = [key for key in keys if key.startswith(KEYLESS)]
     if keyless and len(keys) > 1:
         raise ConfigInvalid(
@@ -109,6 +116,17 @@ def _outside(source: Path, target: Path) -> Path | None:
     """Where an unfinished signature lies that will be in the model: outside, or it would be a part."""
     top = Path(os.path.realpath(source))
     return top.parent if top.is_dir() and Path(os.path.realpath(target)).is_relative_to(top) else None
+
+
+def _spare(target: Path) -> None:
+    """A signature may be written again; what is none may be the model itself, and stays."""
+    if not target.is_file():
+        return
+    with open_plain(target) as stream:
+        if _BUNDLE not in stream.read(1 << 8):
+            raise OutputUnwritable(
+                f"{target}: is there already, and is no signature", advice="Name another file for it."
+            )
 
 
 def _check(source: Path, options: SignOptions) -> None:
@@ -144,7 +162,7 @@ def _statement(source: Path, target: Path, options: SignOptions, talk: Talk) -> 
         from modelward.vault.tables.signed import table_statement
 
         return table_statement(manifest(source), name=name)
-    excluded = (*(Path(p) for p in options.excluded), target)
+    excluded = (*paths_in(source, options.excluded), target)
     tree = TreeOptions(
         jobs=options.jobs,
         excluded=excluded,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from modelward.errors import FileMissing, PathUnsafe
-from modelward.vault.tree.walk import DEEPEST, WalkOptions, walk
+from modelward.errors import ConfigInvalid, FileMissing, PathUnsafe
+from modelward.vault.tree.walk import DEEPEST, WalkOptions, paths_in, walk
 
 
 def paths(top, **options):
@@ -226,6 +226,29 @@ def test_excluded_places(planted, monkeypatch):
     assert paths(top, excluded=(top / "d", top / "absent")) == ["a"]
     monkeypatch.chdir(top / "d")
     assert paths(top, excluded=(Path("b"), Path("../a"))) == ["d/a"]
+
+
+def test_what_is_to_be_left_out_must_be_there(planted, tmp_path, monkeypatch):
+    top = planted({"config.json": b"", "d/b": b""})
+    (top / "out").symlink_to("nowhere")
+    (tmp_path / "latest").symlink_to(top)
+    there = (top / "config.json", top / "d", top / "out", tmp_path / "latest" / "config.json")
+    assert paths_in(top, map(str, there)) == there
+    assert paths_in(tmp_path / "latest", there) == there
+    (tmp_path / "beside").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    for wrong in ("config.json", "beside", "", ".", top, top / "config", top / "d" / ".." / ".."):
+        with pytest.raises(ConfigInvalid, match="names nothing in"):
+            paths_in(top, [wrong])
+    with pytest.raises(ConfigInvalid, match="names nothing in") as refused:
+        paths_in(Path(top.name), ["config.json"])
+    assert refused.value.advice == f"Write the whole path, as {top.name}/config.json."
+    with pytest.raises(ConfigInvalid):
+        paths_in(top / "config.json", [top / "config.json"])  # a file has no parts
+    monkeypatch.chdir(top)
+    with pytest.raises(ConfigInvalid):
+        paths_in(Path(), ["."])
+    assert paths_in(Path(), ["config.json", "d/../d/b"]) == (Path("config.json"), Path("d/../d/b"))
 
 
 def test_an_excluded_link_is_not_looked_at(planted):

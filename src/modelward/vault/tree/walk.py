@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from modelward.errors import FileMissing, PathUnsafe
+from modelward.errors import ConfigInvalid, FileMissing, PathUnsafe
 from modelward.vault.tree.names import DEEPEST, check_names, shown, sorting_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -98,13 +98,35 @@ def walk(root: Path, options: WalkOptions | None = None) -> list[WalkEntry]:
     return entries
 
 
+def paths_in(root: Path, paths: Iterable[str | Path]) -> tuple[Path, ...]:
+    """What a user wants left out: each must be there, for a misspelt one would be sealed in silence.
+
+    Args:
+        root: the folder that will be walked.
+        paths: files and folders in it, as the system finds them (relative to the working folder).
+
+    Raises:
+        ConfigInvalid: one of them names nothing in the folder.
+    """
+    top = os.path.realpath(root)
+    wanted = tuple(Path(path) for path in paths)
+    for path in wanted:
+        where = _place(path)
+        if not where.startswith(top + "/") or not os.path.lexists(where):
+            raise ConfigInvalid(
+                f"{shown(str(path))}: names nothing in {shown(str(root))} that could be left out",
+                advice=f"Write the whole path, as {shown(str(root / path.name))}.",
+            )
+    return wanted
+
+
 def stamp(found: os.stat_result) -> Stamp:
     """The part of a file's status that is kept."""
     return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _files(top: str, options: WalkOptions) -> Iterator[WalkEntry]:
-    excluded = frozenset(f"{os.path.realpath(path.parent)}/{path.name}" for path in options.excluded)
+    excluded = frozenset(_place(path) for path in options.excluded)
     pending: list[tuple[str, str, tuple[str, ...]]] = [(top, "", (top,))]  # folder, path, real folders above
     while pending:
         folder, below, above = pending.pop()
@@ -126,6 +148,13 @@ def _files(top: str, options: WalkOptions) -> Iterator[WalkEntry]:
                 raise PathUnsafe(f"{shown(path)}: leads back to a folder above it, or lies too deep")
             else:
                 pending.append((where, path + "/", (*above, where)))
+
+
+def _place(path: Path) -> str:
+    """Where it lies, itself not followed where it is a link."""
+    if path.name in {"", ".."}:
+        return os.path.realpath(path)
+    return f"{os.path.realpath(path.parent)}/{path.name}"
 
 
 def _list(folder: str, below: str) -> list[os.DirEntry[str]]:
