@@ -15,6 +15,14 @@ def test_file_digest_is_sha256(tmp_path):
     assert file_digest(tmp_path / "f") == "sha256:" + hashlib.sha256(b"abc" * 1_000_000).hexdigest()
 
 
+def test_file_digest_tells_what_it_read(tmp_path):
+    (tmp_path / "f").write_bytes(bytes(5_000_000))
+    told = []
+    file_digest(tmp_path / "f", told.append)
+    assert len(told) > 1
+    assert sum(told) == 5_000_000
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(FileMissing, match="cannot be read"):
         file_digest(tmp_path / "none")

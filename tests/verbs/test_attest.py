@@ -41,6 +41,7 @@ from modelward.verbs.attest import (
     scan_verdict,
     supply_chain,
 )
+from modelward.verbs.gathering import Attesting, gather
 from modelward.verbs.store import recall
 
 SIGNER = LocalSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32))
@@ -398,8 +399,8 @@ def test_a_scan_looks_where_the_verb_scan_does_not(model):
 
 
 def test_a_file_that_changes_while_it_is_scanned(model, monkeypatch):
-    def changing(path):
-        found = real(path)
+    def changing(path, told):
+        found = real(path, told)
         path.write_text("# Another text\n")
         return found
 
@@ -407,6 +408,29 @@ def test_a_file_that_changes_while_it_is_scanned(model, monkeypatch):
     monkeypatch.setattr(verb, "file_digest", changing)
     with pytest.raises(ContentUnstable, match=r"README\.md"):
         scan_verdict(model)
+
+
+def test_each_reading_tells_how_far_it_is(audited):
+    """What is hashed for evidence, for a scan, and for a bill of materials."""
+    pytest.importorskip("cyclonedx")
+    model, store = audited
+    sizes = {file.name: file.stat().st_size for file in model.iterdir()}
+    whole = sum(sizes.values())
+    for wanted, ends in (
+        (Attesting(evidence=store), [sizes["linear.onnx"]]),
+        (Attesting(scan=True), [whole]),
+        (Attesting(bom=True), [whole, whole]),
+    ):
+        told = []
+        gather(model, wanted, progress=lambda done, total, told=told: told.append((done, total)))
+        assert [total for done, total in told if done == total] == ends, wanted
+
+
+def test_a_scan_tells_of_a_large_file_while_it_is_read(tmp_path):
+    (tmp_path / "large.bin").write_bytes(bytes(3 << 20))
+    told = []
+    scan_verdict(tmp_path, progress=lambda done, total: told.append((done, total)))
+    assert told == [(done << 20, 3 << 20) for done in (1, 2, 3)]
 
 
 def test_a_bill_of_materials_is_made_or_taken(model, tmp_path):

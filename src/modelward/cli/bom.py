@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
+from modelward.cli.talking import talk
+
 if TYPE_CHECKING:
     from modelward.verbs.bom import BomFormat
 
@@ -67,7 +69,9 @@ def command(path: Path, **flags: Unpack[Flags]) -> int:
         data=flags["data"],
         jobs=len(os.sched_getaffinity(0)),
     )
-    document, output = bom(path, options), flags["output"]
+    with talk("bom") as talking:
+        document = bom(path, options, talking)
+    output = flags["output"]
     if output is not None:
         write_report(output, document)
         click.echo(f"written to {output}", err=True)

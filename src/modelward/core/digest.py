@@ -11,24 +11,32 @@ from modelward.core.files import open_plain
 from modelward.errors import FileMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 CHUNK = 1 << 20
 """Bytes read at a time; it does not influence any digest."""
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Path, told: Callable[[int], object] = lambda _: None) -> str:
     """SHA-256 of a file's bytes as ``sha256:<hex>``.
+
+    Args:
+        path: the file.
+        told: called with the number of bytes that were read since it was last called.
 
     Raises:
         FileMissing: the file cannot be read.
     """
+    state, room = hashlib.sha256(), memoryview(bytearray(CHUNK))
     try:
         with open_plain(path) as stream:
-            return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+            while size := stream.readinto(room):
+                state.update(room[:size])
+                told(size)
     except OSError as error:
         raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
+    return "sha256:" + state.hexdigest()
 
 
 def directory_digest(root: Path) -> str:

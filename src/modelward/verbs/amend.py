@@ -97,19 +97,20 @@ def _amend(target: Path, options: AmendOptions, talk: Talk) -> str:
         container.check_files(jobs=options.jobs, progress=talk.progress)
     signers = open_signers(options.keys, talk) if options.keys else []
     identities = [open_identity(one, talk.passphrase, talk.warn) for one in options.identities]
-    attested = _contents(container, identities, options)
+    attested = _contents(container, identities, options, talk)
     if attested and not signers:
         raise ConfigInvalid("nobody signs what is attested", advice="Give --key.")
     if options.recipients or options.remove:
         _rewrap(container, identities, options, talk)
     if signers and options.sign:
-        cosign(container, signers, name=target.resolve().name.removesuffix(".sealed"))
+        name = target.resolve().name.removesuffix(".sealed")
+        cosign(container, signers, name=name, jobs=options.jobs, progress=talk.progress)
     _attest(container, attested, signers)
     return container.index.root
 
 
 def _contents(
-    container: Container, identities: Sequence[Identity], options: AmendOptions
+    container: Container, identities: Sequence[Identity], options: AmendOptions, talk: Talk
 ) -> list[tuple[str, Written]]:
     if options.attesting == Attesting():
         return []
@@ -122,10 +123,11 @@ def _contents(
                 advice="Give --source, the files in clear, and --identity, which opens the seal.",
             )
         opened = container.unlock(identities)
-        found = hash_tree(source, TreeOptions(algorithm=container.header.hash, jobs=options.jobs))
+        tree = TreeOptions(algorithm=container.header.hash, jobs=options.jobs, progress=talk.progress)
+        found = hash_tree(source, tree)
         if found.root != opened.tree.root:
             raise ContentChanged(f"{source}: is not what was sealed")
-    contents = gather(source, options.attesting, jobs=options.jobs)
+    contents = gather(source, options.attesting, jobs=options.jobs, progress=talk.progress)
     check()
     return contents
 

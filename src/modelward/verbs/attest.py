@@ -38,7 +38,9 @@ from modelward.vault.attest.layout import (
 from modelward.vault.attest.predicates import Bom, Release, Scan, ScanFinding, ScannedFile, read_bom
 from modelward.vault.attest.provenance import Code, Provenance, Run, read_stated
 from modelward.vault.attest.tables import decode
+from modelward.vault.tree.pool import Meter
 from modelward.vault.tree.walk import WalkEntry, WalkOptions, walk
+from modelward.verbs.talk import Talk
 from modelward.verbs.versions import versions
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from modelward.core.subject import Subject
     from modelward.vault.attest.attestation import Written
     from modelward.vault.keys.signer import Signer
+    from modelward.verbs.talk import Progress
 
 _LARGEST_BOM: Final = 8 << 20
 _DECISION: Final = b'"kind":"decision"'
@@ -69,7 +72,12 @@ class _Past(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def audit_evidence(
-    path: Path, store: str | Path, *, run: str = "", options: WalkOptions | None = None
+    path: Path,
+    store: str | Path,
+    *,
+    run: str = "",
+    options: WalkOptions | None = None,
+    progress: Progress | None = None,
 ) -> tuple[AuditEvidence, ...]:
     """The newest recorded audit of every model among what is sealed.
 
@@ -78,6 +86,7 @@ def audit_evidence(
         store: the ledger: its folder, or the URL of its database.
         run: beginning of a run identity, where it is not to be the newest.
         options: which files are sealed.
+        progress: told bytes done and bytes in all, of the files that are as long as an audited one.
 
     Returns:
         One per audited file, in order of their paths; at least one.
@@ -96,14 +105,17 @@ def audit_evidence(
     if leaves and tree_root(leaves).hex() != head.root:
         raise LedgerTampered(f"{store}: the records that it gave do not lead to its head")
     files = walk(path, options)
-    digests: dict[str, str] = {}
+    audited = [
+        (decision, artifact)
+        for decision in past
+        if (artifact := decision.subject("artifact")) is not None and decision.result.run.startswith(run)
+    ]
+    digests = _digests([file for file in files if any(_as_long(file, one) for _, one in audited)], progress)
     found: dict[str, _Past] = {}
-    for decision in past:
-        artifact = decision.subject("artifact")
-        if artifact is None or not decision.result.run.startswith(run):
-            continue
+    for decision, artifact in audited:
         for file in files:
-            if _is(file, artifact, digests) and _parts_are_sealed(file, decision, files):
+            same = _as_long(file, artifact) and digests[file.path] == artifact.digest
+            if same and _parts_are_sealed(file, decision, files):
                 found[file.path] = decision
     if not found:
         what = f"no run {run!r} in it" if run else "no recorded audit"
@@ -132,13 +144,18 @@ def _read(bodies: Iterable[bytes]) -> tuple[list[_Past], list[bytes]]:
     return past, leaves
 
 
-def _is(file: WalkEntry, artifact: Subject, digests: dict[str, str]) -> bool:
-    """Whether a file has a digest; its size is compared first, so that few are hashed."""
-    if artifact.details.get("bytes", file.stat.st_size) != file.stat.st_size:
-        return False
-    if file.path not in digests:
-        digests[file.path] = file_digest(Path(file.absolute))
-    return digests[file.path] == artifact.digest
+def _as_long(file: WalkEntry, artifact: Subject) -> bool:
+    """Whether a file has an artifact's size, which is compared first, so that few are hashed."""
+    return artifact.details.get("bytes", file.stat.st_size) == file.stat.st_size
+
+
+def _digests(files: Sequence[WalkEntry], progress: Progress | None) -> dict[str, str]:
+    meter = _meter(files, progress)
+    return {file.path: file_digest(Path(file.absolute), meter.add) for file in files}
+
+
+def _meter(files: Sequence[WalkEntry], progress: Progress | None) -> Meter:
+    return Meter(sum(file.stat.st_size for file in files), progress)
 
 
 def _parts_are_sealed(file: WalkEntry, decision: _Past, files: Sequence[WalkEntry]) -> bool:
@@ -192,13 +209,16 @@ def _first_seen(decision: _Past, artifact: Subject, past: Sequence[_Past]) -> tu
     )
 
 
-def scan_verdict(path: Path, *, jobs: int = 1, options: WalkOptions | None = None) -> Scan:
+def scan_verdict(
+    path: Path, *, jobs: int = 1, options: WalkOptions | None = None, progress: Progress | None = None
+) -> Scan:
     """Inspect everything that is sealed, loading nothing.
 
     Args:
         path: the file or folder, in clear.
         jobs: processes.
         options: which files are sealed.
+        progress: told bytes done and bytes in all.
 
     Raises:
         FileMissing, PathUnsafe: as `walk` says.
@@ -208,15 +228,16 @@ def scan_verdict(path: Path, *, jobs: int = 1, options: WalkOptions | None = Non
 
     files = walk(path, options)
     reports = inspect_all((Path(file.absolute) for file in files), jobs)
-    scanned = tuple(_scanned(file, report) for file, report in zip(files, reports, strict=True))
+    meter = _meter(files, progress)
+    scanned = tuple(_scanned(file, report, meter) for file, report in zip(files, reports, strict=True))
     tool = f"modelward {versions().get('modelward', 'unknown')}"
     return Scan(moment=_now(), scanner=tool, files=scanned)
 
 
-def _scanned(file: WalkEntry, report: ArtifactReport) -> ScannedFile:
+def _scanned(file: WalkEntry, report: ArtifactReport, meter: Meter) -> ScannedFile:
     made = ScannedFile(
         path=file.path,
-        digest=file_digest(Path(file.absolute)),
+        digest=file_digest(Path(file.absolute), meter.add),
         format=report.format,
         verdict=report.verdict,
         unread=report.coverage.unread,
@@ -238,13 +259,16 @@ def _scanned(file: WalkEntry, report: ArtifactReport) -> ScannedFile:
     return made
 
 
-def materials(path: Path, document: Path | None = None, *, jobs: int = 1) -> Bom:
+def materials(
+    path: Path, document: Path | None = None, *, jobs: int = 1, progress: Progress | None = None
+) -> Bom:
     """A bill of materials of what is sealed.
 
     Args:
         path: the file or folder, in clear.
         document: a CycloneDX document to take instead of making one.
         jobs: processes.
+        progress: told bytes done and bytes in all, where one is made.
 
     Raises:
         FileMissing: the document, or what is sealed, cannot be read.
@@ -256,7 +280,7 @@ def materials(path: Path, document: Path | None = None, *, jobs: int = 1) -> Bom
     if document is None:
         from modelward.verbs.bom import BomOptions, bom
 
-        data = bom(path, BomOptions(jobs=jobs))
+        data = bom(path, BomOptions(jobs=jobs), Talk(progress=progress))
     else:
         too_long = FileDamaged(f"{document}: is longer than {_LARGEST_BOM:,} bytes")
         data = read_at_most(document, _LARGEST_BOM, too_long)

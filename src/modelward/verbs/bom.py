@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
@@ -11,8 +11,16 @@ from modelward.errors import FileMissing
 from modelward.vault.bom.cyclonedx import cyclonedx, stated_time
 from modelward.vault.bom.inventory import Stated, take
 from modelward.vault.bom.spdx import spdx
-from modelward.verbs.scan import ScanOptions, scan
+from modelward.vault.tree.pool import Meter
+from modelward.verbs.scan import ScanOptions, scan_each
+from modelward.verbs.scan_files import files_below
+from modelward.verbs.talk import Talk
 from modelward.verbs.versions import versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from modelward.artifact.verdict import ArtifactReport
 
 BomFormat: TypeAlias = Literal["cyclonedx", "spdx"]
 
@@ -37,12 +45,13 @@ class BomOptions(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int = 1
 
 
-def bom(path: str | Path, options: BomOptions | None = None) -> bytes:
+def bom(path: str | Path, options: BomOptions | None = None, talk: Talk | None = None) -> bytes:
     """Write a bill of materials of a file or folder; nothing is loaded.
 
     Args:
         path: file or folder on the disk.
         options: how.
+        talk: whom to tell of progress: of inspecting the files, then of hashing them.
 
     Returns:
         the document, UTF-8; CycloneDX is validated by its official schema.
@@ -52,15 +61,35 @@ def bom(path: str | Path, options: BomOptions | None = None) -> bytes:
         ExtraMissing: the extra [bom] is not installed.
         DocumentInvalid: the document is not valid; a defect of modelward.
     """
-    options = options or BomOptions()
+    options, talk = options or BomOptions(), talk or Talk()
     root = Path(path)
     if not root.exists():
         raise FileMissing(f"{root}: there is no such file")
-    scanning = ScanOptions(jobs=options.jobs)
-    training = scan(*options.data, options=scanning) if options.data else ()
+    training = _scanned(options.data, options.jobs, talk)
     outside = {str(Path(report.path).resolve()) for report in training}
-    reports = [r for r in scan(root, options=scanning) if str(Path(r.path).resolve()) not in outside]
+    reports = [r for r in _scanned([root], options.jobs, talk) if str(Path(r.path).resolve()) not in outside]
     stated = Stated(name=options.name, version=options.version, supplier=options.supplier)
-    inventory = take(root, [r for r in reports if Path(r.path).is_file()], training, stated)
+    inventory = take(
+        root, [r for r in reports if Path(r.path).is_file()], training, stated, progress=talk.progress
+    )
     write = cyclonedx if options.form == "cyclonedx" else spdx
     return write(inventory, version=versions().get("modelward", "unknown"), at=stated_time())
+
+
+def _scanned(paths: Sequence[str | Path], jobs: int, talk: Talk) -> list[ArtifactReport]:
+    meter = Meter(sum(map(_length, paths)), talk.progress)
+    reports = []
+    for report in scan_each(paths, ScanOptions(jobs=jobs)):
+        meter.add(_length(report.path))
+        reports.append(report)
+    return reports
+
+
+def _length(path: str | Path) -> int:
+    """Bytes of a file, or of all files below a folder; of what cannot be asked none."""
+    try:
+        if Path(path).is_dir():
+            return sum(map(_length, files_below(Path(path))))
+        return Path(path).stat().st_size
+    except OSError:
+        return 0

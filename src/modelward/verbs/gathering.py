@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from modelward.vault.attest.attestation import Written
     from modelward.vault.tree.walk import WalkOptions
+    from modelward.verbs.talk import Progress
 
 
 class Attesting(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +56,12 @@ def unchanged_since(source: Path, walking: WalkOptions | None = None) -> Callabl
 
 
 def gather(
-    source: Path, wanted: Attesting, walking: WalkOptions | None = None, *, jobs: int = 0
+    source: Path,
+    wanted: Attesting,
+    walking: WalkOptions | None = None,
+    *,
+    jobs: int = 0,
+    progress: Progress | None = None,
 ) -> list[tuple[str, Written]]:
     """Everything that will be attested, each with a name for its file.
 
@@ -64,6 +70,7 @@ def gather(
         wanted: what is attested.
         walking: which files are sealed.
         jobs: processes; 0 for one.
+        progress: told bytes done and bytes in all, of each reading.
 
     Raises:
         ConfigInvalid: a bill of materials would list files that are left out, or it is more than is read.
@@ -76,10 +83,11 @@ def gather(
 
     found: list[tuple[str, Written]] = []
     if wanted.evidence is not None:
-        audits = attest.audit_evidence(source, wanted.evidence, options=walking)
+        audits = attest.audit_evidence(source, wanted.evidence, options=walking, progress=progress)
         found += [(f"evidence-{place}", audit) for place, audit in enumerate(audits)]
     if wanted.scan:
-        found.append(("scan", attest.scan_verdict(source, jobs=jobs or 1, options=walking)))
+        scan = attest.scan_verdict(source, jobs=jobs or 1, options=walking, progress=progress)
+        found.append(("scan", scan))
     if wanted.bom is True and walking is not None and walking.excluded:
         raise ConfigInvalid(
             "a bill of materials written now would list what is left out",
@@ -87,7 +95,7 @@ def gather(
         )
     if wanted.bom:
         document = None if wanted.bom is True else Path(wanted.bom)
-        found.append(("bom", attest.materials(source, document)))
+        found.append(("bom", attest.materials(source, document, jobs=jobs or 1, progress=progress)))
     if wanted.provenance is not None:
         folder = source if source.is_dir() else source.parent
         found.append(("provenance", attest.provenance(Path(wanted.provenance), folder=folder)))

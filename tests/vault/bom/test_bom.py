@@ -16,6 +16,7 @@ from modelward.vault.bom.cyclonedx import cyclonedx, validate
 from modelward.vault.bom.inventory import Entry, Inventory, Package, Stated, take
 from modelward.vault.bom.spdx import spdx
 from modelward.verbs.bom import BomOptions, bom
+from modelward.verbs.talk import Talk
 
 AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -51,6 +52,16 @@ def test_every_file_is_listed_with_its_digest(folder):
     assert {"name": "modelward:load-verdict", "value": "inert"} in found["model.pkl"]["properties"]
     assert "modelCard" in found["model.pkl"]
     assert found["train.npz"]["data"] == [{"type": "dataset", "name": "train.npz"}]
+
+
+def test_it_tells_how_far_inspecting_and_hashing_are(folder):
+    """Of the training data, of the folder, and of every file that is listed."""
+    told = []
+    talk = Talk(progress=lambda done, total: told.append((done, total)))
+    bom(folder, BomOptions(data=(folder / "train.npz",)), talk)
+    training = (folder / "train.npz").stat().st_size
+    whole = sum((folder / name).stat().st_size for name in ("model.pkl", "sub/note.txt", "train.npz"))
+    assert [total for done, total in told if done == total] == [training, whole, whole]
 
 
 def test_the_same_content_gives_the_same_document(folder):

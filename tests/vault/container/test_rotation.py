@@ -56,6 +56,12 @@ def test_a_recipient_is_taken_away(sealed, licensee, other, vendor):
     assert opens(where, other)
 
 
+def test_who_signs_is_told_how_far_the_hashing_is(sealed, vendor):
+    where, told = sealed(), []
+    cosign(Container.open(where), [vendor], name="m", progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (told[-1][1], Container.open(where).index.length)
+
+
 def test_one_is_exchanged_for_another(sealed, licensee, other, stranger):
     where = sealed()
     rewrap(Container.open(where), [other.identity], add=[stranger.recipient], remove=named(licensee))

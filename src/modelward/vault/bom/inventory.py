@@ -12,9 +12,10 @@ from modelward.artifact.format import AROUND, PASSIVE
 from modelward.artifact.verdict import Verdict
 from modelward.core.canonical import JSON, digest
 from modelward.core.digest import file_digest
+from modelward.vault.tree.pool import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from modelward.artifact.verdict import ArtifactReport
 
@@ -102,7 +103,12 @@ class Stated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def take(
-    root: Path, reports: Sequence[ArtifactReport], training: Sequence[ArtifactReport], stated: Stated
+    root: Path,
+    reports: Sequence[ArtifactReport],
+    training: Sequence[ArtifactReport],
+    stated: Stated,
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Inventory:
     """Make the inventory of a file or folder that was scanned.
 
@@ -111,12 +117,14 @@ def take(
         reports: of every file in it.
         training: of files that the model was trained on, in or outside the root.
         stated: name, version and supplier.
+        progress: called with (bytes hashed, bytes in all).
 
     Raises:
         FileMissing: a file disappeared since it was scanned.
     """
-    entries = [_entry(root, report, training=False) for report in reports]
-    entries += [_entry(Path(report.path).parent, report, training=True) for report in training]
+    meter = Meter(sum(report.coverage.bytes for report in (*reports, *training)), progress)
+    entries = [_entry(root, report, meter, training=False) for report in reports]
+    entries += [_entry(Path(report.path).parent, report, meter, training=True) for report in training]
     facts = [entry.facts for entry in entries]
     return Inventory(
         name=stated.name or root.resolve().name,
@@ -129,7 +137,7 @@ def take(
     )
 
 
-def _entry(root: Path, report: ArtifactReport, *, training: bool) -> Entry:
+def _entry(root: Path, report: ArtifactReport, meter: Meter, *, training: bool) -> Entry:
     path = Path(report.path)
     name = path.relative_to(root).as_posix() if path != root else path.name
     data = report.format in _DATA or training
@@ -143,7 +151,7 @@ def _entry(root: Path, report: ArtifactReport, *, training: bool) -> Entry:
         format=report.format,
         verdict=report.verdict,
         size=report.coverage.bytes,
-        sha256=file_digest(path).removeprefix("sha256:"),
+        sha256=file_digest(path, meter.add).removeprefix("sha256:"),
         facts=report.facts,
         findings=counts,
         training=training,

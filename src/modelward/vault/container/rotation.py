@@ -68,7 +68,14 @@ def rewrap(
     return changed
 
 
-def cosign(container: Container, signers: Sequence[Signer], *, name: str) -> Path:
+def cosign(
+    container: Container,
+    signers: Sequence[Signer],
+    *,
+    name: str,
+    jobs: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
     """Sign what a container stores, beside the signatures that it has.
 
     Every stored byte is hashed first, so that nobody signs a list that is not true.
@@ -77,6 +84,8 @@ def cosign(container: Container, signers: Sequence[Signer], *, name: str) -> Pat
         container: as it was found.
         signers: at least one.
         name: of what is sealed, as the signature states it.
+        jobs: threads; 0 for two per core.
+        progress: called with (bytes hashed, bytes in all).
 
     Returns:
         The file of the new signature.
@@ -88,7 +97,7 @@ def cosign(container: Container, signers: Sequence[Signer], *, name: str) -> Pat
         KeyServiceFailed: a key's token or server does not sign.
         ValueError: there is no signer.
     """
-    container.check_files()
+    container.check_files(jobs=jobs, progress=progress)
     folder = container.path / layout.SIGNATURES
     for number in range(layout.MOST_SIGNATURES):
         path = folder / f"{number:08d}.json"
