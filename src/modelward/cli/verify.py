@@ -92,7 +92,7 @@ _TRUST = (
         metavar="N",
         default=1,
         show_default=True,
-        help="Keys that must have signed.",
+        help="Keys that must have signed; with a keyring, different names.",
     ),
     click.option("--post-quantum", is_flag=True, help="One of the signatures must be by ML-DSA-65."),
     click.option(
