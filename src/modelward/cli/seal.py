@@ -82,8 +82,8 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["openssf", "tree", "rows"]),
     default="openssf",
     show_default=True,
-    help="What a detached signature says: OpenSSF Model Signing v1; a Merkle root that binds names, quick to "
-    "sign again; the rows of a table.",
+    help="What a detached signature says: OpenSSF Model Signing v1; a Merkle root that binds names; the rows "
+    "of a table.",
 )
 @click.option("--shards", is_flag=True, help="OpenSSF digests of shards of 1 GB.")
 @click.option("--oci", type=_PATH, metavar="DIR", help="Write the sealed folder as an OCI layout as well.")
