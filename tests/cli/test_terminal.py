@@ -131,7 +131,8 @@ def test_a_result_has_lines_of_its_own(folder, monkeypatch):
         assert "MB" not in "".join(lines), lines
         seen[words[0]] = lines
         assert b"MB" in terminal.seen, "no bar was drawn"
-    assert seen["seal"][0].startswith("sealed: m.sealed")
+    assert "--no-scan" in " ".join(seen["seal"][:-2])
+    assert seen["seal"][-2].startswith("sealed: m.sealed")
     assert seen["open"] == ["opened: opened, signed by release.pem.pub"]
     assert seen["verify"][0].startswith("✔ VERIFIED")
 

@@ -260,6 +260,23 @@ def test_what_a_policy_would_not_admit_is_not_sealed(model, keys, tmp_path, talk
     assert not [p for p in tmp_path.iterdir() if p.name not in {"model", "policy.toml"}]
 
 
+@pytest.mark.parametrize(("count", "more"), [(3, ""), (12, "; and 4 more")])
+def test_a_refusal_names_every_requirement_that_is_not_met(*, model, keys, tmp_path, talk, count, more):
+    kinds = ["provenance", "evidence"]
+    claims = "".join(f"[[require]]\nclaim = 'accuracy'\nat-least = 0.{n + 1:02d}\n" for n in range(count))
+    text = f"[attestations]\nrequired = {kinds}\n{claims}"
+    with pytest.raises(PolicyRefused) as refused:
+        modelward.seal(model, tmp_path / "a.sealed", options(keys, policy=write_policy(tmp_path, text)), talk)
+    said = str(refused.value)
+    assert f"{count + 2} of {count + 2} requirements not met: " in said
+    assert "provenance is attested (there is none)" in said
+    assert "evidence is attested (there is none)" in said
+    assert said.count("accuracy") == min(count, 8)
+    assert said.endswith(more)
+    assert "Nothing was written" in refused.value.advice
+    assert "report" not in refused.value.advice
+
+
 def test_an_inert_verdict_is_attested_and_demanded(sealed, keys, tmp_path):
     policy = write_policy(tmp_path, "[scan]\nverdict = 'inert'\n")
     assert verified(sealed, keys, policy=policy).verified
@@ -298,6 +315,22 @@ def test_a_release_that_has_ended_is_refused(model, keys, tmp_path, talk):
     found = modelward.verify(target, modelward.VerifyOptions(trust=after))
     assert not found.verified
     assert "released until" in found.reasons[0].requirement
+
+
+def test_whom_a_release_does_not_name_nothing_is_sealed_for(model, keys, tmp_path, talk):
+    """A policy finds out before a model lies in clear, or is somebody else's."""
+    ids = [key_of(keys["reader"][1].read_bytes())]
+    release = write_release(tmp_path, recipients=json.dumps(ids))
+    policy = write_policy(tmp_path, "[attestations]\nrequired = ['release']\n")
+    target, asked = tmp_path / "released.sealed", {"release": release, "policy": policy}
+    with pytest.raises(PolicyRefused, match=r"released to 1 recipients .opened by everybody"):
+        modelward.seal(model, target, options(keys, **asked), talk)
+    both = tuple(str(keys[name][1]) for name in ("reader", "stranger"))
+    with pytest.raises(PolicyRefused, match="released to 1 recipients"):
+        modelward.seal(model, target, options(keys, recipients=both, **asked), talk)
+    assert not target.exists()
+    modelward.seal(model, target, options(keys, recipients=both[:1], **asked), talk)
+    assert verified(target, keys, policy=policy).verified
 
 
 def test_a_release_names_who_may_open_it(model, keys, tmp_path, talk):
@@ -362,6 +395,36 @@ def test_the_progress_ends_at_the_whole(model, keys, tmp_path, talk):
     telling = Talk(passphrase=talk.passphrase, progress=lambda done, total: told.append((done, total)))
     modelward.seal(model, tmp_path / "a.sealed", options(keys), telling)
     assert told[-1][0] == told[-1][1] == sum(map(len, content(model).values()))
+
+
+def test_what_is_read_before_sealing_tells_how_far_it_is_too(model, keys, tmp_path, talk):
+    told = []
+    telling = Talk(passphrase=talk.passphrase, progress=lambda done, total: told.append((done, total)))
+    modelward.seal(model, tmp_path / "a.sealed", options(keys), telling)
+    whole = sum(map(len, content(model).values()))
+    assert [total for done, total in told if done == total] == [whole, whole]  # scanned, then sealed
+
+
+@pytest.mark.parametrize(
+    ("changes", "ways"),
+    [
+        ({}, "give --no-scan"),
+        ({"scan": False}, None),
+        ({"scan": False, "bom": "bom.json"}, "leave out --bom"),
+        ({"bom": "bom.json"}, "give --no-scan and leave out --bom"),
+    ],
+)
+def test_names_in_clear_beside_what_is_encrypted_are_warned_of(*, model, keys, tmp_path, talk, changes, ways):
+    document = tmp_path / "bom.json"
+    document.write_text(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6"}))
+    changes = {**changes, **({"bom": document} if "bom" in changes else {})}
+    warned = []
+    asking = Talk(passphrase=talk.passphrase, warn=warned.append)
+    modelward.seal(model, tmp_path / "clear.sealed", options(keys, **changes), asking)
+    assert warned == []
+    recipients = (str(keys["reader"][1]),)
+    modelward.seal(model, tmp_path / "a.sealed", options(keys, recipients=recipients, **changes), asking)
+    assert [one.partition("secret, ")[2] for one in warned] == ([] if ways is None else [ways])
 
 
 def test_a_key_in_clear_is_taken_with_a_warning(model, tmp_path):

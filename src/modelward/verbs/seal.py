@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from modelward.errors import FileMissing, OutputUnwritable
+from modelward.errors import FileMissing, OutputUnwritable, PolicyRefused
 from modelward.ledger.blobs import write_atomically
 from modelward.vault.container.recipients import parse_recipient
 from modelward.vault.container.writing import SealedInfo, seal_folder
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
     from modelward.vault.attest.admission import Admission
     from modelward.vault.attest.attestation import Attested, Written
+    from modelward.vault.container.layout import Header
     from modelward.vault.keys.signer import Signer
+
+_SHOWN: Final = 10
+"""Requirements that a refusal names."""
 
 
 class SealOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,21 +98,15 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
     signers = open_signers(options.keys, talk)
     recipients = tuple(parse_recipient(one, talk.chosen, talk.warn) for one in options.recipients)
     walking = WalkOptions(excluded=paths_in(source, options.excluded), links=options.links)
-    wanted = Attesting(
-        evidence=options.evidence,
-        scan=options.scan,
-        bom=options.bom,
-        provenance=options.provenance,
-        release=options.release,
-    )
+    _warn_of_names(options, talk)
     check = unchanged_since(source, walking)
-    contents = gather(source, wanted, walking, jobs=options.jobs)
+    contents = gather(source, _wanted(options), walking, jobs=options.jobs, progress=talk.progress)
 
-    def beside(root: str, name: str) -> Mapping[str, bytes]:
+    def beside(header: Header, root: str, name: str) -> Mapping[str, bytes]:
         check()  # what is attested is of the files that were sealed
         made = _attested(contents, root, name, signers) if contents else {}
         if policy is not None:
-            _demand(policy, root, made, signers)
+            _demand(policy, header, root, made, signers)
         return made
 
     writing = Writing(
@@ -125,6 +123,31 @@ def seal(path: str | Path, output: str | Path, options: SealOptions, talk: Talk 
     info = seal_folder(source, Path(output), writing)
     _write_beside(source, info, [content for _, content in contents], signers, options)
     return info
+
+
+def _wanted(options: SealOptions) -> Attesting:
+    return Attesting(
+        evidence=options.evidence,
+        scan=options.scan,
+        bom=options.bom,
+        provenance=options.provenance,
+        release=options.release,
+    )
+
+
+def _warn_of_names(options: SealOptions, talk: Talk) -> None:
+    """Attestations lie in clear, also where what they speak of is encrypted."""
+    naming = {
+        "give --no-scan": options.scan,
+        "leave out --evidence": options.evidence is not None,
+        "leave out --bom": options.bom is not False,
+    }
+    avoiding = [way for way, given in naming.items() if given]
+    if options.recipients and avoiding:
+        talk.warn(
+            "everybody can read names and SHA-256 of the encrypted files in what is attested of them; "
+            f"to keep these secret, {' and '.join(avoiding)}"
+        )
 
 
 def _write_beside(
@@ -171,7 +194,9 @@ def _attested(
     return {f"{file}.json": attest(content, root, name, signers) for file, content in contents}
 
 
-def _demand(policy: Admission, root: str, made: Mapping[str, bytes], signers: Sequence[Signer]) -> None:
+def _demand(
+    policy: Admission, header: Header, root: str, made: Mapping[str, bytes], signers: Sequence[Signer]
+) -> None:
     """Read the attestations as a verifier will, and hold them against the policy."""
     from modelward.vault.attest.attestation import Attestations, verify_attestation
     from modelward.vault.attest.judging import Facts, admit
@@ -185,5 +210,14 @@ def _demand(policy: Admission, root: str, made: Mapping[str, bytes], signers: Se
         signers=tuple(verifier.key_id for verifier in verifiers),
         moment=datetime.now(UTC),
         attestations=Attestations(held=held),
+        recipients=tuple(str(one.get("key") or one["kind"]) for one in header.recipients),
     )
-    admit(policy, facts).enforce()
+    verdict = admit(policy, facts)
+    unmet = [f"{one.requirement} ({one.detail})" for one in verdict.reasons if one.status != "holds"]
+    if verdict.outcome != "pass":
+        more = f"; and {len(unmet) - _SHOWN} more" if len(unmet) > _SHOWN else ""
+        raise PolicyRefused(
+            f"policy {policy.name!r}: {len(unmet)} of {len(verdict.reasons)} requirements not met: "
+            f"{'; '.join(unmet[:_SHOWN])}{more}",
+            advice="Nothing was written. Attest what is missing, or change what is demanded.",
+        )

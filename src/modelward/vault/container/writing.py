@@ -44,8 +44,8 @@ class SealOptions(msgspec.Struct, frozen=True, kw_only=True):
         jobs: threads; 0 for one per core.
         walk: which files are left out, and whether links are followed.
         progress: called with (bytes done, bytes in all), by one thread at a time.
-        attest: called with the root that is signed and the name, before anything is in its place; gives the
-            attestations, file name to bundle. What it raises leaves everything as it was.
+        attest: called with the header, the root that is signed and the name, before anything is in its place;
+            gives the attestations, file name to bundle. What it raises leaves everything as it was.
     """
 
     recipients: tuple[Recipient, ...] = ()
@@ -56,7 +56,7 @@ class SealOptions(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int = 0
     walk: WalkOptions = WalkOptions()
     progress: Callable[[int, int], None] | None = None
-    attest: Callable[[str, str], Mapping[str, bytes]] | None = None
+    attest: Callable[[Header, str, str], Mapping[str, bytes]] | None = None
 
 
 class SealedInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +119,7 @@ def seal_folder(source: Path, target: Path, options: SealOptions | None = None) 
             if chosen.signers:
                 data = sign_tree(tree, chosen.signers, name=name, container=header.signed(entry.root))
                 write_file(folder / layout.SIGNATURES / "00000000.json", data)
-            _attest(folder, tree.root, name, chosen)
+            _attest(folder, header, tree.root, name, chosen)
             if len(manifest.files) > _MANY:
                 sync_everything(folder)
         except OSError as error:
@@ -127,8 +127,8 @@ def seal_folder(source: Path, target: Path, options: SealOptions | None = None) 
     return SealedInfo(path=target, header=header, content=manifest.tree, stored=tree, name=name)
 
 
-def _attest(folder: Path, root: str, name: str, options: SealOptions) -> None:
-    made = {} if options.attest is None else options.attest(root, name)
+def _attest(folder: Path, header: Header, root: str, name: str, options: SealOptions) -> None:
+    made = {} if options.attest is None else options.attest(header, root, name)
     if made:
         (folder / layout.ATTESTATIONS).mkdir()
     for file, data in made.items():
