@@ -165,6 +165,61 @@ def test_a_store_that_was_altered_ends_with_2(place, modelward):
     code, out, err = modelward("verify", "store")
     assert (code, out) == (2, "")
     assert "do not match the stored head" in err
+    code, out, _ = modelward("verify", "store", "--format", "json")
+    assert (code, json.loads(out)["verified"]) == (2, False)
+    assert "do not match the stored head" in json.loads(out)["reasons"][0]
+
+
+def test_a_store_alone_is_not_called_verified(place, modelward):
+    """Who can write it could have written all of it anew, and its head with it."""
+    code, out, _ = modelward("verify", "store")
+    said, missed = out.splitlines()
+    assert code == 0
+    assert re.fullmatch("consistent in itself: 7 records, head [0-9a-f]{64}", said)
+    assert missed.startswith("  not looked at: whether the store was rewritten: whoever can write it")
+    told = json.loads(modelward("verify", "store", "--format", "json")[1])
+    assert (told["verified"], [one["what"] for one in told["skipped"]]) == (
+        True,
+        ["whether the store was rewritten"],
+    )
+    head = said.split()[-1]
+    assert modelward("verify", "store", "--head", head)[1] == f"verified: 7 records, head {head}\n"
+    grow(place, [7])
+    said, missed = modelward("verify", "store", "--head", head)[1].splitlines()
+    assert re.fullmatch("verified: 8 records, head .*; continues the 7 records of before", said)
+    assert missed.startswith("  not looked at: the records since: nobody signed them")
+
+
+def test_an_older_head_and_the_log_that_was_published_since(place, modelward):
+    head = re.search("head ([0-9a-f]{64})", modelward("verify", "store")[1])[1]
+    grow(place, [7])
+    words = ("export", "store", "-o", "log", "--key", "log.pem", "--origin", "example.com/log")
+    assert modelward(*words)[0] == 0
+    code, out, _ = modelward("verify", "log", "--head", head, "--public-key", "log.pub")
+    assert code == 0
+    assert out == (
+        "verified: the log example.com/log of 8 records, which are at hand; signed by example.com/log; "
+        "continues the 7 records of before\n"
+    )
+    code, out, _ = modelward("verify", "log", "--head", head)
+    assert (code, out.count("not looked at: the records since")) == (0, 1)
+    code, _, err = modelward("verify", "log/checkpoint", "--head", head)
+    assert code == 1
+    assert "ledger prove --since" in err
+
+
+def test_one_record_is_one(tmp_path, modelward):
+    grow(tmp_path, [0])
+    assert modelward("verify", "store")[1].startswith("consistent in itself: 1 record, head")
+
+
+def test_a_seal_is_verified_by_another_command(place, modelward):
+    (place / "f.sealed").mkdir()
+    (place / "f.sealed/seal.json").write_text("{}")
+    for words in ((), ("--public-key", "log.pub"), ("--head", "00" * 32)):
+        code, _, err = modelward("verify", "f.sealed", *words)
+        assert code == 2
+        assert "Verify it with `modelward verify f.sealed`." in err
 
 
 def test_a_store_and_a_head_that_was_kept(place, modelward):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.ledger.merkle import Frontier, leaf_hash, node_hash
+from modelward.ledger.merkle import Frontier, leaf_hash, node_hash, size_of
 
 # The eight leaves and the roots of their beginnings that Certificate Transparency's reference tests use
 # (RFC 6962 section 2.1.3 has the tree shapes).
@@ -80,3 +80,12 @@ def test_a_frontier_can_be_stored_and_continued(leaves, data):
 def test_peaks_must_fit_the_size():
     with pytest.raises(ValueError, match="1 peaks"):
         Frontier(3, [b"x" * 32])
+
+
+@given(st.lists(st.binary(max_size=4), max_size=20), st.data())
+def test_a_root_says_of_which_beginning_it_is(leaves, data):
+    size = data.draw(st.integers(0, len(leaves)))
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    assert size_of(recursive_root(leaves[:size]), hashes) == size
+    assert size_of(recursive_root([*leaves, b"more"]), hashes) is None
+    assert size_of(bytes(32), hashes) is None

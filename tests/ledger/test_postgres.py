@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pg8000.native import Connection
 
 from modelward.errors import (
     ConfigInvalid,
@@ -76,6 +77,26 @@ def test_many_records_are_read_in_batches(url):
     assert ledger.body(0) == b'{"i":0}'
     assert ledger.body(2222) == b'{"i":2222}'
     assert ledger.verify().size == 2345
+    ledger.close()
+
+
+def test_one_record_is_one_row(url, monkeypatch):
+    ledger = Ledger.open(url)
+    ledger.append(*({"i": i} for i in range(30)))
+    fetched = []
+    run = Connection.run
+
+    def counting(self, sql, *args, **kwargs):
+        rows = run(self, sql, *args, **kwargs)
+        fetched.append(len(rows or ()))
+        return rows
+
+    monkeypatch.setattr(Connection, "run", counting)
+    assert ledger.body(3) == b'{"i":3}'
+    assert fetched == [1]
+    for absent in (-1, 30):
+        with pytest.raises(LedgerTampered, match="is missing"):
+            ledger.body(absent)
     ledger.close()
 
 

@@ -198,6 +198,31 @@ def test_partial_tiles_stay_while_nothing_replaces_them(tmp_path):
     assert {"tile/0/001.p/44", "tile/0/001.p/45"} <= set(files(folder))
 
 
+def test_every_folder_of_a_new_tile_is_made_durable(tmp_path, monkeypatch):
+    """A rename is on the disk when the folder that it went into is; the checkpoint must not outlive a tile."""
+    synced = []
+    monkeypatch.setattr("modelward.ledger.export.sync_folder", synced.append)
+    folder = tmp_path / "log"
+    written(folder, 600)
+    assert set(synced) == {folder, *(path for path in folder.rglob("*") if path.is_dir())}
+    assert len(synced) == len(set(synced))
+    synced.clear()
+    written(folder, 600)  # whoever wrote what is there may have been killed before it was durable
+    assert folder / "tile/0/002.p" in synced
+    synced.clear()
+    written(folder, 512, old=512)  # what a checkpoint names is durable
+    assert folder / "tile/0" not in synced
+
+
+def test_a_folder_that_cannot_be_made_durable(tmp_path, monkeypatch):
+    def refused(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("modelward.ledger.export.sync_folder", refused)
+    with pytest.raises(OutputUnwritable, match="cannot be written"):
+        written(tmp_path / "log", 3)
+
+
 def test_a_missing_file_is_written_again(tmp_path):
     folder = tmp_path / "log"
     written(folder, 300)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 import click
 import msgspec
 
-from modelward.errors import ConfigInvalid, SealRefused
-from modelward.reporting.text import clean
+from modelward.errors import ConfigInvalid, LedgerTampered, SealRefused
+from modelward.reporting.text import clean, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,7 +147,8 @@ def export(store: str, **flags: Unpack[Export]) -> int:
 
     signer = _signer(flags["key"], flags["passphrase_file"])
     done = publish(store, flags["output"], signer, flags["origin"], records=not flags["hashes_only"])
-    said = f"{done.size} records, head {done.root}; {done.written} files written to {flags['output']}"
+    said = f"{plural(done.size, 'record')}, head {done.root}; "
+    said += f"{plural(done.written, 'file')} written to {flags['output']}"
     _say(flags["form"], said, msgspec.to_builtins(done), more=f"public key: {done.key}")
     return 0
 
@@ -209,7 +210,9 @@ def prove(log: str, **flags: Unpack[Prove]) -> int:
     help="How many of the witnesses must have cosigned.  [default: all]",
 )
 @click.option("--origin", help="The log's name, where the key is PEM or has another one.")
-@click.option("--head", help="A head that was printed or kept, all 64 hexadecimal digits.")
+@click.option(
+    "--head", help="A head that was printed or kept, all 64 hexadecimal digits; the log may have grown since."
+)
 @click.option(
     "--since",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -220,19 +223,23 @@ def prove(log: str, **flags: Unpack[Prove]) -> int:
 def verify(path: str, **flags: Unpack[Verify]) -> int:
     """Verify PATH: a proof, a checkpoint, tiles, a store's folder, or postgresql://...
 
-    Exit code 1 when it does not hold.
+    Exit code 0: it holds; 1: it does not; 2: it could not be said, or a store was altered, as `modelward
+    report --verify` has it. What nothing showed is listed as not looked at.
     """
     from modelward.verbs.ledger_verify import verify as check
 
     against = _against(path, flags)
     try:
         found = check(path, against, int(time.time()))
-    except SealRefused as error:
+    except (SealRefused, LedgerTampered) as error:
         if flags["form"] == "json":
             reasons = [clean(str(error))]
             click.echo(json.dumps({"schema": SCHEMA, "verified": False, "reasons": reasons}, indent=2))
         raise
     _say(flags["form"], _sentence(found), {"verified": True, "reasons": [], **msgspec.to_builtins(found)})
+    if flags["form"] == "text":
+        for one in found.skipped:
+            click.echo(f"  not looked at: {clean(one.what)}: {clean(one.reason)}")
     return 0
 
 
@@ -277,7 +284,7 @@ def witness(path: Path, **flags: Unpack[Attest]) -> int:
         add_cosignature(path, line, note)
     elif flags["form"] == "text":
         click.echo(line.line(), nl=False)
-    said = f"cosigned {named.origin} at {named.size} records"
+    said = f"cosigned {named.origin} at {plural(named.size, 'record')}"
     said += "; nothing was remembered of it, so it was believed" if first else ""
     key = keeper.key.text()
     content = {"origin": named.origin, "size": named.size, "line": line.line(), "key": key}
@@ -339,21 +346,28 @@ def _sentence(found: Verified) -> str:
     cosigned = (
         f"; cosigned by {', '.join(sorted(w.name for w in found.witnesses))}" if found.witnesses else ""
     )
-    since = f"; continues the {found.since} records of before" if found.since is not None else ""
-    return f"verified: {_what(found)}{signed}{cosigned}{since}"
+    since = f"; continues the {plural(found.since, 'record')} of before" if found.since else ""
+    since = "; continues the empty log" if found.since == 0 else since
+    shown = (
+        "consistent in itself"
+        if found.kind == "store" and found.skipped and found.since is None
+        else "verified"
+    )
+    return f"{shown}: {_what(found)}{signed}{cosigned}{since}"
 
 
 def _what(found: Verified) -> str:
     if found.size is None:
         kept = f"a log with the head {found.root}, whose name and size nobody signed"
         return f"record {found.leaf} is in {kept}" if found.leaf else f"{kept}; no record was at hand"
+    records = plural(found.size, "record")
+    held = "which are at hand" if found.records == found.size else "whose hashes alone are at hand"
     return {
-        "record": f"record {found.index} is in the log {found.origin} of {found.size} records",
-        "consistency": f"the log {found.origin} of {found.size} records continues the older one",
-        "checkpoint": f"the checkpoint of {found.origin} at {found.size} records",
-        "tiles": f"the log {found.origin or 'of this head'} of {found.size} records, {found.records} of them "
-        "at hand",
-        "store": f"{found.size} records, head {found.root}",
+        "record": f"record {found.index} is in the log {found.origin} of {records}",
+        "consistency": f"the log {found.origin} of {records} continues the older one",
+        "checkpoint": f"the checkpoint of {found.origin} at {records}",
+        "tiles": f"the log {found.origin or f'with the head {found.root}'} of {records}, {held}",
+        "store": f"{records}, head {found.root}",
     }[found.kind]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, final
 
 from modelward.errors import LedgerTampered, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
+from modelward.ledger.lock import sync_folder
 from modelward.ledger.merkle import leaf_hash
 from modelward.ledger.proof import tree_root
 from modelward.ledger.tiles import (
@@ -32,6 +34,8 @@ def write_tiles(
 ) -> int:
     """Write the tiles of a log that are not there yet. The checkpoint is written by the caller, last.
 
+    They are on the disk when this returns, so that a checkpoint never outlives what it names.
+
     Args:
         bodies: canonical JSON of the records, in order; the first `size` are taken.
         folder: where; it exists. Files are 0600 and folders 0700: records can hold personal data.
@@ -53,29 +57,29 @@ def write_tiles(
             advice="Publish all records as before, or the hashes alone into another folder.",
         )
     source = iter(bodies)
-    written = 0
+    new = _New(folder, old)
     above: list[bytes] = []
     for index, width in tiles_at(size, 0):
         batch = list(islice(source, width))
         if len(batch) != width:
             raise LedgerTampered(f"the ledger holds {index * WIDTH + len(batch)} records instead of {size}")
-        settled = (index + 1) * WIDTH <= old
+        end = (index + 1) * WIDTH
         hashes = [leaf_hash(body) for body in batch]
-        written += _put(folder / tile_path(0, index, width), b"".join(hashes), settled=settled)
+        new.put(tile_path(0, index, width), b"".join(hashes), end)
         if records:
             kind, data = _bundle(batch, index * WIDTH)
-            written += _put(folder / tile_path(kind, index, width), data, settled=settled)
+            new.put(tile_path(kind, index, width), data, end)
         if width == WIDTH:
             above.append(tree_root(hashes))
     for level in levels(size)[1:]:
         below, above = above, []
         for index, width in tiles_at(size, level):
             hashes = below[index * WIDTH : index * WIDTH + width]
-            settled = (index + 1) << (8 * (level + 1)) <= old
-            written += _put(folder / tile_path(level, index, width), b"".join(hashes), settled=settled)
+            new.put(tile_path(level, index, width), b"".join(hashes), (index + 1) << (8 * (level + 1)))
             if width == WIDTH:
                 above.append(tree_root(hashes))
-    return written
+    new.sync()
+    return new.written
 
 
 def remove_partial(folder: Path, old: int, size: int) -> None:
@@ -111,20 +115,47 @@ def _bundle(batch: Sequence[bytes], first: int) -> tuple[str, bytes]:
     return kind, b"".join(len(body).to_bytes(PREFIX[kind], "big") + body for body in batch)
 
 
-def _put(path: Path, data: bytes, *, settled: bool) -> int:
-    """Write a file that is not there; one that is there must hold just this."""
-    try:
-        if path.exists():
-            if not settled and path.read_bytes() != data:
+@final
+class _New:
+    """The files that a log of `old` records lacks."""
+
+    def __init__(self, folder: Path, old: int) -> None:
+        self.written = 0
+        self._folder = folder
+        self._old = old
+        self._folders = {folder}
+
+    def put(self, name: str, data: bytes, end: int) -> None:
+        """Write a file that is not there; one that is there must hold just this.
+
+        Args:
+            name: path in the log.
+            data: of the file.
+            end: records of the smallest log that has this file in full.
+        """
+        path = self._folder / name
+        settled = end <= self._old
+        try:
+            if path.exists() and not settled and path.read_bytes() != data:
                 raise LedgerTampered(
                     f"{path}: holds other records than the ledger",
                     advice="One of the two was altered or replaced; use a new folder only if you know why.",
                 )
-            return 0
-        missing = [parent for parent in path.parents if not parent.exists()]
-        for parent in reversed(missing):
-            parent.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(path, data)
-    except OSError as error:
-        raise OutputUnwritable(f"{path}: cannot be written ({error.strerror})") from error
-    return 1
+            if not path.exists():
+                for parent in reversed([parent for parent in path.parents if not parent.exists()]):
+                    parent.mkdir(mode=0o700, exist_ok=True)
+                write_atomically(path, data)
+                self.written += 1
+                settled = False
+        except OSError as error:
+            raise OutputUnwritable(f"{path}: cannot be written ({error.strerror})") from error
+        if not settled:  # also one that is there: whoever wrote it may have been killed before it was durable
+            self._folders.update(self._folder / above for above in PurePath(name).parents)
+
+    def sync(self) -> None:
+        """Make what was renamed durable."""
+        for folder in self._folders:
+            try:
+                sync_folder(folder)
+            except OSError as error:
+                raise OutputUnwritable(f"{folder}: cannot be written ({error.strerror})") from error

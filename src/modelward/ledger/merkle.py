@@ -40,7 +40,11 @@ class Frontier:
 
     def append(self, data: bytes) -> None:
         """Add one leaf in amortised constant time."""
-        node, size = leaf_hash(data), self.size
+        self.append_hash(leaf_hash(data))
+
+    def append_hash(self, node: bytes) -> None:
+        """Add one leaf by its hash."""
+        size = self.size
         while size & 1:
             node = node_hash(self.peaks.pop(), node)
             size >>= 1
@@ -55,3 +59,23 @@ class Frontier:
         for peak in reversed(self.peaks[:-1]):
             node = node_hash(peak, node)
         return node
+
+
+def size_of(root: bytes, leaves: Iterable[bytes]) -> int | None:
+    """How many of the first leaves a root is over.
+
+    Args:
+        root: 32 bytes.
+        leaves: leaf hashes, in order.
+
+    Returns:
+        Their number, or null where no beginning of the leaves has this root.
+    """
+    frontier = Frontier()
+    if frontier.root() == root:
+        return 0
+    for leaf in leaves:
+        frontier.append_hash(leaf)
+        if frontier.root() == root:
+            return frontier.size
+    return None

@@ -152,13 +152,18 @@ class Postgres:
         """Every row of the head's table; one is right."""
         return [(size, peaks) for size, peaks in self._db.run("SELECT size, peaks FROM modelward_head")]
 
-    def leaves(self, start: int) -> Iterator[tuple[object, object]]:
-        """Place and body of every record from a place on, and of rows before 0, which no ledger has."""
+    def leaves(self) -> Iterator[tuple[object, object]]:
+        """Place and body of every record, and of rows before 0, which no ledger has."""
         query = "SELECT seq, body FROM modelward_leaf WHERE seq > :last ORDER BY seq LIMIT :count"
-        last = start - 1 if start else -(2**63)
+        last = -(2**63)
         while rows := self._db.run(query, last=last, count=_BATCH):
             yield from ((seq, body) for seq, body in rows)
             last = rows[-1][0]
+
+    def leaf(self, index: int) -> object:
+        """The body of one record; null where there is none."""
+        rows = self._db.run("SELECT body FROM modelward_leaf WHERE seq = :index", index=index)
+        return rows[0][0] if rows else None
 
     def add(self, start: int, bodies: Sequence[bytes], size: int, peaks: bytes) -> None:
         """Insert records at their places and set the head."""

@@ -141,10 +141,14 @@ class Sqlite:
         """Every row of the head's table; one is right."""
         return self._db.execute("SELECT size, peaks FROM head").fetchall()
 
-    def leaves(self, start: int) -> Iterator[tuple[object, object]]:
-        """Place and body of every record from a place on, and of rows before 0, which no ledger has."""
-        first = start or -(2**63)
-        return iter(self._db.execute("SELECT seq, body FROM leaf WHERE seq >= ? ORDER BY seq", (first,)))
+    def leaves(self) -> Iterator[tuple[object, object]]:
+        """Place and body of every record, and of rows before 0, which no ledger has."""
+        return iter(self._db.execute("SELECT seq, body FROM leaf ORDER BY seq"))
+
+    def leaf(self, index: int) -> object:
+        """The body of one record; null where there is none."""
+        row = self._db.execute("SELECT body FROM leaf WHERE seq = ?", (index,)).fetchone()
+        return row[0] if row else None
 
     def add(self, start: int, bodies: Sequence[bytes], size: int, peaks: bytes) -> None:
         """Insert records at their places and set the head."""

@@ -52,8 +52,12 @@ class Rows(Protocol):
         """Size and peaks in every row of the head's table; one row is right."""
         ...
 
-    def leaves(self, start: int) -> Iterator[tuple[object, object]]:
-        """Place and body of every record from a place on, and of rows before 0, which no ledger has."""
+    def leaves(self) -> Iterator[tuple[object, object]]:
+        """Place and body of every record, and of rows before 0, which no ledger has."""
+        ...
+
+    def leaf(self, index: int) -> object:
+        """The body of one record; null where there is none."""
         ...
 
     def add(self, start: int, bodies: Sequence[bytes], size: int, peaks: bytes) -> None:
@@ -168,10 +172,9 @@ class Ledger:
             LedgerTampered: it is not there.
         """
         with self._rows.errors():
-            for seq, body in self._rows.leaves(index):
-                if seq == index and isinstance(body, bytes):
-                    return body
-                break
+            body = self._rows.leaf(index)
+        if isinstance(body, bytes):
+            return body
         raise LedgerTampered(f"record {index} is missing or damaged")
 
     def root_at(self, size: int) -> bytes:
@@ -227,7 +230,7 @@ class Ledger:
         raise LedgerTampered("the stored head is damaged")
 
     def _bodies(self) -> Iterator[bytes]:
-        for expected, (seq, body) in enumerate(self._rows.leaves(0)):
+        for expected, (seq, body) in enumerate(self._rows.leaves()):
             if seq != expected or not isinstance(body, bytes):
                 raise LedgerTampered(f"record {expected} is missing or damaged")
             yield body

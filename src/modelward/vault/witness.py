@@ -140,6 +140,8 @@ def require_continues(old: tuple[int, bytes], new: tuple[int, bytes], path: Sequ
     """
     if old[0]:
         verify_consistency(old, new, path)
+    elif old[1] != EMPTY_ROOT:
+        raise ProofInvalid("the older log has no record, and another root than an empty tree")
     elif path:
         raise ProofInvalid("a proof from the empty log on holds hashes, and needs none")
 

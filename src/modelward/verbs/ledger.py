@@ -14,7 +14,7 @@ from modelward.errors import ConfigInvalid, LedgerTampered, OutputUnwritable, Pr
 from modelward.ledger.blobs import write_atomically
 from modelward.ledger.checkpoint import Checkpoint
 from modelward.ledger.export import remove_partial, write_tiles
-from modelward.ledger.lock import exclusive
+from modelward.ledger.lock import exclusive, sync_folder
 from modelward.ledger.merkle import leaf_hash
 from modelward.ledger.place import is_database
 from modelward.ledger.proof import root_by_inclusion
@@ -27,6 +27,7 @@ from modelward.ledger.proof_text import (
 from modelward.ledger.store import Ledger, decode
 from modelward.ledger.subtrees import Levels, consistency, inclusion, root_of
 from modelward.ledger.tiles import CHECKPOINT, MOST_CHECKPOINT, Tiles, read_plain
+from modelward.reporting.text import plural
 from modelward.vault.notes import (
     LOG,
     Note,
@@ -117,6 +118,7 @@ def export(store: str | Path, folder: Path, signer: Signer, origin: str, *, reco
                 checkpoint = Checkpoint(origin=origin, size=head.size, root=root)
                 text = checkpoint.text()
                 write_file(folder / CHECKPOINT, Note(text, (sign_note(text, signer, origin),)).encode())
+                _sync(folder)
                 written += 1
                 remove_partial(folder, size, head.size)
     finally:
@@ -175,7 +177,7 @@ def prove_since(place: str | Path, old: int, checkpoint: bytes | None = None) ->
         note = checkpoint or _checkpoint_of(place)
         named = stated(note)
         if old > named.size:
-            raise RolledBack(f"the log has {named.size} records and once had {old}")
+            raise RolledBack(f"the log has {plural(named.size, 'record')} and once had {old}")
         _require_within(log, named)
         path = consistency(log.nodes, old, named.size) if old else ()
         require_continues((old, root_of(log.nodes, old)), (named.size, named.root), path)
@@ -260,9 +262,11 @@ def _published(folder: Path, key: NoteKey) -> Checkpoint | None:
 
 def _require_within(log: _Log, named: Checkpoint) -> None:
     if named.size > log.size:
-        raise RolledBack(f"the log has {log.size} records; the checkpoint names {named.size}")
+        raise RolledBack(f"the log has {plural(log.size, 'record')}; the checkpoint names {named.size}")
     if root_of(log.nodes, named.size) != named.root:
-        raise ProofInvalid(f"the log is not the one whose checkpoint of {named.size} records was given")
+        raise ProofInvalid(
+            f"the log is not the one whose checkpoint of {plural(named.size, 'record')} was given"
+        )
 
 
 def _unsigned_head(store: str | Path) -> bytes:
@@ -333,3 +337,11 @@ def _make(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise OutputUnwritable(f"{folder}: cannot be created ({error.strerror})") from error
+
+
+def _sync(folder: Path) -> None:
+    """Make the checkpoint durable before the partial tiles of the older one go."""
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        raise OutputUnwritable(f"{folder}: cannot be written ({error.strerror})") from error

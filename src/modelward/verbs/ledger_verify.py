@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from modelward.errors import ConfigInvalid, KeyUnusable, ProofInvalid, RolledBack
+from modelward.errors import ConfigInvalid, FileMissing, KeyUnusable, ProofInvalid, RolledBack
 from modelward.ledger.checkpoint import Checkpoint
-from modelward.ledger.merkle import leaf_hash
+from modelward.ledger.merkle import leaf_hash, size_of
 from modelward.ledger.place import is_database
 from modelward.ledger.proof import root_by_inclusion
 from modelward.ledger.proof_text import (
@@ -24,6 +24,9 @@ from modelward.ledger.sqlite import FILE_NAME
 from modelward.ledger.store import Ledger
 from modelward.ledger.subtrees import consistency
 from modelward.ledger.tiles import CHECKPOINT, MOST_CHECKPOINT, Tiles, read_plain
+from modelward.reporting.text import plural
+from modelward.reporting.verification import Skipped
+from modelward.vault.container import layout
 from modelward.vault.keys.signer import Verifier
 from modelward.vault.notes import (
     LOG,
@@ -40,10 +43,20 @@ from modelward.vault.notes import (
 from modelward.vault.witness import require_continues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Kind: TypeAlias = Literal["record", "consistency", "checkpoint", "tiles", "store"]
 _MOST_KEYS: Final = 64 << 10
+_REWRITTEN: Final = Skipped(
+    what="whether the store was rewritten",
+    reason="whoever can write it could have written all of it anew, its head included; name a head that was "
+    "kept elsewhere (--head), or a signed checkpoint (--since with --public-key)",
+)
+_NEWER: Final = Skipped(
+    what="the records since",
+    reason="nobody signed them and no head that was kept names them, so whoever can write here could have "
+    "written them anew",
+)
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +73,8 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
         records: how many records were hashed; 0 where only hashes were at hand.
         signer: name of the log's key; empty where a head that was kept stands for it.
         witnesses: who cosigned, and when (seconds since the epoch).
-        since: records of the older checkpoint that the log is shown to continue.
+        since: records of the older checkpoint, or of the older head, that the log is shown to continue.
+        skipped: what a reader could take for granted, and nothing showed.
     """
 
     kind: Kind
@@ -73,6 +87,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     signer: str = ""
     witnesses: tuple[Cosigned, ...] = ()
     since: int | None = None
+    skipped: tuple[Skipped, ...] = ()
 
 
 class Against(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +95,7 @@ class Against(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         trust: keys of the log and of witnesses; null where `head` stands for them.
-        head: a root that was printed or kept, 64 hexadecimal digits.
+        head: a root that was printed or kept, 64 hexadecimal digits; the log may have grown since.
         since: an older signed checkpoint, which the log must continue.
         leaf: leaf hash of the record, for a proof that does not hold it.
     """
@@ -118,12 +133,13 @@ def _verify(place: str | Path, against: Against, moment: int) -> Verified:
         return _verify_store(place, against, moment)
     if Path(place).is_dir():
         return _verify_tiles(Path(place), against, moment)
-    data = read_plain(Path(place), MOST_BYTES)
+    data = _read(Path(place))
     if data.startswith(HEADER.encode()):
         return _verify_inclusion(parse_inclusion(data), against, moment)
     if data.startswith(b"old "):
         return _verify_consistency(parse_consistency(data), against, moment)
     opened = _trusted(data, against, moment)
+    _require_head(opened, against)
     return _with(opened, "checkpoint", since=_since(opened, against, moment, None))
 
 
@@ -148,10 +164,12 @@ def require_continued(ledger: Ledger, old: Checkpoint, size: int) -> None:
         ProofInvalid: it does not.
     """
     if size < old.size:
-        raise RolledBack(f"the store has {size} records; the checkpoint that was signed has {old.size}")
+        raise RolledBack(
+            f"the store has {plural(size, 'record')}; the checkpoint that was signed has {old.size}"
+        )
     if ledger.root_at(old.size) != old.root:
         raise ProofInvalid(
-            f"the store does not begin with the {old.size} records of the checkpoint that was signed",
+            f"the store does not begin with the {plural(old.size, 'record')} of the signed checkpoint",
             advice="The store was rewritten, or is another one; nothing was signed or written.",
         )
 
@@ -164,7 +182,7 @@ def path_from(proof: ConsistencyProof, old: int) -> Sequence[bytes]:
     """
     if proof.old != old:
         raise ProofInvalid(
-            f"the proof is from {proof.old} records on, and one from {old} on is needed",
+            f"the proof is from {proof.old} record{'s' * (proof.old != 1)} on, and one from {old} is needed",
             advice="Make it with `modelward ledger prove --since`, and the checkpoint of that size.",
         )
     return proof.path
@@ -172,6 +190,7 @@ def path_from(proof: ConsistencyProof, old: int) -> Sequence[bytes]:
 
 def _verify_inclusion(proof: InclusionProof, against: Against, moment: int) -> Verified:
     opened = _trusted(proof.note, against, moment)
+    _require_head(opened, against)
     if proof.extra is None and against.leaf is None:
         raise ConfigInvalid(
             "the proof does not hold its record, so the record must be named",
@@ -195,25 +214,37 @@ def _verify_inclusion(proof: InclusionProof, against: Against, moment: int) -> V
 
 
 def _verify_consistency(proof: ConsistencyProof, against: Against, moment: int) -> Verified:
-    opened = _trusted(proof.note, against, moment)
-    if against.since is None:
+    opened = open_checkpoint(proof.note, _trust(against), moment)
+    since = _since(opened, against, moment, lambda old: path_from(proof, old))
+    new = (opened.checkpoint.size, opened.checkpoint.root)
+    if against.head not in {None, new[1].hex()}:
+        require_continues((proof.old, bytes.fromhex(str(against.head))), new, proof.path)
+        since = proof.old
+    if since is None:
         raise ConfigInvalid(
             "a proof of consistency says something about an older checkpoint alone",
-            advice="Give the older checkpoint as --since.",
+            advice="Give the older checkpoint as --since, or its head as --head.",
         )
-    return _with(
-        opened, "consistency", since=_since(opened, against, moment, lambda old: path_from(proof, old))
-    )
+    return _with(opened, "consistency", since=since)
 
 
 def _verify_tiles(folder: Path, against: Against, moment: int) -> Verified:
-    opened = _trusted(read_plain(folder / CHECKPOINT, MOST_CHECKPOINT), against, moment)
+    opened = _trusted(_read(folder), against, moment)
     size = opened.checkpoint.size
     tiles = Tiles(folder, size)
     records = tiles.check(opened.checkpoint.root)
     since = _since(opened, against, moment, lambda old: consistency(tiles, old, size) if old else ())
-    found = _with(opened, "tiles", since=since)
-    return msgspec.structs.replace(found, records=records, size=size if records else found.size)
+    kept = _kept(opened, against, tiles.leaves())
+    if kept is not None and not opened.log and not records:
+        raise ConfigInvalid(
+            "hashes alone that nobody signed do not show which records an older head names",
+            advice="Give --public-key as well.",
+        )
+    found = _with(opened, "tiles", since=_larger(since, kept))
+    skipped = () if kept is None or opened.log else (_NEWER,)
+    return msgspec.structs.replace(
+        found, records=records, size=size if records else found.size, skipped=skipped
+    )
 
 
 def _verify_store(place: str | Path, against: Against, moment: int) -> Verified:
@@ -227,35 +258,57 @@ def _verify_store(place: str | Path, against: Against, moment: int) -> Verified:
         head = ledger.verify(against.head)
         checkpoint = Checkpoint(origin="", size=head.size, root=bytes.fromhex(head.root))
         opened = Opened(checkpoint, "", ())
-        since = None
+        since = _kept(opened, against, map(leaf_hash, ledger.bodies()))
         if against.since is not None:
             old = open_checkpoint(against.since, _trust(against), moment)
             require_continued(ledger, old.checkpoint, head.size)
-            since, opened = old.checkpoint.size, opened._replace(log=old.log, witnesses=old.witnesses)
+            since = _larger(since, old.checkpoint.size)
+            opened = opened._replace(log=old.log, witnesses=old.witnesses)
     finally:
         ledger.close()
     found = _with(opened, "store", since=since)
-    return msgspec.structs.replace(found, records=head.size, size=head.size)
+    anchored = head.root == against.head or since == head.size
+    skipped = () if anchored else (_REWRITTEN if since is None else _NEWER,)
+    return msgspec.structs.replace(found, records=head.size, size=head.size, skipped=skipped)
 
 
 def _trusted(note: bytes, against: Against, moment: int) -> Opened:
     """The checkpoint that a note holds, by its signatures or by a head that was kept."""
     if against.trust is None and against.head is not None:
-        opened = Opened(stated(note), "", ())
-    else:
-        opened = open_checkpoint(note, _trust(against), moment)
-    if against.head is not None and opened.checkpoint.root.hex() != against.head:
+        return Opened(stated(note), "", ())
+    return open_checkpoint(note, _trust(against), moment)
+
+
+def _require_head(opened: Opened, against: Against) -> None:
+    """Check that a checkpoint which comes without its log is of the very head that was kept."""
+    if against.head not in {None, opened.checkpoint.root.hex()}:
         raise ProofInvalid(
-            f"the checkpoint has the root {opened.checkpoint.root.hex()} and not the one given"
+            f"the checkpoint has the root {opened.checkpoint.root.hex()} and not the one given",
+            advice="If the log has grown since, this file cannot show it: verify the log's folder, or "
+            "a proof by `modelward ledger prove --since` with --head and --public-key.",
         )
-    return opened
+
+
+def _kept(opened: Opened, against: Against, leaves: Iterable[bytes]) -> int | None:
+    """How many records an older head names, which the log must begin with; null where none was given."""
+    if against.head in {None, opened.checkpoint.root.hex()}:
+        return None
+    size = size_of(bytes.fromhex(str(against.head)), leaves)
+    if size is None:
+        raise ProofInvalid(f"no beginning of this log has the head {against.head}")
+    return size
+
+
+def _larger(first: int | None, second: int | None) -> int | None:
+    return max((size for size in (first, second) if size is not None), default=None)
 
 
 def _trust(against: Against) -> Trust:
     if against.trust is None:
         raise ConfigInvalid(
             "no key of the log was named, so nothing could be believed",
-            advice="Give --public-key, which `modelward ledger export` prints, or --head, as in a report.",
+            advice="Give --public-key, which `modelward ledger export` prints"
+            + ("; a head alone is too little here." if against.head else ", or --head, as in a report."),
         )
     return against.trust
 
@@ -271,10 +324,10 @@ def _since(
     if old.origin != new.origin:
         raise ProofInvalid(f"the older checkpoint is of {old.origin} and not of {new.origin}")
     if new.size < old.size:
-        raise RolledBack(f"the checkpoint has {new.size} records; an older one has {old.size}")
+        raise RolledBack(f"the checkpoint has {plural(new.size, 'record')}; an older one has {old.size}")
     if prove is None and 0 < old.size < new.size:
         raise ProofInvalid(
-            f"nothing here shows that the log of {new.size} records begins with that of {old.size}",
+            f"nothing here shows that the log of {plural(new.size, 'record')} begins with that of {old.size}",
             advice="Verify the tiles, or a proof by `modelward ledger prove --since`.",
         )
     require_continues((old.size, old.root), (new.size, new.root), () if prove is None else prove(old.size))
@@ -294,14 +347,28 @@ def read_checkpoint(place: Path) -> Checkpoint:
 
     Raises:
         SealDamaged: there is none.
-        FileMissing: there is no such file.
+        FileMissing: there is no such file, or the folder is no log's.
     """
-    if place.is_dir():
-        return stated(read_plain(place / CHECKPOINT, MOST_CHECKPOINT))
-    data = read_plain(place, MOST_BYTES)
+    data = _read(place)
     if data.startswith(HEADER.encode()):
         return stated(parse_inclusion(data).note)
     return stated(parse_consistency(data).note if data.startswith(b"old ") else data)
+
+
+def _read(place: Path) -> bytes:
+    """What a file holds; of a folder of tiles, its checkpoint."""
+    if not place.is_dir():
+        return read_plain(place, MOST_BYTES)
+    if (place / layout.HEADER).is_file():
+        raise FileMissing(
+            f"{place}: is a seal and no log", advice=f"Verify it with `modelward verify {place}`."
+        )
+    if not (place / CHECKPOINT).exists():
+        raise FileMissing(
+            f"{place}: is neither a store nor a log",
+            advice=f"A store holds a file {FILE_NAME}; a log that was published holds a file {CHECKPOINT}.",
+        )
+    return read_plain(place / CHECKPOINT, MOST_CHECKPOINT)
 
 
 def origin_of(place: str | Path, since: Path | None) -> str:
