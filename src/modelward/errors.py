@@ -32,7 +32,7 @@ The tree (an indented error is a kind of the one above it):
       LedgerError               the evidence store
         LedgerTampered          a record was altered, removed, inserted or reordered
         LedgerUnwritable        the store cannot be written (read-only folder, full disk)
-        OutputUnwritable        a report cannot be written
+        OutputUnwritable        a report, seal or other result cannot be written
       DocumentInvalid           a document that was made is not valid by its schema
       PolicyRefused             the policy is not satisfied; exit code 1
       SealRefused               a seal does not hold; exit code 1
@@ -243,9 +243,9 @@ class LedgerUnwritable(LedgerError):
 
 
 class OutputUnwritable(LedgerError):
-    """A report or witness file cannot be written; the results themselves are in the ledger."""
+    """A report, a seal or another result cannot be written where it was asked for."""
 
-    default_advice = "Choose a path that can be written; `modelward report` shows stored results again."
+    default_advice = "Choose a path that can be written."
 
 
 class DocumentInvalid(ModelwardError):

@@ -100,8 +100,9 @@ def test_verifying_alone_and_with_a_head(folder, capsys):
 @pytest.mark.parametrize("flag", ["--points", "--output"])
 def test_a_path_that_cannot_be_written_is_named_and_no_flag_is_blamed(folder, capsys, flag):
     refused(
-        ["report", flag, "none/file"], capsys, "none/file", "cannot be written", "a path that can be written"
-    )
+        ["report", flag, "none/file"], capsys, "none/file", "cannot be written", "a path that can be written",
+        "`modelward report` shows stored results again",
+    )  # fmt: skip
     _, told = ended(["report", flag, "none/file"], capsys)
     assert "--output" not in told.err.replace("none/file", "")
 

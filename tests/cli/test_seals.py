@@ -119,6 +119,45 @@ def test_what_is_refused_for_who_signed_it_is_still_named(sealed):
     assert "→ Go back to the last version that was not revoked" in out
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("open model.bin -o out", 2, "model.bin: is no sealed folder"),
+        ("open plain -o out", 2, "plain: is no sealed folder"),
+        ("open nothing -o out", 2, "nothing: does not exist"),
+        ("verify model.bin", 2, "model.bin: is no sealed folder"),
+        ("verify plain", 2, "plain: is no sealed folder"),
+        ("amend plain --key release.pem", 2, "plain: is no sealed folder"),
+        ("open m.sealed -o out --identity nowhere.pem", 2, "nowhere.pem: cannot be read"),
+        ("open m.sealed -o plain --identity reader.pem", 2, "Choose another folder."),
+        ("seal plain -o m.sealed --key release.pem", 2, "give --replace"),
+        ("seal plain -o plain.sealed/none --key release.pem", 2, "Choose a path that can be written."),
+        ("open m.sealed -o out", 1, "no identity was given"),
+        ("open half -o out", 1, "half: is no container, it has no seal.json"),
+    ],
+)
+def test_what_cannot_be_used_is_told_from_what_is_refused(sealed, tmp_path, line, code, said):
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "a.txt").write_text("a")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "tree.json").write_bytes((tmp_path / "m.sealed" / "tree.json").read_bytes())
+    trust = () if line.startswith("seal") else ("--public-key", "release.pem.pub")
+    found, out, err = sealed(line, *trust)
+    assert (found, out) == (code, ""), err
+    assert said in err
+    assert "modelward report" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_opening_that_a_policy_refuses_says_where_the_rest_is(sealed, tmp_path):
+    (tmp_path / "policy.toml").write_text("[attestations]\nrequired = ['provenance']\n")
+    opening = "open m.sealed -o out --identity reader.pem --public-key release.pem.pub --policy policy.toml"
+    code, _, err = sealed(opening)
+    assert code == 1
+    assert "provenance is attested" in err
+    assert "`modelward verify` lists every requirement" in err
+
+
 def test_a_keyrings_demand_is_said(sealed):
     assert sealed("keys ring new ring.json --owner owner.pem.pub --key owner.pem")[0] == 0
     assert sealed("keys ring add ring.json release.pem.pub --name release --key owner.pem")[0] == 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from modelward.reporting.text import clean
-from modelward.verbs.report import Format, render, write_report
+from modelward.verbs.report import STORED, Format, render, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def show(
         0 when the policy is satisfied, else 1.
     """
     if output is not None:
-        write_report(output, render(result, cast("Format", form), exhibits))
+        write_report(output, render(result, cast("Format", form), exhibits), advice=STORED)
         click.echo(clean(f"{result.verdict.outcome}: written to {output}"), err=True)
     elif form == "text":
         from modelward.reporting.terminal import to_text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from modelward.core.catalogue import CHECKS
 from modelward.threats.evasion.group import grouped
-from modelward.verbs.report import write_report
+from modelward.verbs.report import STORED, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def save_points(result: AuditResult, path: Path) -> int:
         for line in _lines(group):
             writer.writerow(line)
             count += 1
-    write_report(path, buffer.getvalue().encode("utf-8", "backslashreplace"))
+    write_report(path, buffer.getvalue().encode("utf-8", "backslashreplace"), advice=STORED)
     return count
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from modelward.errors import ConfigInvalid, OutputUnwritable
 from modelward.ledger.blobs import write_atomically
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from modelward.reporting.result import AuditResult
 
 Format: TypeAlias = Literal["text", "json", "sarif", "html"]
+STORED: Final = "Choose a path that can be written; `modelward report` shows stored results again."
+"""What to do where the result of an audit, which is in the ledger, cannot be written."""
 
 
 def report(store: str | Path = ".modelward", run: str | None = None) -> AuditResult:
@@ -86,8 +88,13 @@ def render(result: AuditResult, form: Format, exhibits: Sequence[Exhibit] | None
     return to_text(result, exhibits=exhibits).encode()
 
 
-def write_report(path: Path, content: bytes) -> None:
+def write_report(path: Path, content: bytes, *, advice: str | None = None) -> None:
     """Write a rendered report, whole or not at all, 0600 (it can name people's rows).
+
+    Args:
+        path: where.
+        content: all of it.
+        advice: where it cannot be written.
 
     Raises:
         OutputUnwritable: the path cannot be written.
@@ -95,4 +102,4 @@ def write_report(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, content)
     except OSError as error:
-        raise OutputUnwritable(f"{path}: cannot be written ({error.strerror})") from error
+        raise OutputUnwritable(f"{path}: cannot be written ({error.strerror})", advice=advice) from error

@@ -107,7 +107,10 @@ def _admitted(source: Path, options: OpenOptions, talk: Talk) -> tuple[Opened, S
     keep(found, options.record)
     if not found.verified:
         unmet = next(reason for reason in found.reasons if reason.status != "holds")
-        raise PolicyRefused(f"{source}: {unmet.requirement}: {unmet.detail}")
+        raise PolicyRefused(
+            f"{source}: {unmet.requirement}: {unmet.detail}",
+            advice="`modelward verify` lists every requirement and how it stands.",
+        )
     opened = container.unlock(identities)
     if trust.keyring is not None:
         trust.keyring.check_root(opened.tree.root)  # a revoked model stays revoked in a new envelope
@@ -121,4 +124,7 @@ def _admitted(source: Path, options: OpenOptions, talk: Talk) -> tuple[Opened, S
 def _require(path: str | Path, reasons: Sequence[Reason]) -> None:
     for reason in reasons:
         if reason.status != "holds":
-            raise PolicyRefused(f"{path}: {reason.requirement}: {reason.detail}")
+            raise PolicyRefused(
+                f"{path}: {reason.requirement}: {reason.detail}",
+                advice="What is attested speaks of other files; ask whoever attested it.",
+            )

@@ -9,6 +9,7 @@ import numpy as np
 
 from modelward.errors import OutputUnwritable
 from modelward.ledger.blobs import Blobs, write_atomically
+from modelward.verbs.report import STORED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,9 @@ def save_witnesses(result: AuditResult, store: Path, path: Path) -> int:
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
-        raise OutputUnwritable(f"{path}: the witnesses cannot be written ({error.strerror})") from error
+        raise OutputUnwritable(
+            f"{path}: the witnesses cannot be written ({error.strerror})", advice=STORED
+        ) from error
     return sum(len(arrays["index"]) for parts in (apart, *alike.values()) for arrays in parts)
 
 

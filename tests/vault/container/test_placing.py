@@ -74,8 +74,12 @@ def test_what_is_there_is_not_replaced_unasked(tmp_path):
     target = tmp_path / "it"
     target.mkdir()
     (target / "precious").write_bytes(b"1")
-    with pytest.raises(OutputUnwritable, match="exists already"), placed(target):
+    with pytest.raises(OutputUnwritable, match="exists already") as refused, placed(target):
         raise AssertionError
+    assert refused.value.advice == "Choose another folder."
+    with pytest.raises(OutputUnwritable, match="exists already") as refused, placed(target, replace=False):
+        raise AssertionError
+    assert "--replace" in refused.value.advice
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputUnwritable, match="exists already"), placed(tmp_path / "file"):
         raise AssertionError

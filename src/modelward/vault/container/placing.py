@@ -27,7 +27,7 @@ _EXCHANGE: Final = 2
 
 
 @contextmanager
-def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterator[Path]:
+def placed(target: Path, *, replace: bool | None = None, mode: int = 0o777) -> Iterator[Path]:
     """A folder beside the target that takes its place at the end, or vanishes on an error.
 
     The caller writes files into it with `write_file` or makes them durable himself; folders are made durable
@@ -35,7 +35,8 @@ def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterato
 
     Args:
         target: its parent exists. An empty folder there is replaced in any case.
-        replace: what is there is exchanged for the new folder in one step and then removed.
+        replace: what is there is exchanged for the new folder in one step and then removed; null: the caller
+            has no way to ask for that.
         mode: permission bits of the folder, before the umask.
 
     Raises:
@@ -43,7 +44,8 @@ def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterato
     """
     target = Path(os.path.realpath(target))  # what a link names is replaced, not the link
     if not replace and _taken(target):
-        raise OutputUnwritable(f"{target}: exists already", advice="Name another path, or ask to replace it.")
+        advice = "Choose another folder." if replace is None else "Name another path, or give --replace."
+        raise OutputUnwritable(f"{target}: exists already", advice=advice)
     folder = target.with_name(_prefix(target) + os.urandom(8).hex())  # known first: an interrupt finds it
     try:
         _sweep(target)
@@ -51,7 +53,7 @@ def placed(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterato
         with held(folder):
             yield folder
             _settle(folder, mode)
-            _move(folder, target, replace=replace)
+            _move(folder, target, replace=bool(replace))
             _confirm(target)
     except OSError as error:
         raise unwritable(target, error) from error

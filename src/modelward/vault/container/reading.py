@@ -56,6 +56,10 @@ class Container:
         if not path.exists():
             raise FileMissing(f"{path}: does not exist")
         self._found: Final = path.stat()
+        if not any(os.path.lexists(path / name) for name in (layout.HEADER, layout.INDEX)):
+            raise FileMissing(
+                f"{path}: is no sealed folder", advice="Give the folder that `modelward seal` wrote."
+            )
         if not (path / layout.HEADER).is_file():
             raise SealDamaged(f"{path}: is no container, it has no {layout.HEADER}")
         self.header: Final[Header] = layout.parse_header(
@@ -72,7 +76,7 @@ class Container:
         """Read a container's documents.
 
         Raises:
-            FileMissing: it does not exist or cannot be read.
+            FileMissing: it does not exist, is no sealed folder, or cannot be read.
             SealDamaged: it is no container of this version of the format, or holds something else too.
             ContentChanged: one of its documents is missing.
         """

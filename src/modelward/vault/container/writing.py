@@ -138,7 +138,9 @@ def _attest(folder: Path, header: Header, root: str, name: str, options: SealOpt
 def _check_place(source: Path, target: Path, *, replace: bool) -> None:
     where = Path(os.path.realpath(target))
     if replace and where.exists() and not (where / layout.HEADER).is_file():
-        raise OutputUnwritable(f"{target}: is no container, so it is not replaced")
+        raise OutputUnwritable(
+            f"{target}: is no container, so it is not replaced", advice="Name another path."
+        )
     if where.is_relative_to(os.path.realpath(source)):
         raise OutputUnwritable(f"{target}: lies in what is to be sealed", advice="Name a path beside it.")
 
