@@ -24,7 +24,9 @@ demo: $(VENV)/.installed
 
 install: $(VENV)/.installed
 
+# Tests start hundreds of commands, which write no bytecode: without it each would compile the sources anew.
 test: $(VENV)/.test
+	@$(BIN)/python -m compileall -q src
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 lint: $(VENV)/.lint

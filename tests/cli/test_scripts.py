@@ -66,7 +66,7 @@ class Runner:
         largest = int(words.pop(0).partition("=")[2]) if words[0].startswith("largest=") else None
         assert words[0] == "modelward"
         process = self.start(*words[1:], largest=largest)
-        self.out, self.err = process.communicate(timeout=100)
+        self.out, self.err = process.communicate(timeout=300)
         self.code = process.returncode
         assert "Traceback" not in self.out + self.err, self.err
         assert self.code in {0, 1, 2}, self.err
