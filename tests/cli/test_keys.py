@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -19,6 +20,7 @@ from modelward.cli import keys as shell
 from modelward.cli import main
 from modelward.ledger import blobs
 from modelward.ledger.store import Ledger
+from modelward.vault.attest.attestation import Kind
 from modelward.vault.keys.keyring import Keyring, Threshold
 from modelward.vault.keys.opening import open_signer
 from modelward.vault.keys.signer import Verifier
@@ -365,9 +367,40 @@ def test_a_new_ring_waits_for_its_owners(here, made, fine, call):
     code, _, err = call("keys", "ring", "new", "ring.json", *words, "--key", "o1.pem")
     assert code == 2
     assert "ring.json.next: is there already" in err
+    out = fine("keys", "ring", "show", "ring.json")
+    assert "not in force: it is signed by 1 of the 2 owners who must; it waits in ring.json.next" in out
+    assert call("keys", "ring", "show", "ring.json", "--owner", "o1.pem.pub")[0] == 2
     fine("keys", "ring", "sign", "ring.json", "--key", "o2.pem")
     assert [path.name for path in here.glob("ring*")] == ["ring.json"]
     assert call("keys", "ring", "new", "ring.json", *words, "--key", "o1.pem")[0] == 2
+
+
+@pytest.mark.parametrize("named", ["ring.json", "ring.json.next"])
+def test_an_owner_sees_what_is_asked_to_be_signed(here, two_owners, fine, named):
+    fine("keys", "ring", "revoke", "ring.json", "anna", "--reason", "left", "--key", "o3.pem")
+    before = {path.name: path.read_bytes() for path in here.iterdir()}
+    first, second = fine("keys", "ring", "show", named).split("\nwaits to be signed, in ring.json.next:\n")
+    assert ("version 2" in first, "not in force" in first, "revoked" in first) == (True, False, False)
+    assert "version 3" in second
+    assert f"revoked key {public('anna').key_id[:16]}" in second
+    assert "not in force: it is signed by 1 of the 2 previous owners who must" in second
+    shown = json.loads(fine("keys", "ring", "show", named, "--format", "json"))
+    assert (shown["in_force"], shown["keyring"]["revoked_keys"]) == (True, [])
+    assert (shown["waiting"]["in_force"], shown["waiting"]["signed_by"]) == (False, [public("o3").key_id])
+    owners = ("--owner", "o1.pem.pub", "--owner", "o2.pem.pub")
+    assert "version 2" in fine("keys", "ring", "show", named, *owners)
+    assert {path.name: path.read_bytes() for path in here.iterdir()} == before
+    fine("keys", "ring", "sign", "ring.json", "--key", "o1.pem")
+    assert json.loads(fine("keys", "ring", "show", "ring.json", "--format", "json"))["waiting"] is None
+
+
+def test_an_owners_private_key_is_not_asked_for_its_passphrase(made, call, monkeypatch):
+    made("o1")
+    monkeypatch.delenv("MODELWARD_PASSPHRASE")
+    code, _, err = call("keys", "ring", "new", "ring.json", "--owner", "o1.pem", "--key", "o1.pem")
+    assert code == 2
+    assert "o1.pem: is a private key" in err
+    assert "Give its public half, such as o1.pem.pub." in err
 
 
 def test_an_altered_waiting_change_is_refused(here, two_owners, fine, call):
@@ -377,6 +410,9 @@ def test_an_altered_waiting_change_is_refused(here, two_owners, fine, call):
     for bad in (b"", good[:-20], good.replace(b'"keyid":"', b'"keyid":"0', 1), good + good):
         waiting.write_bytes(bad)
         assert call("keys", "ring", "sign", "ring.json", "--key", "o1.pem")[0] == 1
+        code, out, err = call("keys", "ring", "show", "ring.json")  # what is in force is, whatever lies there
+        assert (code, "revoked" in out, "not in force" in out) == (0, False, False)
+        assert "warning: ring.json.next: " in err
     waiting.write_bytes(good)
     assert call("keys", "ring", "sign", "ring.json", "--key", "anna.pem")[0] == 2
     assert call("keys", "ring", "sign", "ring.json", "--key", "o1.pem")[0] == 0
@@ -425,7 +461,7 @@ def test_rotation_with_an_overlap(here, one_owner, made, fine):
 def test_policies(here, one_owner, made, fine, call):
     made("ben", kind="ml-dsa-65")
     fine("keys", "ring", "add", "ring.json", "ben.pem.pub", "--name", "ben", "--purpose", "seal", "--purpose",
-         "attest", "--key", "owner.pem")  # fmt: skip
+         "evidence", "--key", "owner.pem")  # fmt: skip
     out = fine("keys", "ring", "policy", "ring.json", "--threshold", "2", "--name", "anna", "--name", "ben",
                "--ml-dsa", "--key", "owner.pem")  # fmt: skip
     assert "seal: 2 of anna, ben, one by ML-DSA-65" in out
@@ -438,6 +474,33 @@ def test_policies(here, one_owner, made, fine, call):
     )
     assert code == 2
     assert "carl" in err
+    code, _, err = call(
+        "keys", "ring", "policy", "ring.json", "--threshold", "2", "--name", "anna", "--key", "owner.pem"
+    )
+    assert code == 2
+    assert "2 of 1 names cannot sign" in err
+    assert "keys ring show" in err
+    assert "modelward init" not in err
+
+
+def test_a_purpose_that_nobody_asks_for_is_warned_of(one_owner, made, call):
+    made("ben")
+    code, out, err = call("keys", "ring", "add", "ring.json", "ben.pem.pub", "--name", "ben", "--purpose",
+                          "evidense", "--key", "owner.pem")  # fmt: skip
+    assert (code, "evidense" in out) == (0, True)
+    assert "warning: 'evidense' is a purpose of your own; modelward asks for seal, evidence, scan" in err
+    assert (keys.SEALS, *get_args(Kind)) == keys.PURPOSES
+
+
+def test_two_keys_of_one_name_are_told_apart_by_their_ids(one_owner, made, fine, call):
+    made("second")
+    fine("keys", "ring", "add", "ring.json", "second.pem.pub", "--name", "anna", "--key", "owner.pem")
+    code, _, err = call("keys", "ring", "revoke", "ring.json", "anna", "--reason", "r", "--key", "owner.pem")
+    assert code == 2
+    assert public("second").key_id[:16] in err
+    assert "Name one by its id" in err
+    words = (public("anna").key_id[:8], "--reason", "r", "--key", "owner.pem")
+    fine("keys", "ring", "revoke", "ring.json", *words)
 
 
 @pytest.mark.parametrize(

@@ -66,11 +66,11 @@ Examples:
 """
 _RING_EPILOG = """\b
 Examples:
-  modelward keys ring new ring.json --owner a.pub --owner b.pub --threshold 2 --key a.pem
+  modelward keys ring new ring.json --owner a.pem.pub --owner b.pem.pub --threshold 2 --key a.pem
   modelward keys ring sign ring.json --key b.pem
   modelward keys ring policy ring.json --purpose seal --threshold 2 --name anna --name ben --key a.pem
   modelward keys ring revoke ring.json sha256:9f86... --reason 'trained on poisoned rows' --key a.pem
-  modelward keys ring show ring.json --owner a.pub --owner b.pub --owners-threshold 2
+  modelward keys ring show ring.json --owner a.pem.pub --owner b.pem.pub --owners-threshold 2
 
 A change that further owners must sign waits in RING.next; the version in force stays as it is until then.
 """
@@ -177,7 +177,12 @@ def ring_new(path: Path, **flags: Unpack[Flags]) -> int:
 @click.argument("public", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--name", required=True, help="Whose key it is; keys of one name are one signer.")
 @click.option(
-    "--purpose", "purposes", multiple=True, default=("seal",), show_default=True, help="What it may sign."
+    "--purpose",
+    "purposes",
+    multiple=True,
+    default=("seal",),
+    show_default=True,
+    help="What it may sign: seal, evidence, scan, bom, provenance, release, or a word of your own.",
 )
 @click.option("--from", "valid_from", help="Its first day.  [default: now]")
 @click.option("--until", "valid_until", help="Its end.  [default: none]")
@@ -185,7 +190,7 @@ def ring_new(path: Path, **flags: Unpack[Flags]) -> int:
 def ring_add(path: Path, public: Path, **flags: Unpack[Flags]) -> int:
     """Let the key in PUBLIC (PEM) sign.
 
-    Example: modelward keys ring add ring.json anna.pub --name anna --until 2027-12-31 --key owner.pem
+    Example: modelward keys ring add ring.json anna.pem.pub --name anna --until 2027-12-31 --key owner.pem
     """
     from modelward.verbs import keys
 
@@ -253,7 +258,7 @@ def ring_policy(path: Path, **flags: Unpack[Flags]) -> int:
 def ring_owners(path: Path, **flags: Unpack[Flags]) -> int:
     """Change the owners; enough of the old and of the new ones must sign.
 
-    Example: modelward keys ring owners ring.json --owner b.pub --key a.pem --key b.pem
+    Example: modelward keys ring owners ring.json --owner b.pem.pub --key a.pem --key b.pem
     """
     from modelward.verbs import keys
 
@@ -298,6 +303,8 @@ def ring_sign(path: Path, **flags: Unpack[Flags]) -> int:
 def ring_show(path: Path, **flags: Unpack[Flags]) -> int:
     """Check a keyring's signatures and say what is in it; with --owner, that they stand behind it.
 
+    What waits in RING.next for further owners is said too, as not in force.
+
     Example: modelward keys ring show ring.json --owner owner.pem.pub
     """
     from modelward.verbs import keys
@@ -305,7 +312,7 @@ def ring_show(path: Path, **flags: Unpack[Flags]) -> int:
     owners, least = flags["owner"], flags["owners_threshold"]
     if least is not None and not 1 <= least <= len(owners):
         raise click.UsageError("--owners-threshold is between 1 and the number of --owner")
-    return _tell(keys.ring_show(path, owners, least), flags["form"])
+    return _tell(keys.ring_show(path, owners, least, warn), flags["form"])
 
 
 @command.command("rotate")

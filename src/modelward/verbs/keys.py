@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from modelward.errors import ConfigInvalid, KeyUnusable, OutputUnwritable
+from modelward.errors import ConfigInvalid, KeyUnusable, OutputUnwritable, SealRefused
 from modelward.ledger.blobs import write_atomically
 from modelward.vault import dsse
 from modelward.vault.keys import editing, ringfile
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "SEALS"]
 SCHEMA: Final = "modelward.keys/1"
+PURPOSES: Final = (SEALS, "evidence", "scan", "bom", "provenance", "release")
+"""What verifiers ask for: seals, and the kinds of attestations, whose module this does not load."""
 PENDING: Final = ".next"  # after the keyring's name: a version that waits for further owners
 
 
@@ -98,12 +100,14 @@ class RingState(msgspec.Struct, frozen=True, kw_only=True):
         path: the file that holds it.
         signers: ids of owners who signed it.
         lacks: what it lacks to be in force, in words; empty when it is.
+        waiting: what `ring_show` found beside it that waits for further owners; nothing may trust it.
     """
 
     ring: Keyring
     path: Path
     signers: tuple[str, ...]
     lacks: str = ""
+    waiting: RingState | None = None
 
     def report(self) -> dict[str, JSON]:
         """Plain JSON values, schema ``modelward.keys/1``."""
@@ -115,6 +119,7 @@ class RingState(msgspec.Struct, frozen=True, kw_only=True):
             "lacks": self.lacks,
             "signed_by": list(self.signers),
             "owner_ids": [owner.key_id for owner in self.ring.owner_verifiers()],
+            "waiting": self.waiting.report() if self.waiting is not None else None,
             "keyring": body,
         }
 
@@ -178,8 +183,10 @@ def ring_new(path: str | Path, new: NewRing, owner: Owner) -> RingState:
 
 
 def ring_add(path: str | Path, new: NewKey, owner: Owner) -> RingState:
-    """Add a key; raises as `ring_revoke`."""
+    """Add a key; raises as `ring_revoke`. A purpose that is not known is taken, and warned of."""
     key = _entry(new, owner.moment())
+    for purpose in sorted(set(key.purposes) - set(PURPOSES)):
+        owner.warn(f"{purpose!r} is a purpose of your own; modelward asks for {', '.join(PURPOSES)}")
     return _change(path, owner, lambda ring: editing.with_key(ring, key, owner.moment()))
 
 
@@ -264,22 +271,49 @@ def ring_sign(path: str | Path, owner: Owner) -> RingState:
             line, before = lines[-1], lines[-2].ring if len(lines) > 1 else None
             lines = (*lines[:-1], ringfile.countersign(line, signers, before))
             _write(target, ringfile.encode(lines))
+            _pending(target).unlink(missing_ok=True)  # it holds this version, which is in force
             return _state(target, lines[-1], "")
         return _place(target, lines, ringfile.countersign(line, signers, before))
 
 
-def ring_show(path: str | Path, owners: Sequence[str | Path] = (), threshold: int | None = None) -> RingState:
+def ring_show(
+    path: str | Path,
+    owners: Sequence[str | Path] = (),
+    threshold: int | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> RingState:
     """A keyring, its signatures checked; with owners named, that they stand behind it.
+
+    What waits beside it is shown too, so that an owner sees what to sign; a new keyring may have no more.
+
+    Args:
+        path: the keyring, or what waits beside it.
+        owners: files of the public keys of whom you trust.
+        threshold: how many of them must have signed; null for more than half.
+        warn: is told when what waits cannot be read.
 
     Raises:
         FileMissing: there is no such keyring.
         SealRefused: it does not hold, or the owners named did not sign it.
     """
-    target = Path(path)
-    lines = ringfile.read_chain(target)
+    target = Path(str(path).removesuffix(PENDING))
+    alone = not owners and not target.exists() and _pending(target).exists()
+    lines = () if alone else ringfile.read_chain(target)
     if owners:
-        ringfile.trusted(lines, [_public(owner) for owner in owners], threshold)
-    return _state(target, lines[-1], "")
+        ringfile.trusted(lines, [Verifier.read(Path(owner)) for owner in owners], threshold)
+    waiting = None
+    try:
+        line, before = _waiting(target, lines)
+        if line is not None:
+            lacks = ringfile.shortfall(line, before) or "has its signatures, and was not put in force"
+            waiting = _state(_pending(target), line, lacks)
+    except SealRefused as error:
+        if alone:
+            raise
+        warn(f"{_pending(target)}: {error}")  # what is in force holds, whatever lies beside it
+    if alone and waiting is not None:
+        return waiting
+    return msgspec.structs.replace(_state(target, lines[-1], ""), waiting=waiting)
 
 
 def moment_of(text: str) -> datetime:
@@ -326,6 +360,8 @@ def describe_ring(state: RingState) -> str:
         lines.append(f"revoked root {root.root} since {stamp(root.since)}: {root.reason}")
     if state.lacks:
         lines.append(f"not in force: it {state.lacks}; it waits in {state.path}")
+    if state.waiting is not None:
+        lines += ["", f"waits to be signed, in {state.waiting.path}:", describe_ring(state.waiting)]
     return "\n".join(lines)
 
 
@@ -360,10 +396,7 @@ def _waits(target: Path, lines: Sequence[Line]) -> bool:
     if not lines:
         return True
     envelope = dsse.from_json(dsse.load(ringfile.read_bytes(pending), "the change that waits"))
-    if envelope.payload == lines[-1].envelope.payload:
-        pending.unlink()
-        return False
-    return True
+    return envelope.payload != lines[-1].envelope.payload
 
 
 def _place(target: Path, lines: tuple[Line, ...], line: Line) -> RingState:
@@ -386,7 +419,7 @@ def _pending(target: Path) -> Path:
 
 
 def _entry(new: NewKey, now: datetime) -> RingKey:
-    public = _public(new.public)
+    public = Verifier.read(Path(new.public))
     return RingKey(
         id=public.key_id,
         name=new.name,
@@ -398,17 +431,13 @@ def _entry(new: NewKey, now: datetime) -> RingKey:
 
 
 def _owners(new: NewRing) -> list[Verifier]:
-    owners = [_public(path) for path in new.owners]
+    owners = [Verifier.read(Path(path)) for path in new.owners]
     if not 1 <= new.threshold <= len({owner.key_id for owner in owners}):
-        raise ConfigInvalid(f"{new.threshold} of {len(owners)} owners cannot sign")
+        raise ConfigInvalid(
+            f"{new.threshold} of {len(owners)} owners cannot sign",
+            advice="Name each by --owner, or lower --threshold.",
+        )
     return owners
-
-
-def _public(path: str | Path) -> Verifier:
-    facts = describe(str(path), None, lambda _: None)
-    if facts.use != "sign":
-        raise KeyUnusable(f"{path}: a key of the kind {facts.algorithm} does not sign")
-    return Verifier(facts.public.encode())
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -91,11 +91,14 @@ def test_an_encrypted_key_by_another_program(tmp_path):
     [
         (b"", "no private key in PEM"),
         (b"\xff\x00" * 50, "no private key in PEM"),
-        (asymmetric.public_pem(KEY), "no private key in PEM"),
+        (asymmetric.public_pem(KEY), "k: is a public key"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "no private key in PEM"),
         (b"-----BEGIN PRIVATE KEY-----\n", "no private key in PEM"),
         (in_clear(ed448.Ed448PrivateKey.generate()), "does not sign here"),
-        (in_clear(x25519.X25519PrivateKey.generate()), "does not sign here"),
+        (
+            in_clear(x25519.X25519PrivateKey.generate()),
+            "k: this is a recipient's key: it opens, and does not sign$",
+        ),
         (in_clear(rsa.generate_private_key(65537, 2048)), "does not sign here"),
         (in_clear(ec.generate_private_key(ec.SECP256K1())), "is not one of"),
         (b"x" * (1 << 20) + b"y", "larger than"),
@@ -104,6 +107,15 @@ def test_an_encrypted_key_by_another_program(tmp_path):
 def test_files_that_hold_no_signing_key(tmp_path, data, said):
     with pytest.raises(KeyUnusable, match=said):
         open_signer(put(tmp_path / "k", data), lambda: PASSPHRASE)
+
+
+def test_the_public_half_is_not_warned_of_and_the_private_one_is_named(tmp_path):
+    path, said = put(tmp_path / "k.pem.pub", asymmetric.public_pem(KEY)), []
+    (tmp_path / "k.pem.pub").chmod(0o644)
+    with pytest.raises(KeyUnusable, match="is a public key") as caught:
+        open_signer(path, None, warn=said.append)
+    assert caught.value.advice == f"Give the private one, such as {tmp_path / 'k.pem'}."
+    assert said == []
 
 
 def test_no_such_file(tmp_path):
@@ -126,7 +138,11 @@ def test_sigstore_is_no_key():
 
 @pytest.mark.parametrize(
     ("ask", "said"),
-    [(None, "no passphrase was given"), (lambda: b"", "empty"), (lambda: b"wrong", "passphrase is wrong")],
+    [
+        (None, "no passphrase was given"),
+        (lambda: b"", "empty"),
+        (lambda: b"wrong", "k: .*passphrase is wrong"),
+    ],
 )
 def test_passphrases_that_do_not_open_it(tmp_path, ask, said):
     with pytest.raises(KeyUnusable, match=said):

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from modelward.errors import FileMissing, KeyUnusable, SignatureInvalid
-from modelward.vault.hazmat import asymmetric
+from modelward.vault.hazmat import asymmetric, kem
 from modelward.vault.keys.signer import LocalSigner, Verifier
 
 
@@ -88,3 +88,16 @@ def test_a_public_key_is_read_from_its_file(tmp_path, signer_of):
     for absent in (tmp_path, tmp_path / "absent"):
         with pytest.raises(FileMissing, match="cannot be read"):
             Verifier.read(absent)
+
+
+def test_a_file_that_is_no_public_signing_key_is_named(tmp_path):
+    key, reader = asymmetric.generate("ed25519"), kem.public_of(kem.generate("mlkem768-x25519"))
+    path = tmp_path / "k.pem"
+    path.write_bytes(asymmetric.private_pem(key, b"phrase"))
+    with pytest.raises(KeyUnusable, match=r"k\.pem: is a private key") as caught:
+        Verifier.read(path)
+    assert caught.value.advice == f"Give its public half, such as {path}.pub."
+    for data, said in ((kem.public_pem(reader), "a recipient's key"), (b"noise", "no public key")):
+        path.write_bytes(data)
+        with pytest.raises(KeyUnusable, match=rf"k\.pem: this is {said}"):
+            Verifier.read(path)

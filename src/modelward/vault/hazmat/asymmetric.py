@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, x25519
 
 from modelward.errors import KeyUnusable, SignatureInvalid
 
@@ -26,6 +26,9 @@ ALGORITHMS: Final[tuple[Algorithm, ...]] = (
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | mldsa.MLDSA65PublicKey
 
+_Opening: TypeAlias = (  # the halves of a recipient's keys, see `kem`
+    x25519.X25519PrivateKey | x25519.X25519PublicKey | mlkem.MLKEM768PrivateKey | mlkem.MLKEM768PublicKey
+)
 _CURVES: Final[dict[str, tuple[Algorithm, ec.EllipticCurve, hashes.HashAlgorithm]]] = {
     "secp256r1": ("ecdsa-p256", ec.SECP256R1(), hashes.SHA256()),
     "secp384r1": ("ecdsa-p384", ec.SECP384R1(), hashes.SHA384()),
@@ -74,13 +77,13 @@ def load_public(pem: bytes) -> PublicKey:
     Raises:
         KeyUnusable: it is no public key, several, or of a kind whose signatures are not known here.
     """
-    if pem.count(b"-----BEGIN ") > 1:  # all but the first would be passed over in silence
-        raise KeyUnusable("this holds several keys; name a file of one key for each")
     try:
-        key = serialization.load_pem_public_key(pem)
+        key = _verifying(serialization.load_pem_public_key(pem))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyUnusable("this is no public key in PEM") from error
-    return _verifying(key)
+    if pem.count(b"-----BEGIN ") > 1:  # all but the first would be passed over in silence
+        raise KeyUnusable("this holds several keys; name a file of one key for each")
+    return key
 
 
 def public_pem(key: PrivateKey | PublicKey) -> bytes:
@@ -147,7 +150,7 @@ def _signing(key: PrivateKeyTypes) -> PrivateKey:
         return key
     if isinstance(key, ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey):
         return key
-    raise KeyUnusable(f"a {type(key).__name__} does not sign here; known are {', '.join(ALGORITHMS)}")
+    raise _of_no_use(key)
 
 
 def _verifying(key: PublicKeyTypes) -> PublicKey:
@@ -156,9 +159,13 @@ def _verifying(key: PublicKeyTypes) -> PublicKey:
         return key
     if isinstance(key, ed25519.Ed25519PublicKey | mldsa.MLDSA65PublicKey):
         return key
-    raise KeyUnusable(
-        f"signatures by a {type(key).__name__} are not known; known are {', '.join(ALGORITHMS)}"
-    )
+    raise _of_no_use(key)
+
+
+def _of_no_use(key: object) -> KeyUnusable:
+    if isinstance(key, _Opening):
+        return KeyUnusable("this is a recipient's key: it opens, and does not sign")
+    return KeyUnusable(f"a key of this kind does not sign here; known are {', '.join(ALGORITHMS)}")
 
 
 def _known_curve(curve: ec.EllipticCurve) -> None:

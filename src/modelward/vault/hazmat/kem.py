@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
 from modelward.errors import KeyUnusable, SealDamaged
+from modelward.vault.hazmat import asymmetric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,9 +188,13 @@ def _blocks(pem: bytes) -> list[bytes]:
 
 
 def _of_no_use(keys: Sequence[object]) -> KeyUnusable:
-    names = " and ".join(type(key).__name__ for key in keys)
+    if all(isinstance(key, asymmetric.PrivateKey | asymmetric.PublicKey) for key in keys):
+        return KeyUnusable(
+            "this is a signer's key: it signs, and does not open",
+            advice="`modelward keys new --recipient` makes a pair that opens.",
+        )
     return KeyUnusable(
-        f"nothing is encrypted here to {names}",
+        "nothing is encrypted here to keys of this kind or order",
         advice="Known are one X25519 key, or ML-KEM-768 and X25519 in this order; "
         "`modelward keys new --recipient` makes a pair.",
     )

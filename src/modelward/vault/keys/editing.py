@@ -114,12 +114,12 @@ def with_policy(ring: Keyring, policy: Threshold, now: datetime) -> Keyring:
     may = {key.name for key in ring.keys if policy.purpose in key.purposes}
     unknown = [name for name in policy.names if name not in may]
     if unknown:
-        raise ConfigInvalid(f"{', '.join(unknown)}: no key of this name may sign for {policy.purpose!r}")
+        raise _impossible(f"{', '.join(unknown)}: no key of this name may sign for {policy.purpose!r}")
     if policy.threshold > len(set(policy.names)):
-        raise ConfigInvalid(f"{policy.threshold} of {len(set(policy.names))} names cannot sign")
+        raise _impossible(f"{policy.threshold} of {len(set(policy.names))} names cannot sign")
     keys = [key for key in ring.keys if policy.purpose in key.purposes and key.name in policy.names]
     if policy.ml_dsa and all(Verifier(key.pem.encode()).algorithm != "ml-dsa-65" for key in keys):
-        raise ConfigInvalid("an ML-DSA-65 signature is asked for, and none of these names has such a key")
+        raise _impossible("an ML-DSA-65 signature is asked for, and none of these names has such a key")
     others = tuple(p for p in ring.policies if p.purpose != policy.purpose)
     return _next(ring, now, policies=(*others, policy))
 
@@ -144,12 +144,21 @@ def find(ring: Keyring, what: str) -> RingKey:
     if not found and _PREFIX.fullmatch(what):
         found = [key for key in ring.keys if key.id.startswith(what)]
     if len(found) != 1:
-        ids = f": {', '.join(key.id[:16] for key in found)}" if found else ""
+        if found:
+            ids = ", ".join(key.id[:16] for key in found)
+            raise KeyUnusable(
+                f"{len(found)} keys of the keyring are called {what[:80]!r}: {ids}",
+                advice="Name one by its id; `modelward keys ring show` says until when each is valid.",
+            )
         raise KeyUnusable(
-            f"{len(found) or 'no'} keys of the keyring are called {what[:80]!r}{ids}",
+            f"no keys of the keyring are called {what[:80]!r}",
             advice="`modelward keys ring show` lists them; a path has a slash in it, like ./model.",
         )
     return found[0]
+
+
+def _impossible(why: str) -> ConfigInvalid:
+    return ConfigInvalid(why, advice="`modelward keys ring show` lists whose keys may sign for what.")
 
 
 def _next(ring: Keyring, now: datetime, **changes: object) -> Keyring:

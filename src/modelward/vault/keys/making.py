@@ -9,7 +9,7 @@ import msgspec
 from modelward.errors import KeyUnusable
 from modelward.vault.hazmat import asymmetric, kem
 from modelward.vault.keys.opening import needed_passphrase, open_signer, read_private_pem
-from modelward.vault.keys.secrets import shielded
+from modelward.vault.keys.secrets import named, shielded
 
 if TYPE_CHECKING:
     from modelward.vault.keys.secrets import Ask, Warn
@@ -84,21 +84,23 @@ def _made(kind: str, passphrase: Ask) -> tuple[bytes, KeyFacts]:
 
 
 def _described(reference: str, passphrase: Ask | None, warn: Warn) -> KeyFacts:
-    said: list[str] = []  # that others may read a public key is as it should be
+    said: list[str] = []  # that others may read what holds no private key is as it should be
     pem = read_private_pem(reference, said.append)
     if b"PRIVATE KEY-----" not in pem:
-        return _facts_of_public(pem, private=False)
+        with named(reference):
+            return _facts_of_public(pem, private=False)
     for sentence in said:
         warn(sentence)
     given = needed_passphrase(pem, reference, passphrase, warn)
-    try:
-        public = asymmetric.public_pem(asymmetric.load_private(pem, given))
-    except KeyUnusable as reason:
+    with named(reference):
         try:
-            public = kem.public_pem(kem.public_of(kem.load_private(pem, given)))
-        except KeyUnusable:
-            raise reason from None
-    return _facts_of_public(public, private=True)
+            public = asymmetric.public_pem(asymmetric.load_private(pem, given))
+        except KeyUnusable as reason:
+            try:
+                public = kem.public_pem(kem.public_of(kem.load_private(pem, given)))
+            except KeyUnusable:
+                raise reason from None
+        return _facts_of_public(public, private=True)
 
 
 def _facts_of_public(pem: bytes, *, private: bool) -> KeyFacts:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from modelward.errors import KeyUnusable
 from modelward.vault.hazmat import asymmetric, kem
 from modelward.vault.keys import transit, uris
-from modelward.vault.keys.secrets import read_secret_file, shielded
+from modelward.vault.keys.secrets import named, read_secret_file, refuse_public, shielded
 from modelward.vault.keys.signer import LocalSigner
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ def needed_passphrase(pem: bytes, reference: str, passphrase: Ask | None, warn: 
 
 def _local(reference: str, passphrase: Ask | None, warn: Warn) -> asymmetric.PrivateKey:
     pem = read_private_pem(reference, warn)
+    refuse_public(pem, reference)
     if b"PRIVATE KEY-----" not in pem:  # asked before the passphrase, which would be in vain
         raise KeyUnusable(f"{reference}: this is no private key in PEM")
-    return asymmetric.load_private(pem, needed_passphrase(pem, reference, passphrase, warn))
+    given = needed_passphrase(pem, reference, passphrase, warn)
+    with named(reference):
+        return asymmetric.load_private(pem, given)

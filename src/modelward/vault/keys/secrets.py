@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from modelward.errors import FileMissing, KeyUnusable, ModelwardError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Ask: TypeAlias = Callable[[], bytes]
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 VARIABLE: Final = "MODELWARD_PASSPHRASE"
+_PUBLIC: Final = b"-----BEGIN PUBLIC KEY-----"
 LARGEST: Final = 1 << 20  # bytes of a file that holds a key or a passphrase
 
 
@@ -35,12 +37,37 @@ def shielded(work: Callable[[], T]) -> T:
     raise refusal
 
 
+@contextmanager
+def named(reference: str | Path) -> Iterator[None]:
+    """What is wrong with a key is said with where it lies.
+
+    Raises:
+        KeyUnusable: as it was raised, the reference before it.
+    """
+    try:
+        yield
+    except KeyUnusable as error:
+        raise KeyUnusable(f"{reference}: {error}", advice=error.advice) from error
+
+
+def refuse_public(content: bytes, reference: str) -> None:
+    """Tell who named the public half of a pair.
+
+    Raises:
+        KeyUnusable: it is one.
+    """
+    if content.startswith(_PUBLIC):
+        private = reference.removesuffix(".pub")
+        advice = f"Give the private one, such as {private}." if private != reference else None
+        raise KeyUnusable(f"{reference}: is a public key, and a private one is asked for", advice=advice)
+
+
 def read_secret_file(path: Path, warn: Warn) -> bytes:
     """Read a file that only its owner should be able to read.
 
     Args:
         path: a regular file, at most 1 MiB.
-        warn: is told when its group or everybody may read it.
+        warn: is told when its group or everybody may read it, unless it holds a public key.
 
     Raises:
         FileMissing: there is no such file, or it cannot be read.
@@ -54,7 +81,8 @@ def read_secret_file(path: Path, warn: Warn) -> bytes:
         raise FileMissing(f"{path}: cannot be read ({error.strerror})") from error
     if len(data) > LARGEST:
         raise KeyUnusable(f"{path}: is larger than {LARGEST} bytes, so it is no key")
-    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+    secret = not data.startswith(_PUBLIC)
+    if secret and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
         warn(f"{path}: others than its owner may read it; run `chmod 600` on it")
     return data
 

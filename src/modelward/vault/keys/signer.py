@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 from modelward.core.files import read_at_most
 from modelward.errors import KeyUnusable
 from modelward.vault.hazmat import asymmetric
+from modelward.vault.keys.secrets import named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,13 @@ class Verifier:
             KeyUnusable: it holds no key that verifies here.
         """
         too_long = KeyUnusable(f"{path}: is larger than {_LARGEST_PEM} bytes, so it is no public key")
-        return Verifier(read_at_most(path, _LARGEST_PEM, too_long))
+        pem = read_at_most(path, _LARGEST_PEM, too_long)
+        if b"PRIVATE KEY-----" in pem:
+            raise KeyUnusable(
+                f"{path}: is a private key", advice=f"Give its public half, such as {path}.pub."
+            )
+        with named(path):
+            return Verifier(pem)
 
     def verify(self, signature: bytes, data: bytes, *, sha256: bool = False) -> None:
         """Check a signature over bytes.

@@ -19,7 +19,7 @@ from modelward.vault.container.recipients.hpke import HpkeIdentity, HpkeRecipien
 from modelward.vault.container.recipients.passphrase import Passphrase
 from modelward.vault.container.recipients.transit import Transit
 from modelward.vault.hazmat import kem
-from modelward.vault.keys.secrets import read_secret_file, shielded
+from modelward.vault.keys.secrets import named, read_secret_file, refuse_public, shielded
 
 if TYPE_CHECKING:
     from modelward.vault.container.recipients.wrapping import Identity, Recipient
@@ -76,7 +76,8 @@ def parse_recipient(reference: str, passphrase: Ask | None = None, warn: Warn = 
         )
     if content.startswith(b"age1"):
         return age.AgeRecipient(content.decode("ascii", "replace").strip())
-    return HpkeRecipient(kem.load_public(content))
+    with named(reference):
+        return HpkeRecipient(kem.load_public(content))
 
 
 def open_identity(reference: str, passphrase: Ask | None = None, warn: Warn = lambda _: None) -> Identity:
@@ -133,8 +134,10 @@ def _identity(content: bytes, reference: str, passphrase: Ask | None) -> Identit
         return age.AgeIdentity(age.decrypt_identity(content, _ask(passphrase, reference)))
     if age.SECRET in content:
         return age.AgeIdentity(content)
+    refuse_public(content, reference)
     phrase = _ask(passphrase, reference) if kem.is_encrypted(content) else None
-    return HpkeIdentity(kem.load_private(content, phrase))
+    with named(reference):
+        return HpkeIdentity(kem.load_private(content, phrase))
 
 
 def _is_phrase(reference: str) -> bool:
