@@ -63,9 +63,11 @@ def test_nobody_signs():
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "the bundle is not JSON"),
-        (b"[]", "media type"),
-        (b"null", "media type"),
+        (b"", "this is no signature"),
+        (b"[]", "this is no signature"),
+        (b"null", "this is no signature"),
+        (b"\x80\x02}q\x00.", "this is no signature"),
+        (b"{", "the bundle is not JSON"),
         (edited(mediaType="application/vnd.dev.sigstore.bundle+json;version=0.2"), "media type"),
         (edited(mediaType=None), "media type"),
         (edited(mediaType=...), "media type"),

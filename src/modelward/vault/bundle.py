@@ -80,6 +80,11 @@ def decode(data: bytes) -> Bundle:
     """
     if len(data) > LARGEST:
         raise SealDamaged(f"the bundle is larger than {LARGEST >> 20} MiB")
+    if not data.lstrip().startswith(b"{"):
+        raise SealDamaged(
+            "this is no signature: a bundle is a JSON object",
+            advice="Name the model first, and its signature by --signature.",
+        )
     value = dsse.load(data, "the bundle", most=_PIECES)
     if not isinstance(value, dict) or value.get("mediaType") != MEDIA_TYPE:
         raise SealDamaged(f"the bundle's media type is not {MEDIA_TYPE}")

@@ -517,9 +517,22 @@ def test_archives_that_do_not_unzip_are_refused(monkeypatch, tmp_path, forge):
     for place, data in enumerate((good[:-20], good[:40] + b"\xff" * 40 + good[80:], b"plain")):
         with pytest.raises(SealDamaged):
             read_oci(forge([(data, TAR + "+gzip", {})], name=f"z{place}"), tmp_path / "out")
-    monkeypatch.setattr("modelward.vault.oci.reading._MAX_RATIO", 1)
-    with pytest.raises(SealDamaged, match="implausibly"):
-        read_oci(forge([(good, TAR + "+gzip", {})], name="bomb"), tmp_path / "out")
+
+
+def test_archives_that_expand_without_end_are_refused(monkeypatch, tmp_path, forge):
+    """Each is within the bound, and all of them together are not."""
+    layers = [(gzip.compress(tar_of((name, bytes(90_000)))), TAR + "+gzip", {}) for name in "abc"]
+    most = sum(len(data) for data, _, _ in layers) * 16
+    plain = len(gzip.decompress(layers[0][0]))
+    monkeypatch.setattr("modelward.vault.oci.reading._BESIDE", 3 * plain - most)
+    assert read_oci(forge(layers, name="small"), tmp_path / "fits").files == ("a", "b", "c")
+    monkeypatch.setattr("modelward.vault.oci.reading._BESIDE", 3 * plain - most - 1)
+    with pytest.raises(SealDamaged, match="layers expand to more than 16 times their size"):
+        read_oci(forge(layers, name="bomb"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    empty = gzip.compress(bytes(200_000))  # the same one again and again counts as one
+    with pytest.raises(SealDamaged, match="expand to more"):
+        read_oci(forge([(empty, TAR + "+gzip", {})] * 5, name="again"), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -342,6 +342,14 @@ class TestPlaces:
         (model / "a.bin").rename(model / "b.bin")
         assert check_files(statement, model / "b.bin").files == 1  # the format does not bind its name
 
+    @pytest.mark.parametrize("kind", ["files", "shards"])
+    @pytest.mark.parametrize("now", [b"", b"other", b"0123456789" * 6])
+    def test_a_changed_file_is_called_by_its_name(self, model, kind, now):
+        statement = stated(model / "a.bin", kind)
+        (model / "a.bin").write_bytes(now)
+        with pytest.raises(ContentChanged, match=r"^a\.bin: altered$"):
+            check_files(statement, model / "a.bin")
+
     def test_an_emptied_folder(self, model, kind):
         statement = stated(model, kind)
         for file in [p for p in model.rglob("*") if p.is_file()]:

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 _SMALL: Final = 1 << 16
 _LARGEST_INDEX: Final = 1 << 26
 _LARGEST_BUNDLES: Final = 1 << 28  # together
-_MAX_RATIO: Final = 1100  # deflate expands by at most 1,032
+_FOLD: Final = 16
+_BESIDE: Final = 8 << 30
+"""Compressed layers expand to at most so many times their sizes and so many bytes, all together: a small one
+may be mostly zeros, and none may fill the disk."""
 _MAX_MEMBERS: Final = 1_000_000
 _WAITING: Final = ".modelward\\layer"
 """No file of a layer can have this name: backslashes are refused."""
@@ -80,13 +83,16 @@ def read_oci(layout: Path, directory: Path, *, tag: str | None = None, replace: 
     bundles = tuple(_attached(found, index.manifests, chosen))
     with placed(directory, replace=replace) as folder:
         files: list[str] = []
+        packed = {layer.digest: layer.size for layer in manifest.layers if layer.media_type.endswith("gzip")}
+        left = _BESIDE + _FOLD * sum(packed.values())
         for layer, name in zip(manifest.layers, names, strict=True):
             if name is not None:
                 with _new(folder, name) as place:
                     found.copy(layer, place)
                 files.append(name)
             else:
-                files += _unpack(found, layer, folder)
+                members, left = _unpack(found, layer, folder, left)
+                files += members
         _check(files)
         sync_everything(folder)
     return Unpacked(chosen.digest, tuple(files), bundles)
@@ -147,30 +153,37 @@ def _attached(layout: Layout, manifests: tuple[Descriptor, ...], subject: Descri
         yield data
 
 
-def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> list[str]:
-    """Write the files of an archive."""
+def _unpack(layout: Layout, layer: Descriptor, folder: Path, left: int) -> tuple[list[str], int]:
+    """Write the files of an archive; of the bytes that compressed ones may expand to, what is left over."""
     waiting = folder / _WAITING
     layout.copy(layer, waiting)
     try:
         with waiting.open("rb") as stream, tempfile.TemporaryFile(dir=folder) as plain:
             if layer.media_type.endswith("gzip"):
-                _inflate(stream, plain, _MAX_RATIO * layer.size + _SMALL)
-                return _members(plain, folder)
-            return _members(stream, folder)
+                left -= _inflate(stream, plain, left)
+                return _members(plain, folder), left
+            return _members(stream, folder), left
     finally:
         waiting.unlink()
 
 
-def _inflate(stream: IO[bytes], into: IO[bytes], limit: int) -> None:
+def _inflate(stream: IO[bytes], into: IO[bytes], limit: int) -> int:
+    """Expand an archive; how many bytes it has."""
+    length = 0
     with gzip.GzipFile(fileobj=stream) as source:
         try:
             while piece := source.read(CHUNK):
+                length += len(piece)
+                if length > limit:
+                    raise SealDamaged(
+                        f"the layers expand to more than {_FOLD} times their size and {_BESIDE >> 30} GiB",
+                        advice="If you trust whoever made them, unpack the layers with tar.",
+                    )
                 into.write(piece)
-                if into.tell() > limit:
-                    raise SealDamaged("an archive expands to implausibly much")
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise SealDamaged(f"an archive is not whole: {error}") from error
     into.flush()
+    return length
 
 
 def _members(stream: IO[bytes], folder: Path) -> list[str]:

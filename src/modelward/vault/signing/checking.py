@@ -137,6 +137,8 @@ def _check_manifest(manifest: Manifest, path: Path, options: CheckOptions) -> Ch
             del signed[name]
         else:
             others[name] = found
+    if manifest.single and (signed or others):  # it has no name in the list, so here it is called by its own
+        raise ContentChanged(f"{shown(path.name)}: altered")
     missing = _compared(_changes(signed, others), count, options)
     return Checked(
         root=f"sha256:{manifest.digest}",
