@@ -451,7 +451,7 @@ def test_a_recipient_opens_what_was_sealed(model, pair, tmp_path, name):
     options = modelward.SealOptions(
         keys=tuple(str(path) for path, _ in keys), recipients=recipients, hash=name, scan=False
     )
-    modelward.seal(folder, tmp_path / "m.sealed", options, Talk(passphrase=lambda: PHRASE))
+    modelward.seal(folder, tmp_path / "m.sealed", options, Talk(chosen=lambda: PHRASE))
     pems = [pem for _, pem in keys]
     assert opened(tmp_path / "m.sealed", pems, identity) == content
     assert opened(tmp_path / "m.sealed", pems, PHRASE) == content
