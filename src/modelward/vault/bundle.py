@@ -7,6 +7,7 @@ hint of the public key as OpenSSF Model Signing v1 defines it.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -29,6 +30,8 @@ _MATERIAL: Final = frozenset(
     {"publicKey", "x509CertificateChain", "certificate", "tlogEntries", "timestampVerificationData"}
 )
 _PUBLIC: Final = frozenset({"hint", "rawBytes", "keyDetails"})
+_OBJECT: Final = re.compile(rb'\s*\{\s*["}]')
+"""How JSON objects begin, and models do not."""
 _SIGNATURES: Final = 256
 """Signatures of one envelope, at most: each may be tried with every known key."""
 _PIECES: Final = 1 << 16
@@ -80,7 +83,7 @@ def decode(data: bytes) -> Bundle:
     """
     if len(data) > LARGEST:
         raise SealDamaged(f"the bundle is larger than {LARGEST >> 20} MiB")
-    if not data.lstrip().startswith(b"{"):
+    if not _OBJECT.match(data):
         raise SealDamaged(
             "this is no signature: a bundle is a JSON object",
             advice="Name the model first, and its signature by --signature.",
