@@ -257,7 +257,7 @@ class DocumentInvalid(ModelwardError):
 class PolicyRefused(ModelwardError):
     """The policy is refuted, or cannot be shown to hold."""
 
-    default_advice = "The report lists each requirement that is not met and its remedy."
+    default_advice = "Show what is missing, or change what the policy demands."
     exit_code = 1
 
 
