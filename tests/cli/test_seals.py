@@ -149,6 +149,13 @@ def test_what_cannot_be_used_is_told_from_what_is_refused(sealed, tmp_path, line
     assert not (tmp_path / "out").exists()
 
 
+def test_a_seal_that_lost_its_header_is_refused_and_not_called_bad_input(sealed, tmp_path):
+    (tmp_path / "m.sealed" / "seal.json").unlink()
+    code, out, _ = sealed("verify m.sealed --public-key release.pem.pub")
+    assert code == 1
+    assert "m.sealed: is no container, it has no seal.json" in out
+
+
 def test_an_opening_that_a_policy_refuses_says_where_the_rest_is(sealed, tmp_path):
     (tmp_path / "policy.toml").write_text("[attestations]\nrequired = ['provenance']\n")
     opening = "open m.sealed -o out --identity reader.pem --public-key release.pem.pub --policy policy.toml"

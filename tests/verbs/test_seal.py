@@ -371,7 +371,7 @@ def test_an_attestation_of_another_seal_is_shown_and_refuses(model, sealed, keys
 
 
 def test_a_folder_that_is_no_seal_says_what_to_do(model, keys):
-    with pytest.raises(ConfigInvalid, match="no sealed folder"):
+    with pytest.raises(FileMissing, match="no sealed folder"):
         verified(model, keys)
 
 

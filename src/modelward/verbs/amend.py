@@ -12,7 +12,7 @@ from modelward.vault.attest.attestation import MOST, attest
 from modelward.vault.container.layout import ATTESTATIONS, DATA
 from modelward.vault.container.placing import held, unwritable
 from modelward.vault.container.reading import Container
-from modelward.vault.container.recipients import open_identity, parse_recipient
+from modelward.vault.container.recipients import id_of, open_identity, parse_recipient
 from modelward.vault.container.rotation import cosign, rewrap, write_document
 from modelward.vault.tree.hashing import TreeOptions, hash_tree
 from modelward.verbs.gathering import Attesting, gather, unchanged_since
@@ -134,7 +134,7 @@ def _contents(
 
 def _rewrap(container: Container, identities: Sequence[Identity], options: AmendOptions, talk: Talk) -> None:
     recipients = [parse_recipient(one, talk.chosen, talk.warn) for one in options.recipients]
-    ids = [str(stanza.get("key") or stanza["kind"]) for stanza in container.header.recipients]
+    ids = [id_of(stanza) for stanza in container.header.recipients]
     for wanted in options.remove:
         if len(wanted) < 8 or sum(one.startswith(wanted) for one in ids) != 1:
             raise ConfigInvalid(
@@ -143,7 +143,7 @@ def _rewrap(container: Container, identities: Sequence[Identity], options: Amend
             )
 
     def leaves(stanza: Stanza) -> bool:
-        return str(stanza.get("key") or stanza["kind"]).startswith(options.remove)
+        return id_of(stanza).startswith(options.remove)
 
     rewrap(container, identities, add=recipients, remove=leaves if options.remove else None)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from modelward.errors import FileMissing, OutputUnwritable, PolicyRefused
 from modelward.ledger.blobs import write_atomically
-from modelward.vault.container.recipients import parse_recipient
+from modelward.vault.container.recipients import id_of, parse_recipient
 from modelward.vault.container.writing import SealedInfo, seal_folder
 from modelward.vault.container.writing import SealOptions as Writing
 from modelward.vault.tree.walk import WalkOptions, paths_in
@@ -210,7 +210,7 @@ def _demand(
         signers=tuple(verifier.key_id for verifier in verifiers),
         moment=datetime.now(UTC),
         attestations=Attestations(held=held),
-        recipients=tuple(str(one.get("key") or one["kind"]) for one in header.recipients),
+        recipients=tuple(id_of(one) for one in header.recipients),
     )
     verdict = admit(policy, facts)
     unmet = [f"{one.requirement} ({one.detail})" for one in verdict.reasons if one.status != "holds"]

@@ -198,11 +198,6 @@ def read_policy(path: str | Path | None) -> Demands:
 def _seen(source: Path, trust: Trust, options: VerifyOptions, talk: Talk) -> Seen:
     if options.signature is not None:
         return _signature(source, Path(options.signature), trust, options, talk)
-    if not (source / "seal.json").exists():
-        raise ConfigInvalid(
-            f"{source}: is no sealed folder, and no signature was named",
-            advice="Give --signature FILE.sig, or the folder that `modelward seal` wrote.",
-        )
     if options.partial or options.unsigned or options.excluded:
         raise ConfigInvalid("a sealed folder is verified whole", advice="These flags go with --signature.")
     from modelward.vault.container.reading import Container
@@ -343,6 +338,7 @@ def look_at(container: Container, trust: Trust) -> Seen:
         SealRefused: it does not hold.
     """
     from modelward.vault.container.layout import ATTESTATIONS
+    from modelward.vault.container.recipients import id_of
 
     verified = container.check_signatures(trust.verifiers, trust.threshold)
     root = container.index.root
@@ -353,7 +349,7 @@ def look_at(container: Container, trust: Trust) -> Seen:
         files=0,
         bytes=0,
         encrypted=container.encrypted,
-        recipients=tuple(str(one.get("key") or one["kind"]) for one in container.header.recipients),
+        recipients=tuple(id_of(one) for one in container.header.recipients),
         attestations=trust.attestations(container.path / ATTESTATIONS, root),
         content="" if container.encrypted else container.unlock().tree.root,
     )

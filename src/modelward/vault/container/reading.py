@@ -58,7 +58,8 @@ class Container:
         self._found: Final = path.stat()
         if not any(os.path.lexists(path / name) for name in (layout.HEADER, layout.INDEX)):
             raise FileMissing(
-                f"{path}: is no sealed folder", advice="Give the folder that `modelward seal` wrote."
+                f"{path}: is no sealed folder",
+                advice="Give the folder that `modelward seal` wrote, or --signature with a detached one.",
             )
         if not (path / layout.HEADER).is_file():
             raise SealDamaged(f"{path}: is no container, it has no {layout.HEADER}")

@@ -7,11 +7,12 @@ from modelward.vault.container.recipients.wrapping import (
     Stanza,
     check_stanzas,
     describe,
+    id_of,
     unwrap_any,
     wrap_for,
 )
 
 __all__ = [
-    "Identity", "Recipient", "Stanza", "check_stanzas", "describe", "generate_identity", "open_identity",
-    "parse_recipient", "unwrap_any", "wrap_for",
+    "Identity", "Recipient", "Stanza", "check_stanzas", "describe", "generate_identity", "id_of",
+    "open_identity", "parse_recipient", "unwrap_any", "wrap_for",
 ]  # fmt: skip

@@ -138,6 +138,11 @@ def check_stanzas(value: JSON) -> list[Stanza]:
     return stanzas
 
 
+def id_of(stanza: Stanza) -> str:
+    """The key that a stanza is for, or its kind where it names none; nothing in it is verified."""
+    return str(stanza.get("key") or stanza["kind"])
+
+
 def describe(stanza: Stanza) -> str:
     """Whom a stanza is for, in a few words; nothing in it is verified."""
     words = [stanza.get("kind"), stanza.get("key")]
