@@ -23,7 +23,6 @@ def roots_of(path: Path, warn: Callable[[str], None], progress: Progress | None 
     Args:
         path: a file, a folder, or a sealed folder. Files are read five times, tables six.
         warn: is told where content is encrypted, so that it is named by this one seal alone.
-
         progress: called with (bytes done, bytes in all) of each reading.
 
     Returns:
