@@ -172,6 +172,8 @@ def spawned(tmp_path):
 
     def run(*words, before=None, memory=None, largest=None, prefix=()):
         def prepare():
+            # A shell that runs the tests in its background ignores Ctrl-C, and children inherit that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             for kind, bound in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, largest)):
                 if bound is not None:
                     resource.setrlimit(kind, (bound, bound))
