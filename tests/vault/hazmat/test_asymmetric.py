@@ -239,14 +239,15 @@ def test_what_is_no_key(pem):
 
 @pytest.mark.parametrize("curve", [0x6E, 0x6F, 0x70, 0x71])  # X25519, X448, Ed25519, Ed448
 @pytest.mark.parametrize("size", [0, 31, 33])
-def test_a_curves_key_of_another_length_is_refused(curve, size):
+@pytest.mark.parametrize("load", [asymmetric.load_private, kem.load_private])
+def test_a_curves_key_of_another_length_is_refused(load, curve, size):
     """PKCS#8 (RFC 8410) that is well-formed around it; the library calls that an internal error."""
     inner = bytes([0x04, size + 2, 0x04, size, *bytes(size)])
     body = bytes([2, 1, 0, 0x30, 5, 6, 3, 0x2B, 0x65, curve]) + inner
     text = base64.b64encode(bytes([0x30, len(body)]) + body)
     pem = b"-----BEGIN PRIVATE KEY-----\n" + text + b"\n-----END PRIVATE KEY-----\n"
     with pytest.raises(KeyUnusable, match="no private key"):
-        asymmetric.load_private(pem, None)
+        load(pem, None)
 
 
 def test_a_private_key_is_no_public_one():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -343,18 +342,6 @@ def test_an_altered_public_key_is_refused_or_has_another_name(data):
 
 
 PUBLIC = kem.public_pem(kem.public_of(kem.generate("mlkem768-x25519")))
-
-
-@pytest.mark.parametrize("curve", [0x6E, 0x6F, 0x70, 0x71])  # X25519, X448, Ed25519, Ed448
-@pytest.mark.parametrize("size", [0, 31, 33])
-def test_a_curves_key_of_another_length_is_refused(curve, size):
-    """PKCS#8 (RFC 8410) that is well-formed around it; the library calls that an internal error."""
-    inner = bytes([0x04, size + 2, 0x04, size, *bytes(size)])
-    body = bytes([2, 1, 0, 0x30, 5, 6, 3, 0x2B, 0x65, curve]) + inner
-    text = base64.b64encode(bytes([0x30, len(body)]) + body)
-    pem = b"-----BEGIN PRIVATE KEY-----\n" + text + b"\n-----END PRIVATE KEY-----\n"
-    with pytest.raises(KeyUnusable, match="no private key"):
-        kem.load_private(pem, None)
 
 
 def test_private_halves_are_not_shown():
